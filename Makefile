@@ -1,0 +1,74 @@
+# Everything runs in an environment of its own, .venv, which needs only Python, a C compiler and make to exist.
+# The package is installed in place (editable), so every way of starting Python in this folder meets the same
+# sources and the same compiled kernels; a change in csrc/, setup.py or pyproject.toml builds them again.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+SOURCES := csrc $(wildcard csrc/*) setup.py pyproject.toml
+SETTINGS := $(CURDIR) $(CC) $(foreach name,NO_EXTENSION DEBUG SANITIZE,$(name)=$(FASTRECOVER_$(name)))
+INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
+NEEDS_C := $(if $(filter-out 0,$(FASTRECOVER_NO_EXTENSION)),,yes)
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+.DELETE_ON_ERROR:
+.PHONY: demo test lint bench build clean distclean always
+
+demo: $(VENV)/.demo
+	$(BIN)/fastrecover demo --plot demo.png
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.test
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+build: $(VENV)/.build
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
+	  "fastrecover needs Python 3.11 or newer, and '$(PYTHON)' is not: name one with 'make PYTHON=python3.12'" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo \
+	  "fastrecover needs Python's venv module: install it (the package python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# Switches and the folder itself leave no trace in file times: a change in them shows here.
+$(VENV)/.settings: always | $(VENV)/.python
+	@echo '$(SETTINGS)' | cmp -s - $@ || echo '$(SETTINGS)' >$@
+
+# CC is handed on, so that the compiler tried here is the one that builds.
+$(VENV)/.build: $(SOURCES) $(VENV)/.settings | $(VENV)/.python
+ifeq ($(NEEDS_C),yes)
+	@echo '#include <math.h>' | $(CC) -x c -fsyntax-only - 2>/dev/null || { echo \
+	  "fastrecover needs a C compiler (gcc or clang) to build its kernels, and '$(CC)' does not work:" \
+	  "install one or name one with 'make CC=...'" >&2; exit 1; }
+	@echo '#include <Python.h>' | $(CC) -x c -fsyntax-only -I'$(INCLUDE)' - 2>/dev/null || { echo \
+	  "fastrecover needs Python's C headers to build its kernels: install them (the package python3-dev)" >&2; exit 1; }
+endif
+	rm -f fastrecover/kernels/_compiled*.so
+	CC='$(CC)' $(PIP) -e .
+	@touch $@
+
+# The extras of a package that is already installed: pip adds what they need and builds nothing again.
+$(VENV)/.demo: EXTRAS := plot,progress
+$(VENV)/.test: EXTRAS := test,lint,sklearn
+$(VENV)/.bench: EXTRAS := bench
+$(VENV)/.demo $(VENV)/.test $(VENV)/.bench: pyproject.toml | $(VENV)/.build
+	$(PIP) 'fastrecover[$(EXTRAS)]'
+	@touch $@
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo.png
+	rm -f fastrecover/kernels/_compiled*.so $(VENV)/.build
+	find fastrecover tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,109 @@
+/* The driver for one data type: tiles of a block in order, blocks of a range merged in the canonical binary tree
+   (split at the largest power of two below the number of blocks), so the sums depend on the block numbers alone
+   and never on who computed them.  One allocation a call; no Python. */
+
+/* Sums of one block of `rows` rows from `start`, into zeroed a and s. */
+static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed, int64_t start, int64_t rows,
+                        fr_work *k_, REAL *gr, REAL *copy, double *a, double *s)
+{
+    const REAL *x = (const REAL *)dt->x + start * dt->stride;
+    const int gram = row->op == FR_GRAM || row->op == FR_HERMITE_GRAM;
+    memset(a, 0, (size_t)(dt->g * dt->l) * sizeof(double));
+    memset(s, 0, (size_t)dt->s * sizeof(double));
+    for (int64_t i = 0; i < rows; i += dt->tile, x += dt->tile * dt->stride) {
+        const int64_t nt = FR_MIN(rows - i, dt->tile);
+        const double *y = dt->y ? dt->y + start + i : NULL, *w = dt->w ? dt->w + start + i : NULL;
+        FR_T(project)(x, dt->stride, nt, dt->d, dt->q, packed, k_->z, k_->ld, FR_MR * dt->stride);
+        switch (row->op) {
+        case FR_LOSS: fr_loss(row, nt, y, w, k_, s); break;
+        case FR_CURVATURE: fr_curvature(row, nt, y, w, k_, s); break;
+        case FR_GRAM:
+            for (int64_t r = 0; r < nt; r++)
+                for (int64_t j = 0; j < dt->d; j++) k_->xt[j * k_->ld + r] = (double)x[r * dt->stride + j];
+            fr_gram(row, nt, dt->d, dt->l, y, w, k_, s);
+            break;
+        case FR_PREDICT:
+            for (int64_t rep = 0; rep < row->reps; rep++) {
+                fr_forward(row, rep, nt, k_->z + rep * (row->k + row->linear) * k_->ld, k_, 0);
+                for (int64_t r = 0; r < nt; r++) dt->out[(start + i + r) * row->reps + rep] = k_->f[r];
+            }
+            break;
+        case FR_MOMENT: fr_moment(row, nt, y, w, k_, s); break;
+        case FR_PAIRS: fr_pairs(row, nt, y, w, k_, s); break;
+        default: fr_hermite(row, nt, dt->l, y, w, k_, s);
+        }
+        if (dt->g == 0) continue;
+        if (gram) {
+            fr_back_f64(k_->left, dt->l, nt, dt->l, k_->g, k_->ld, dt->g, a, 1, (double *)copy);
+            continue;
+        }
+        if (sizeof(REAL) == sizeof(double)) {
+            FR_T(back)(x, dt->stride, nt, dt->l, (const REAL *)k_->g, k_->ld, dt->g, a, 0, copy);
+        } else {
+            for (int64_t m = 0; m < dt->g; m++)
+                for (int64_t r = 0; r < nt; r++) gr[m * k_->ld + r] = (REAL)k_->g[m * k_->ld + r];
+            FR_T(back)(x, dt->stride, nt, dt->l, gr, k_->ld, dt->g, a, 0, copy);
+        }
+    }
+}
+
+static int FR_T(sweep)(const fr_data *dt, const fr_row *row, int64_t first, int64_t count, double *a, double *s)
+{
+    const int64_t ld = FR_MIN(dt->tile, (dt->n + 7) / 8 * 8), size = dt->g * dt->l + dt->s;
+    const int64_t units = row->k * ld;
+    const int gram = row->op == FR_GRAM || row->op == FR_HERMITE_GRAM;
+    int levels = 1;
+    while ((INT64_C(1) << (levels - 1)) < count) levels++;
+    /* Sizes in doubles, each rounded up to a cache line. */
+    const int64_t sizes[] = {dt->q * ld, units, units, units, ld, ld, ld, ld, dt->g * ld, gram ? ld * dt->l : 0,
+                             row->op == FR_GRAM ? dt->d * ld : 0, row->m * (row->order + 1) * ld,
+                             FR_T(packed_size)(dt->q, dt->d), dt->g * ld, FR_COPY * ld, size * (levels + 1)};
+    enum { PARTS = sizeof sizes / sizeof *sizes };
+    double *part[PARTS];
+    int64_t total = 0;
+    for (int i = 0; i < PARTS; i++) total += (sizes[i] + 7) / 8 * 8;
+    void *memory = malloc((size_t)total * sizeof(double) + 64);
+    if (!memory) return -1;
+    double *p = (double *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
+    for (int i = 0; i < PARTS; i++) {
+        part[i] = p;
+        p += (sizes[i] + 7) / 8 * 8;
+    }
+    fr_work work = {ld,      part[0], part[1], part[2], part[3], part[4],  part[5],
+                    part[6], part[7], part[8], part[9], part[10], part[11]};
+    REAL *packed = (REAL *)part[12];
+    double *slots = part[15];
+    memset(work.z, 0, (size_t)(dt->q * ld) * sizeof(double));
+    FR_T(pack)(dt->p, dt->q, dt->d, packed);
+
+    /* slots[0..levels-1] hold complete subtrees by level, slots[levels] the running one. */
+    double *top = slots + levels * size;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t start = (first + i) * dt->block;
+        FR_T(block)(dt, row, packed, start, FR_MIN(dt->block, dt->n - start), &work, (REAL *)part[13],
+                    (REAL *)part[14], top, top + dt->g * dt->l);
+        int level = 0;
+        for (int64_t bits = i; bits & 1; bits >>= 1, level++)
+            for (int64_t j = 0; j < size; j++) top[j] = slots[level * size + j] + top[j];
+        memcpy(slots + level * size, top, (size_t)size * sizeof(double));
+    }
+    memset(top, 0, (size_t)size * sizeof(double));
+    int started = 0;
+    for (int level = 0; level < levels; level++) {
+        if (!((count >> level) & 1)) continue;
+        const double *slot = slots + level * size;
+        if (started)
+            for (int64_t j = 0; j < size; j++) top[j] = slot[j] + top[j];
+        else
+            memcpy(top, slot, (size_t)size * sizeof(double));
+        started = 1;
+    }
+    memcpy(a, top, (size_t)(dt->g * dt->l) * sizeof(double));
+    memcpy(s, top + dt->g * dt->l, (size_t)dt->s * sizeof(double));
+    free(memory);
+    return 0;
+}
+
+#undef REAL
+#undef FR_T
+#undef FR_VL

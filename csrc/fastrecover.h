@@ -1,0 +1,71 @@
+/* One driver serves every quantity fastrecover needs: rows of X are projected on the columns of P, a row
+   function turns the projections into coefficients and sums, and the coefficients are projected back on the
+   same rows while those are still in cache.  Row functions work in double on one tile of rows, with the tile
+   as the vector dimension, so they are written once for both data types. */
+#ifndef FASTRECOVER_H
+#define FASTRECOVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FR_LOSS, FR_CURVATURE, FR_GRAM, FR_PREDICT, FR_MOMENT, FR_PAIRS, FR_HERMITE, FR_HERMITE_GRAM };
+
+/* User activation on n values: u and d1 always, d2 may be NULL. */
+typedef void (*fr_user_fn)(const double *z, double *u, double *d1, double *d2, int64_t n);
+
+typedef struct {
+    int op;
+    int activation;      /* code of activations.h */
+    double slope;
+    fr_user_fn user;
+    int64_t reps;        /* parameter sets side by side */
+    int64_t k;           /* hidden units of one set; may be 0 */
+    int64_t linear;      /* 1: an identity column follows the hidden ones */
+    const double *v;     /* (reps, k) output weights */
+    const double *c;     /* (reps,) intercepts */
+    int grad;            /* FR_LOSS: gradient wanted */
+    int newton;          /* FR_CURVATURE: full Hessian, not Gauss-Newton */
+    const double *dv;    /* FR_CURVATURE: (k,) direction in v */
+    double dc;           /* FR_CURVATURE: direction in c */
+    int free_w, free_v, free_c; /* FR_GRAM: parameter columns present */
+    int64_t m;           /* columns of V for the moment functions */
+    int order;           /* FR_MOMENT 2..4; Hermite degree */
+    int unit_response;   /* FR_MOMENT: 1 in place of the residual */
+    double alpha2;       /* FR_MOMENT: |alpha|^2 */
+    int64_t n_features;
+    const int32_t *factors; /* (n_features, 4) indices into the Hermite rows, -1 for none */
+} fr_row;
+
+typedef struct {
+    const void *x;       /* rows, unit column stride */
+    int is_float;
+    int64_t stride;      /* elements from one row to the next; may be smaller than d */
+    int64_t n, d;
+    const double *y;     /* (n,) or NULL for zeros */
+    const double *w;     /* (n,) or NULL for ones */
+    const double *p;     /* (q, d) */
+    int64_t q;           /* columns of P */
+    int64_t g;           /* rows projected back */
+    int64_t l;           /* columns of the left factor (d, or features) */
+    int64_t s;           /* sums */
+    int64_t tile, block; /* rows of a tile and of a block */
+    double *out;         /* (n, reps) for FR_PREDICT */
+} fr_data;
+
+/* Sums over blocks [first, first + count) merged in the canonical binary tree; a: (g, l), s: (s,).
+   Returns 0, or -1 when memory is short. */
+typedef int (*fr_sweep_fn)(const fr_data *data, const fr_row *row, int64_t first, int64_t count, double *a,
+                           double *s);
+typedef void (*fr_activate_fn)(int code, double slope, ptrdiff_t n, const double *z, double *u, double *d1,
+                               double *d2);
+
+typedef struct {
+    const char *name;
+    fr_sweep_fn sweep;
+    fr_activate_fn activate;
+} fr_isa;
+
+const fr_isa *fr_current_isa(void);
+int fr_select_isa(const char *name); /* 0, or -1 when this processor or build has no such variant */
+
+#endif

@@ -1,0 +1,281 @@
+/* Row functions on one tile: from projections z (columns x rows, leading dimension ld) to coefficients g and
+   sums s.  Everything is double and laid out with rows contiguous, so each loop below vectorises and no lane is
+   lost to a small number of units. */
+#ifndef FR_ROWFN_H
+#define FR_ROWFN_H
+
+#include "activations.h"
+#include "fastrecover.h"
+#include "vec.h"
+
+typedef struct {
+    int64_t ld;                       /* rows of room in a tile */
+    double *z, *u, *d1, *d2;          /* (q | reps k, ld): projections, activations and derivatives */
+    double *f, *r, *e, *t;            /* (ld,): output, residual, weighted residual, scratch */
+    double *g;                        /* (g, ld): coefficients of the back-projection */
+    double *left;                     /* (ld, l): left factor where it is not X itself */
+    double *xt;                       /* (d, ld): the tile, transposed, for FR_GRAM */
+    double *he;                       /* (m (order + 1), ld): normalised Hermite polynomials */
+} fr_work;
+
+static void fr_units(const fr_row *row, int64_t n, const double *z, double *u, double *d1, double *d2)
+{
+    if (row->user)
+        row->user(z, u, d1, d2, n);
+    else
+        fr_activate(row->activation, row->slope, n, z, u, d1, d2);
+}
+
+/* f = c + sum_j v_j phi(z_j) + z_linear of parameter set `rep`, whose projections start at z. */
+static void fr_forward(const fr_row *row, int64_t rep, int64_t rows, const double *z, const fr_work *k_, int order)
+{
+    const int64_t k = row->k, ld = k_->ld;
+    double *restrict f = k_->f;
+    const double c = row->c ? row->c[rep] : 0.0;
+    for (int64_t i = 0; i < rows; i++) f[i] = c;
+    if (k) fr_units(row, k * ld, z, k_->u, order > 0 || row->user ? k_->d1 : NULL, order > 1 ? k_->d2 : NULL);
+    for (int64_t j = 0; j < k; j++) {
+        const double v = row->v[rep * k + j];
+        const double *restrict u = k_->u + j * ld;
+        for (int64_t i = 0; i < rows; i++) f[i] += v * u[i];
+    }
+    if (row->linear) {
+        const double *restrict u = z + k * ld;
+        for (int64_t i = 0; i < rows; i++) f[i] += u[i];
+    }
+}
+
+/* r = f - y, e = w r. */
+static void fr_residual(int64_t rows, const double *y, const double *w, const fr_work *k_)
+{
+    const double *restrict f = k_->f;
+    double *restrict r = k_->r, *restrict e = k_->e;
+    if (y)
+        for (int64_t i = 0; i < rows; i++) r[i] = f[i] - y[i];
+    else
+        for (int64_t i = 0; i < rows; i++) r[i] = f[i];
+    if (w)
+        for (int64_t i = 0; i < rows; i++) e[i] = w[i] * r[i];
+    else
+        for (int64_t i = 0; i < rows; i++) e[i] = r[i];
+}
+
+static double fr_weight(int64_t rows, const double *w) { return w ? fr_sum(rows, w) : (double)rows; }
+
+FR_INLINE void fr_scaled(int64_t n, double c, const double *restrict a, const double *restrict b,
+                         double *restrict out)
+{
+    for (int64_t i = 0; i < n; i++) out[i] = c * a[i] * b[i];
+}
+
+/* s: [weight, per set (loss, d loss/d v (k), d loss/d c)]; g: as the columns of P. */
+static void fr_loss(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
+{
+    const int64_t k = row->k, ld = k_->ld, set = k + row->linear;
+    s[0] += fr_weight(rows, w);
+    for (int64_t rep = 0; rep < row->reps; rep++) {
+        double *sr = s + 1 + rep * (k + 2), *g = k_->g + rep * set * ld;
+        fr_forward(row, rep, rows, k_->z + rep * set * ld, k_, row->grad);
+        fr_residual(rows, y, w, k_);
+        sr[0] += 0.5 * fr_dot(rows, k_->e, k_->r);
+        if (!row->grad) continue;
+        for (int64_t j = 0; j < k; j++) {
+            fr_scaled(rows, row->v[rep * k + j], k_->e, k_->d1 + j * ld, g + j * ld);
+            sr[1 + j] += fr_dot(rows, k_->e, k_->u + j * ld);
+        }
+        if (row->linear) memcpy(g + k * ld, k_->e, (size_t)rows * sizeof(double));
+        sr[1 + k] += fr_sum(rows, k_->e);
+    }
+}
+
+/* Columns of P: the set, then the direction.  s: [weight, product in v (k), product in c]. */
+static void fr_curvature(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
+{
+    const int64_t k = row->k, ld = k_->ld, set = k + row->linear;
+    const double *zd = k_->z + set * ld;
+    double *restrict h = k_->t;
+    s[0] += fr_weight(rows, w);
+    fr_forward(row, 0, rows, k_->z, k_, row->newton ? 2 : 1);
+    fr_residual(rows, y, w, k_);
+    for (int64_t i = 0; i < rows; i++) h[i] = row->dc;
+    for (int64_t j = 0; j < k; j++) {
+        const double v = row->v[j], dv = row->dv[j];
+        const double *restrict u = k_->u + j * ld, *restrict d1 = k_->d1 + j * ld, *restrict zj = zd + j * ld;
+        for (int64_t i = 0; i < rows; i++) h[i] += v * d1[i] * zj[i] + dv * u[i];
+    }
+    if (row->linear)
+        for (int64_t i = 0; i < rows; i++) h[i] += zd[k * ld + i];
+    if (w)
+        for (int64_t i = 0; i < rows; i++) h[i] *= w[i];
+    for (int64_t j = 0; j < k; j++) {
+        const double v = row->v[j], dv = row->dv[j];
+        const double *restrict d1 = k_->d1 + j * ld, *restrict zj = zd + j * ld;
+        double *restrict g = k_->g + j * ld;
+        fr_scaled(rows, v, h, d1, g);
+        s[1 + j] += fr_dot(rows, h, k_->u + j * ld);
+        if (row->newton) {
+            const double *restrict e = k_->e, *restrict d2 = k_->d2 + j * ld;
+            double *restrict p = k_->r;
+            for (int64_t i = 0; i < rows; i++) {
+                p[i] = d1[i] * zj[i];
+                g[i] += e[i] * (v * d2[i] * zj[i] + dv * d1[i]);
+            }
+            s[1 + j] += fr_dot(rows, e, p);
+        }
+    }
+    if (row->linear) memcpy(k_->g + k * ld, h, (size_t)rows * sizeof(double));
+    s[1 + k] += fr_sum(rows, h);
+}
+
+/* Left factor = transpose of the feature rows held in g; then g takes the weights. */
+static void fr_gram_factors(int64_t rows, int64_t l, const double *w, fr_work *k_)
+{
+    const int64_t ld = k_->ld;
+    for (int64_t i0 = 0; i0 < rows; i0 += 8)
+        for (int64_t j = 0; j < l; j++)
+            for (int64_t i = i0; i < FR_MIN(i0 + 8, rows); i++) k_->left[i * l + j] = k_->g[j * ld + i];
+    if (!w) return;
+    for (int64_t j = 0; j < l; j++) {
+        double *restrict g = k_->g + j * ld;
+        for (int64_t i = 0; i < rows; i++) g[i] *= w[i];
+    }
+}
+
+/* Features: Jacobian of the output in the order of theta, then the residual.  s: [weight, loss]. */
+static void fr_gram(const fr_row *row, int64_t rows, int64_t d, int64_t l, const double *y, const double *w,
+                    fr_work *k_, double *s)
+{
+    const int64_t k = row->k, ld = k_->ld;
+    double *g = k_->g;
+    s[0] += fr_weight(rows, w);
+    fr_forward(row, 0, rows, k_->z, k_, 1);
+    fr_residual(rows, y, w, k_);
+    s[1] += 0.5 * fr_dot(rows, k_->e, k_->r);
+    for (int64_t j = 0; j < (row->free_w ? k : 0); j++)
+        for (int64_t i = 0; i < d; i++, g += ld) fr_scaled(rows, row->v[j], k_->d1 + j * ld, k_->xt + i * ld, g);
+    if (row->free_v)
+        for (int64_t j = 0; j < k; j++, g += ld) memcpy(g, k_->u + j * ld, (size_t)rows * sizeof(double));
+    if (row->linear)
+        for (int64_t i = 0; i < d; i++, g += ld) memcpy(g, k_->xt + i * ld, (size_t)rows * sizeof(double));
+    if (row->free_c) {
+        for (int64_t i = 0; i < rows; i++) g[i] = 1.0;
+        g += ld;
+    }
+    memcpy(g, k_->r, (size_t)rows * sizeof(double));
+    fr_gram_factors(rows, l, w, k_);
+}
+
+/* Response of the moment functions: y minus the model's output (the model may be empty), weighted, in e. */
+static void fr_response(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_)
+{
+    fr_forward(row, 0, rows, k_->z, k_, 0);
+    fr_residual(rows, y, w, k_);
+    for (int64_t i = 0; i < rows; i++) {
+        k_->r[i] = -k_->r[i];
+        k_->e[i] = -k_->e[i];
+    }
+}
+
+/* Columns of P: the set, V (m), and alpha when order > 2.  With response r and t = alpha.x the coefficient is
+   c = r {1, t, t^2 - |alpha|^2} for order 2, 3, 4.  g: c z_j (m), c, and r t^max(order - 3, 0).
+   s: [weight, sum r, sum r t, sum c, sum r^2]. */
+static void fr_moment(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
+{
+    const int64_t ld = k_->ld, m = row->m;
+    const double *zv = k_->z + (row->k + row->linear) * ld, *restrict t = zv + m * ld;
+    double *c = k_->g + m * ld, *b = c + ld;
+    s[0] += fr_weight(rows, w);
+    if (row->unit_response)
+        for (int64_t i = 0; i < rows; i++) k_->e[i] = w ? w[i] : 1.0;
+    else
+        fr_response(row, rows, y, w, k_);
+    const double *restrict e = k_->e;
+    for (int64_t i = 0; i < rows; i++) c[i] = b[i] = e[i];
+    if (row->order == 3)
+        for (int64_t i = 0; i < rows; i++) c[i] = e[i] * t[i];
+    if (row->order == 4)
+        for (int64_t i = 0; i < rows; i++) {
+            b[i] = e[i] * t[i];
+            c[i] = e[i] * (t[i] * t[i] - row->alpha2);
+        }
+    for (int64_t j = 0; j < m; j++) fr_scaled(rows, 1.0, c, zv + j * ld, k_->g + j * ld);
+    s[1] += fr_sum(rows, e);
+    if (row->order > 2) s[2] += fr_dot(rows, e, t);
+    s[3] += fr_sum(rows, c);
+    if (!row->unit_response) s[4] += fr_dot(rows, e, k_->r);
+}
+
+/* g: r z_a z_b for a <= b, then r.  s: [weight, sum r, sum r^2]. */
+static void fr_pairs(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
+{
+    const int64_t ld = k_->ld, m = row->m;
+    const double *zv = k_->z + (row->k + row->linear) * ld;
+    double *g = k_->g;
+    fr_response(row, rows, y, w, k_);
+    for (int64_t a = 0; a < m; a++) {
+        fr_scaled(rows, 1.0, k_->e, zv + a * ld, k_->t);
+        for (int64_t b = a; b < m; b++, g += ld) fr_scaled(rows, 1.0, k_->t, zv + b * ld, g);
+    }
+    memcpy(g, k_->e, (size_t)rows * sizeof(double));
+    s[0] += fr_weight(rows, w);
+    s[1] += fr_sum(rows, k_->e);
+    s[2] += fr_dot(rows, k_->e, k_->r);
+}
+
+/* Rows a (order + 1) + p of he: He_p(z_a) / sqrt(p!), by h_{p+1} = (z h_p - sqrt(p) h_{p-1}) / sqrt(p + 1). */
+static void fr_hermite_rows(const fr_row *row, int64_t rows, const fr_work *k_)
+{
+    const int64_t ld = k_->ld, stride = (row->order + 1) * ld;
+    for (int64_t a = 0; a < row->m; a++) {
+        const double *restrict z = k_->z + (row->k + row->linear + a) * ld;
+        double *h = k_->he + a * stride;
+        for (int64_t i = 0; i < rows; i++) h[i] = 1.0;
+        for (int p = 0; p < row->order; p++) {
+            const double up = 1.0 / __builtin_sqrt(p + 1.0), down = __builtin_sqrt((double)p) * up;
+            const double *restrict h1 = h + p * ld, *restrict h0 = h + (p ? p - 1 : 0) * ld;
+            double *restrict h2 = h + (p + 1) * ld;
+            for (int64_t i = 0; i < rows; i++) h2[i] = up * z[i] * h1[i] - down * h0[i];
+        }
+    }
+}
+
+/* Product of at most four Hermite rows into out. */
+static void fr_feature(const int32_t *factor, int64_t rows, const fr_work *k_, double *restrict out)
+{
+    const int64_t ld = k_->ld;
+    if (factor[0] < 0) {
+        for (int64_t i = 0; i < rows; i++) out[i] = 1.0;
+        return;
+    }
+    memcpy(out, k_->he + factor[0] * ld, (size_t)rows * sizeof(double));
+    for (int p = 1; p < 4 && factor[p] >= 0; p++) {
+        const double *restrict h = k_->he + factor[p] * ld;
+        for (int64_t i = 0; i < rows; i++) out[i] *= h[i];
+    }
+}
+
+/* Averages: s = [weight, sum r, sum r^2, sum r feature (n_features)].
+   Gram (g and left factor set): features, then the response; s = [weight, sum r, sum r^2]. */
+static void fr_hermite(const fr_row *row, int64_t rows, int64_t l, const double *y, const double *w, fr_work *k_,
+                       double *s)
+{
+    const int64_t ld = k_->ld;
+    fr_response(row, rows, y, w, k_);
+    s[0] += fr_weight(rows, w);
+    s[1] += fr_sum(rows, k_->e);
+    s[2] += fr_dot(rows, k_->e, k_->r);
+    fr_hermite_rows(row, rows, k_);
+    for (int64_t j = 0; j < row->n_features; j++) {
+        if (row->op == FR_HERMITE) {
+            fr_feature(row->factors + 4 * j, rows, k_, k_->t);
+            s[3 + j] += fr_dot(rows, k_->e, k_->t);
+        } else {
+            fr_feature(row->factors + 4 * j, rows, k_, k_->g + j * ld);
+        }
+    }
+    if (row->op == FR_HERMITE) return;
+    memcpy(k_->g + row->n_features * ld, k_->r, (size_t)rows * sizeof(double));
+    fr_gram_factors(rows, l, w, k_);
+}
+
+#endif

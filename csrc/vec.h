@@ -1,0 +1,76 @@
+/* Vector types of the instruction set that the including file was compiled for.  GCC and clang vector
+   extensions keep one source for AVX-512, AVX2, SSE2 and NEON; widths and tile shapes are chosen here so that
+   the accumulators of both products stay in registers. */
+#ifndef FR_VEC_H
+#define FR_VEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define FR_INLINE static inline __attribute__((always_inline))
+#define FR_MIN(a, b) ((a) < (b) ? (a) : (b))
+
+#if FR_VBYTES == 64
+#define FR_MR 8  /* rows of a projection tile */
+#define FR_NP 3  /* vectors of columns of a projection tile */
+#define FR_MQ 6  /* coefficient rows of a back-projection tile */
+#define FR_NV 4  /* vectors of features of a back-projection tile */
+#elif FR_VBYTES == 32
+#define FR_MR 4
+#define FR_NP 3
+#define FR_MQ 6
+#define FR_NV 2
+#else
+#define FR_MR 4
+#define FR_NP 2
+#define FR_MQ 4
+#define FR_NV 2
+#endif
+
+#define FR_COPY (FR_NV * FR_VBYTES / 8) /* doubles a row of the panel copy */
+#define FR_VD (FR_VBYTES / 8) /* doubles in a vector */
+
+typedef double fr_vd __attribute__((vector_size(FR_VBYTES)));
+typedef double fr_vdu __attribute__((vector_size(FR_VBYTES), aligned(8), may_alias));
+typedef float fr_vf __attribute__((vector_size(FR_VBYTES)));
+typedef float fr_vfu __attribute__((vector_size(FR_VBYTES), aligned(4), may_alias));
+
+/* Sums in a fixed order of FR_VD x 4 lanes: without re-association licence the compiler would go scalar. */
+FR_INLINE double fr_lanes(fr_vd a)
+{
+    double t[FR_VD], sum = 0.0;
+    memcpy(t, &a, sizeof a);
+    for (int i = 0; i < FR_VD; i++) sum += t[i];
+    return sum;
+}
+
+static double fr_dot(int64_t n, const double *a, const double *b)
+{
+    fr_vd s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+    int64_t i = 0;
+    for (; i + 4 * FR_VD <= n; i += 4 * FR_VD) {
+        s0 += *(const fr_vdu *)(a + i) * *(const fr_vdu *)(b + i);
+        s1 += *(const fr_vdu *)(a + i + FR_VD) * *(const fr_vdu *)(b + i + FR_VD);
+        s2 += *(const fr_vdu *)(a + i + 2 * FR_VD) * *(const fr_vdu *)(b + i + 2 * FR_VD);
+        s3 += *(const fr_vdu *)(a + i + 3 * FR_VD) * *(const fr_vdu *)(b + i + 3 * FR_VD);
+    }
+    double sum = fr_lanes((s0 + s1) + (s2 + s3));
+    for (; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+static double fr_sum(int64_t n, const double *a)
+{
+    fr_vd s0 = {0}, s1 = {0};
+    int64_t i = 0;
+    for (; i + 2 * FR_VD <= n; i += 2 * FR_VD) {
+        s0 += *(const fr_vdu *)(a + i);
+        s1 += *(const fr_vdu *)(a + i + FR_VD);
+    }
+    double sum = fr_lanes(s0 + s1);
+    for (; i < n; i++) sum += a[i];
+    return sum;
+}
+
+#endif

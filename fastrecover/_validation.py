@@ -1,0 +1,159 @@
+"""Checks of user input, all made before any long work.
+
+Every error names the argument, what was wrong and what would be right.  Whether X is finite is read off the
+column sums that a fit needs anyway, so a clean matrix is not scanned twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def check_rows(X: Any, name: str = "X") -> np.ndarray:
+    """`X` as a float32 or float64 matrix with unit column stride; nothing is copied where it already is one.
+
+    Raises
+    ------
+    TypeError
+        Not numeric.
+    ValueError
+        Not two-dimensional, or empty.
+    """
+    X = _numeric(X, name)
+    if X.ndim != 2:
+        hint = f"; use {name}.reshape(-1, 1) for a single feature" if X.ndim == 1 else ""
+        raise ValueError(f"{name} must have shape (n_rows, n_features), got {X.shape}{hint}")
+    if X.shape[1] == 0 or X.shape[0] == 0:
+        raise ValueError(f"{name} must have at least one row and one feature, got shape {X.shape}")
+    if X.dtype not in (np.float32, np.float64) or not X.dtype.isnative:
+        X = X.astype(np.float32 if X.dtype.kind == "f" and X.dtype.itemsize <= 4 else np.float64)
+    aligned = X.strides[0] % X.itemsize == 0 and X.flags.aligned
+    if X.strides[0] < 0 or not aligned or (X.shape[1] > 1 and X.strides[1] != X.itemsize):
+        X = np.ascontiguousarray(X)
+    return X
+
+
+def check_vector(v: Any, n: int, name: str) -> np.ndarray:
+    """`v` as a finite contiguous float64 vector of length n.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    v = _numeric(v, name)
+    if v.ndim == 2 and v.shape[1] == 1:
+        v = v[:, 0]
+    if v.ndim != 1:
+        raise ValueError(f"{name} must be one-dimensional, got shape {v.shape}")
+    if len(v) != n:
+        raise ValueError(f"{name} has {len(v)} entries but X has {n} rows")
+    v = np.ascontiguousarray(v, np.float64)
+    check_finite(v, name)
+    return v
+
+
+def check_finite(a: np.ndarray, name: str) -> None:
+    """Raise ValueError naming the first entry that is not finite."""
+    block = max(1, (1 << 22) // max(a.shape[1] if a.ndim == 2 else 1, 1))
+    for start in range(0, len(a), block):
+        bad = ~np.isfinite(a[start : start + block])
+        if bad.any():
+            where = np.argwhere(bad)[0]
+            where[0] += start
+            value = a[tuple(where)]
+            position = f"row {where[0]}" + (f", column {where[1]}" if a.ndim == 2 else "")
+            raise ValueError(f"{name} must be finite, but {position} is {value}; drop or fill such rows")
+
+
+def check_weights(w: Any, n: int) -> np.ndarray | None:
+    """Sample weights, None for all equal.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Wrong length, not finite, negative, or all zero.
+    """
+    if w is None:
+        return None
+    w = check_vector(w, n, "sample_weight")
+    if (w < 0).any():
+        raise ValueError(f"sample_weight must not be negative, but row {int(np.argmax(w < 0))} is {w.min():g} or so")
+    if not w.any():
+        raise ValueError("sample_weight must not be zero everywhere: no row would count")
+    return w
+
+
+def check_varies(y: np.ndarray, w: np.ndarray | None) -> None:
+    """Raise ValueError where y is constant over the rows that count."""
+    seen = y if w is None else y[w > 0]
+    if seen.size and seen.min() == seen.max():
+        raise ValueError(f"y must vary, but every response is {seen[0]:g}: there is nothing to recover")
+
+
+def check_columns(X: np.ndarray) -> None:
+    """Raise ValueError naming constant columns, which no weight can be read from."""
+    few = X[:: max(1, len(X) // 512)]
+    suspects = np.flatnonzero((few == few[0]).all(axis=0))
+    constant = [int(j) for j in suspects if (X[:, j] == X[0, j]).all()]
+    if constant:
+        shown = ", ".join(map(str, constant[:5])) + (", ..." if len(constant) > 5 else "")
+        raise ValueError(f"X has constant columns ({shown}): their weights cannot be recovered; drop these columns")
+
+
+def check_enough_rows(n: int, w: np.ndarray | None, parameters: int) -> None:
+    """Raise ValueError with fewer rows that count than parameters."""
+    counting = n if w is None else int(np.count_nonzero(w))
+    if counting < parameters:
+        raise ValueError(
+            f"{counting} rows cannot determine {parameters} parameters: give at least as many rows as parameters, "
+            "or fewer hidden units"
+        )
+
+
+def check_positive(value: Any, name: str) -> float:
+    """A positive finite number.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not value > 0:
+        raise ValueError(f"{name} must be positive, got {value!r}")
+    return float(value)
+
+
+def seed_sequence(random_state: Any) -> np.random.SeedSequence:
+    """The root of all random numbers of a call.
+
+    Parameters
+    ----------
+    random_state : None, int, SeedSequence or Generator
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if isinstance(random_state, np.random.SeedSequence):
+        return random_state
+    if isinstance(random_state, np.random.Generator):
+        return np.random.SeedSequence(random_state.integers(0, 2**63, 4).tolist())
+    if random_state is None:
+        return np.random.SeedSequence()
+    if isinstance(random_state, bool) or not isinstance(random_state, (int, np.integer)):
+        raise TypeError(f"random_state must be None, an integer, a SeedSequence or a Generator, got {random_state!r}")
+    if random_state < 0:
+        raise ValueError(f"random_state must not be negative, got {random_state}")
+    return np.random.SeedSequence(int(random_state))
+
+
+def _numeric(a: Any, name: str) -> np.ndarray:
+    a = np.asarray(a)
+    if a.dtype.kind == "O":
+        raise TypeError(f"{name} has dtype object: convert it to numbers first, e.g. np.asarray({name}, dtype=float)")
+    if a.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be real numbers, got dtype {a.dtype}")
+    return a

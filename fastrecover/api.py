@@ -1,0 +1,216 @@
+"""``fit``: check the input, plan, run the stages, report.
+
+The plan of ``solver="auto"``: start and refine on a sub-sample that is large enough to identify the weights, then
+touch all rows only for the last corrections, with the sub-sample's curvature as preconditioner.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ._blas import one_blas_thread
+from ._validation import (
+    check_columns,
+    check_enough_rows,
+    check_finite,
+    check_positive,
+    check_rows,
+    check_varies,
+    check_vector,
+    check_weights,
+    seed_sequence,
+)
+from .engines import ThreadEngine
+from .exceptions import convergence_warning
+from .models import Model, get_model
+from .models.regression import nearest
+from .recovery import Recovery
+from .solvers import Monitor
+from .solvers.plan import INITS, SOLVERS, Fit
+from .sources import ArraySource
+from .sweeps import MomentSweeps, Objective
+
+
+def fit(
+    X,
+    y,
+    model: str | Model = "relu",
+    n_hidden: int | None = None,
+    *,
+    init="auto",
+    solver="auto",
+    sample_weight=None,
+    n_jobs: int | None = None,
+    random_state=None,
+    tol: float | None = None,
+    max_passes: float | None = None,
+    callback: Callable[[dict], Any] | None = None,
+    checkpoint=None,
+    verbose: int = 0,
+    **model_options,
+) -> Recovery:
+    """Recover the weights of the one-hidden-layer network that produced y from X.
+
+    Parameters
+    ----------
+    X : array_like (n, d)
+        Inputs; float32 and float64 rows with unit column stride are swept where they lie (any row stride, so
+        ``lagged`` views and memory maps cost no copy), everything else is converted.
+    y : array_like (n,)
+        Responses.
+    model : str or Model
+        Activation name (``relu leaky_relu squared_relu sigmoid tanh erf softplus quadratic``) or an object of
+        ``fastrecover.models``.
+    n_hidden : int
+        Number of hidden units; required with a name.
+    init : {"auto", "tensor", "random"} or ndarray (n_hidden, d) or Parameters
+        Where refinement begins.  "tensor": moments by regression.  "random": restarts side by side, signs
+        ordered by the inertia of the second moment.  "auto": tensor, checked, with random restarts behind it.
+    solver : {"auto", "gauss-newton", "lbfgs", "gd"} or solver object
+        "auto" works on a sub-sample first; the others run on all rows from the start.
+    sample_weight : array_like (n,), optional
+        Non-negative weights; a weight of 2 counts as the row given twice.
+    n_jobs : int, optional
+        Threads (None: all processors).  Results have the same bits for any number.
+    random_state : None, int, SeedSequence or Generator
+    tol : float, optional
+        Distance to the minimiser at which to stop, in units of its statistical error (default 1e-6).
+    max_passes : float, optional
+        Budget in full passes over the data.
+    callback : callable, optional
+        Called after every step with a dict (stage, pass, loss, grad_norm, rows, seconds); True ends the fit.
+    checkpoint : None
+        Reserved.
+    verbose : int
+        1: a line for each stage on standard error; 2: a line for each step.
+    **model_options
+        ``output_weights``, ``fit_intercept``, ``linear_term``, ``slope`` with a model name.
+
+    Returns
+    -------
+    Recovery
+
+    Raises
+    ------
+    TypeError, ValueError
+        Bad input, before any long work.
+
+    Warns
+    -----
+    ConvergenceWarning
+        The fit ended before it had converged; ``message`` says why.
+    """
+    recipe = get_model(model, n_hidden, **model_options)
+    source = _source(X, y, sample_weight, recipe)
+    engine = ThreadEngine(source, n_jobs)
+    start = _check_init(init, recipe, engine.shape[1])
+    _check_solver(solver)
+    tol = 1e-6 if tol is None else check_positive(tol, "tol")
+    budget = np.inf if max_passes is None else check_positive(max_passes, "max_passes")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable, got {callback!r}")
+    if checkpoint is not None:
+        raise ValueError("checkpoint must be None: checkpoints are not available in this version")
+    seeds = seed_sequence(random_state)
+    monitor = Monitor(_reporter(callback, verbose), budget)
+    with one_blas_thread():
+        _check_inputs(engine)
+        done = Fit(engine, recipe, seeds, monitor, tol).run(start, solver)
+    objective: Objective = done.objective
+    recovery = Recovery(
+        model=recipe,
+        parameters=recipe.finished(objective.unpack(done.state.theta)),
+        loss=done.state.loss,
+        converged=done.state.converged,
+        message=done.state.message,
+        n_passes=engine.meter.passes,
+        history=monitor.history,
+        n_rows=engine.shape[0],
+        seconds=monitor.seconds,
+        info=done.info,
+        objective=objective,
+    )
+    if not recovery.converged:
+        warnings.warn(f"fit did not converge: {recovery.message}", convergence_warning(), stacklevel=2)
+    return recovery
+
+
+def objective(X, y, model: str | Model, n_hidden: int | None = None, *, sample_weight=None, n_jobs=None, **model_options):
+    """Loss of a model on data as a function of one flat vector, for other optimisers.
+
+    Parameters
+    ----------
+    X, y, model, n_hidden, sample_weight, n_jobs, **model_options
+        As for :func:`fit`; the output weights must be known or free.
+
+    Returns
+    -------
+    Objective
+        With ``value``, ``value_and_grad`` and ``hessp``; fits ``scipy.optimize.minimize(o.value_and_grad, theta0,
+        jac=True, hessp=o.hessp)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Bad input.
+    """
+    X = check_rows(X)
+    recipe = get_model(model, n_hidden, **model_options)
+    weight = check_weights(sample_weight, len(X))
+    return Objective(ThreadEngine(ArraySource(X, check_vector(y, len(X), "y"), weight), n_jobs), recipe)
+
+
+def _source(X, y, sample_weight, model: Model) -> ArraySource:
+    X = check_rows(X)
+    y = check_vector(y, len(X), "y")
+    w = check_weights(sample_weight, len(X))
+    check_enough_rows(len(X), w, model.n_parameters(X.shape[1]))
+    check_varies(y, w)
+    check_columns(X)
+    return ArraySource(X, y, w)
+
+
+def _check_inputs(engine: ThreadEngine) -> None:
+    if not np.isfinite(MomentSweeps(engine).mean()).all():
+        check_finite(engine.source.x, "X")
+        raise ValueError("X has entries so large that their sums overflow: rescale it")
+
+
+def _check_init(init, model: Model, d: int):
+    from .models import Parameters
+    from .starts import check_resolvable
+
+    if isinstance(init, Parameters):
+        init = init.weights if model.known_v is not None else init
+    if isinstance(init, str):
+        if init not in INITS:
+            raise ValueError(f"unknown init {init!r}{nearest(init, INITS)} (known: {', '.join(INITS)}, or an array)")
+        if init == "tensor":
+            check_resolvable(model, d)
+        return init
+    if isinstance(init, Parameters):
+        return init
+    weights = check_rows(init, "init").astype(np.float64)
+    if weights.shape != (model.n_hidden, d):
+        raise ValueError(f"init must have shape ({model.n_hidden}, {d}), got {weights.shape}")
+    check_finite(weights, "init")
+    return weights
+
+
+def _check_solver(solver) -> None:
+    if isinstance(solver, str) and solver not in SOLVERS:
+        raise ValueError(f"unknown solver {solver!r}{nearest(solver, tuple(SOLVERS))} (known: {', '.join(SOLVERS)})")
+    if not isinstance(solver, str) and not (hasattr(solver, "begin") and hasattr(solver, "step")):
+        raise TypeError(f"solver must be a name or an object with begin and step, got {solver!r}")
+
+
+def _reporter(callback, verbose: int):
+    if not verbose:
+        return callback
+    from ._progress import printed
+
+    return printed(callback, verbose)

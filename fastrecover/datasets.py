@@ -1,0 +1,366 @@
+"""Planted networks and data drawn from them.
+
+Every block of rows has its own random stream, told apart by its number, so a sample does not depend on how
+many threads drew it, and a shorter sample is the beginning of a longer one.  Rows can be drawn straight into
+a memory map.
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from ._validation import seed_sequence
+from .engines.threads import resolve_jobs
+from .models import Parameters, Regression, get_model
+from .models.regression import replace_model
+from .prediction import is_sweepable, predict
+
+_NUMBERS_IN_BLOCK = 1 << 16
+_INPUTS = ("gaussian", "uniform")
+# No small numbers: a fit given the same seed must not draw its start from the stream of the truth.
+_TEACHER, _ROWS, _NOISE = 7001, 7002, 7003
+
+
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """A network with known parameters: the truth that a recovery is measured against.
+
+    Parameters
+    ----------
+    model : Regression
+        What somebody who fits the data would ask for.
+    parameters : Parameters
+        ``weights`` (n_hidden, n_features), ``output_weights`` (n_hidden,), ``linear`` (n_features,) or None,
+        ``intercept`` float.
+
+    Raises
+    ------
+    ValueError
+        If the shapes contradict each other or the model.
+    """
+
+    model: Regression
+    parameters: Parameters
+
+    def __post_init__(self) -> None:
+        k, p = self.model.n_hidden, self.parameters
+        w, v = p.weights, p.output_weights
+        if w.ndim != 2 or len(w) != k:
+            raise ValueError(f"parameters: weights must have shape ({k}, n_features), got {w.shape}")
+        if v.shape != (k,):
+            raise ValueError(f"parameters: output_weights must have shape ({k},), got {v.shape}")
+        if p.linear is not None and p.linear.shape != w.shape[1:]:
+            raise ValueError(f"parameters: linear must have shape {w.shape[1:]}, got {p.linear.shape}")
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Hidden units as rows, (n_hidden, n_features)."""
+        return self.parameters.weights
+
+    @property
+    def output_weights(self) -> np.ndarray:
+        """v, (n_hidden,)."""
+        return self.parameters.output_weights
+
+    @property
+    def linear(self) -> np.ndarray | None:
+        """Linear term b, (n_features,), or None."""
+        return self.parameters.linear
+
+    @property
+    def intercept(self) -> float:
+        """c."""
+        return self.parameters.intercept
+
+    @property
+    def n_hidden(self) -> int:
+        """Number of hidden units."""
+        return self.weights.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        """Number of inputs."""
+        return self.weights.shape[1]
+
+    def predict(self, X: Any, n_jobs: int | None = None) -> np.ndarray:
+        """Noise-free output for every row; see :func:`fastrecover.prediction.predict`.
+
+        Parameters
+        ----------
+        X : array_like (n, n_features)
+        n_jobs : int, optional
+
+        Returns
+        -------
+        ndarray (n,) of float64
+        """
+        return predict(self.model, self.parameters, X, n_jobs)
+
+    def sample(
+        self,
+        n: int,
+        noise: float = 0.0,
+        random_state: Any = None,
+        dtype: Any = np.float64,
+        out: np.ndarray | None = None,
+        inputs: str = "gaussian",
+        n_jobs: int | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw rows and responses ``y = f(x) + noise * N(0, 1)``.
+
+        With the same `random_state` the first rows of a larger sample are the smaller sample, bit for bit,
+        and float32 rows are the float64 rows rounded.
+
+        Parameters
+        ----------
+        n : int
+            Number of rows.
+        noise : float
+            Standard deviation of the noise.
+        random_state : int, SeedSequence, Generator or None
+        dtype : dtype
+            float64 or float32; not used when `out` is given.
+        out : ndarray (n, n_features) of float64 or float32, optional
+            Array or memory map that receives the rows.
+        inputs : {"gaussian", "uniform"}
+            Independent features of mean 0 and variance 1.
+        n_jobs : int, optional
+            Threads; the sample does not depend on it.
+
+        Returns
+        -------
+        X : ndarray (n, n_features)
+            `out` if given.
+        y : ndarray (n,) of float64
+            Of the rows as stored, so exact also for float32 rows.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For counts, names, types or shapes that make no sense.
+        """
+        n = _count("n", n)
+        noise = _number("noise", noise, 0.0)
+        if inputs not in _INPUTS:
+            raise ValueError(f"inputs must be one of {', '.join(_INPUTS)}, got {inputs!r}")
+        x = _destination(out, (n, self.n_features), dtype)
+        root, y = seed_sequence(random_state), np.zeros(n)
+        step = max(1, _NUMBERS_IN_BLOCK // self.n_features)
+
+        def draw(block: int) -> None:
+            rows = slice(block * step, min((block + 1) * step, n))
+            _draw_rows(np.random.default_rng(child(root, _ROWS, block)), inputs, x[rows])
+            if noise:
+                rng = np.random.default_rng(child(root, _NOISE, block))
+                y[rows] = noise * rng.standard_normal(y[rows].size)
+
+        blocks = range(-(-n // step))
+        threads = min(resolve_jobs(n_jobs), len(blocks))
+        if threads == 1:
+            for block in blocks:
+                draw(block)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                for _ in pool.map(draw, blocks):
+                    pass
+        y += self.predict(x, n_jobs)
+        return x, y
+
+    def __repr__(self) -> str:
+        return f"<Teacher {self.model.activation.name}: {self.n_hidden} units, {self.n_features} features>"
+
+
+def make_teacher(
+    model: str | Regression = "relu",
+    n_features: int = 50,
+    n_hidden: int | None = None,
+    condition_number: float = 2.0,
+    output_weights: Any = None,
+    norms: Any = None,
+    intercept: float = 0.0,
+    linear_term: Any = None,
+    slope: float | None = None,
+    random_state: Any = 0,
+) -> Teacher:
+    """Plant a random network.
+
+    The weights are ``V diag(linspace(1, kappa, k)) U'`` with U (d, k) and V (k, k) orthonormal from QR of
+    Gaussian matrices (Zhong et al., arXiv 1706.03175, experiments).  More units than features cannot have
+    such weights; then the rows have independent uniform directions and norms spread evenly over [1, kappa].
+
+    Parameters
+    ----------
+    model : str or Regression
+        A name of ``fastrecover.models.NAMES`` or a model object.
+    n_features : int
+        d.
+    n_hidden : int, optional
+        k; by default 5, or that of a model object.
+    condition_number : float
+        kappa >= 1, ratio of the largest to the smallest singular value of the weights.
+    output_weights : {"ones", "signs", "free"} or array_like (n_hidden,), optional
+        "signs": fair coins, possibly all alike; "free": a fair sign times a uniform number in [0.5, 2].  By
+        default what a model object asks for, otherwise "signs".  Odd activations and the sigmoid, whose signs
+        are not identifiable, get "ones" in place of "signs".
+    norms : array_like (n_hidden,) or float, optional
+        Lengths that the rows are rescaled to.
+    intercept : float
+        c; not zero only where a model object fits an intercept.
+    linear_term : bool, float or array_like (n_features,), optional
+        The linear term: True for a random vector of length 1, a number for its length, or the vector itself.
+        By default none, unless a model object has one.
+    slope : float, optional
+        Negative-side slope of ``leaky_relu``.
+    random_state : int, SeedSequence, Generator or None
+
+    Returns
+    -------
+    Teacher
+
+    Raises
+    ------
+    TypeError, ValueError
+        For unknown names, wrong shapes, numbers out of range, or options that contradict a model object.
+
+    Examples
+    --------
+    >>> teacher = make_teacher("relu", n_features=4, n_hidden=2, condition_number=3.0)
+    >>> teacher.weights.shape
+    (2, 4)
+    """
+    d = _count("n_features", n_features)
+    kappa = _number("condition_number", condition_number, 1.0)
+    intercept = _number("intercept", intercept)
+    root = seed_sequence(random_state)
+    rng = [np.random.default_rng(child(root, _TEACHER, purpose)) for purpose in range(3)]
+
+    shape = _shape_of(model, n_hidden, output_weights, slope)
+    wanted = linear_term if linear_term is not None else isinstance(model, Regression) and model.linear_term
+    linear = _linear(wanted, d, rng[2])
+    for name, given, allowed in (
+        ("intercept", intercept != 0.0, shape.fit_intercept),
+        ("linear_term", linear is not None, shape.linear_term),
+    ):
+        if isinstance(model, Regression) and given and not allowed:
+            raise ValueError(f"{name} is given, but the model object has none")
+    shape = replace_model(
+        shape, fit_intercept=shape.fit_intercept or intercept != 0.0, linear_term=linear is not None
+    )
+    weights = _weights(shape.n_hidden, d, kappa, norms, rng[0])
+    return Teacher(shape, Parameters(weights, _output_weights(shape, rng[1]), linear, intercept))
+
+
+def child(root: np.random.SeedSequence, *key: int) -> np.random.SeedSequence:
+    """The stream called `key` under `root`, the same however often it is asked for."""
+    return np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, *key), pool_size=root.pool_size)
+
+
+def _shape_of(model: Any, n_hidden: int | None, output_weights: Any, slope: float | None) -> Regression:
+    if isinstance(model, Regression):
+        if slope is not None:
+            raise TypeError("slope cannot be combined with a model object")
+        model = get_model(model, n_hidden)
+        return model if output_weights is None else model.with_output_weights(output_weights)
+    v = "signs" if output_weights is None else output_weights
+    if isinstance(v, str) and v == "signs" and isinstance(model, str) and model == "sigmoid":
+        v = "ones"
+    options = {} if slope is None else {"slope": slope}
+    return get_model(model, 5 if n_hidden is None else n_hidden, output_weights=v, **options)
+
+
+def _weights(k: int, d: int, kappa: float, norms: Any, rng: np.random.Generator) -> np.ndarray:
+    if k <= d:
+        u = np.linalg.qr(rng.standard_normal((d, k)))[0]
+        v = np.linalg.qr(rng.standard_normal((k, k)))[0]
+        weights = (v * np.linspace(1.0, kappa, k)) @ u.T
+    else:
+        weights = _with_norms(rng.standard_normal((k, d)), rng.permutation(np.linspace(1.0, kappa, k)))
+    if norms is None:
+        return weights
+    try:
+        lengths = np.broadcast_to(np.asarray(norms, np.float64), (k,))
+    except (TypeError, ValueError):
+        raise ValueError(f"norms must be a number or {k} numbers, got {norms!r}") from None
+    if not (np.isfinite(lengths).all() and (lengths > 0).all()):
+        raise ValueError("norms must be finite and positive")
+    return _with_norms(weights, lengths)
+
+
+def _with_norms(weights: np.ndarray, norms: np.ndarray) -> np.ndarray:
+    return weights * (norms / np.linalg.norm(weights, axis=1))[:, None]
+
+
+def _output_weights(model: Regression, rng: np.random.Generator) -> np.ndarray:
+    if model.known_v is not None:
+        return model.known_v
+    signs = rng.choice([-1.0, 1.0], model.n_hidden)
+    return signs * rng.uniform(0.5, 2.0, model.n_hidden) if model.free_v else signs
+
+
+def _linear(value: Any, d: int, rng: np.random.Generator) -> np.ndarray | None:
+    if value is None or value is False:
+        return None
+    if isinstance(value, Real):
+        direction = rng.standard_normal(d)
+        return direction * (_number("linear_term", float(value), 0.0) / np.linalg.norm(direction))
+    try:
+        vector = np.array(value, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"linear_term must be a bool, a number or {d} numbers, got {value!r}") from None
+    if vector.shape != (d,) or not np.isfinite(vector).all():
+        raise ValueError(f"linear_term must be {d} finite numbers, got shape {vector.shape}")
+    return vector
+
+
+def _destination(out: Any, shape: tuple[int, int], dtype: Any) -> np.ndarray:
+    if out is None:
+        try:
+            wanted = np.dtype(dtype)
+        except TypeError:
+            raise TypeError(f"dtype must be float64 or float32, got {dtype!r}") from None
+        if wanted not in (np.float32, np.float64):
+            raise TypeError(f"dtype must be float64 or float32, got {wanted}")
+        return np.empty(shape, wanted)
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a numpy array or memory map, got {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"out must have shape {shape}, got {out.shape}")
+    if not is_sweepable(out) or not out.flags.writeable:
+        raise ValueError("out must be a writeable float64 or float32 array with adjacent columns in memory")
+    return out
+
+
+def _draw_rows(rng: np.random.Generator, inputs: str, x: np.ndarray) -> None:
+    direct = x.dtype == np.float64 and x.flags.c_contiguous
+    rows = x if direct else np.empty(x.shape)
+    if inputs == "gaussian":
+        rng.standard_normal(out=rows)
+    else:
+        rng.random(out=rows)
+        rows -= 0.5
+        rows *= math.sqrt(12.0)
+    if not direct:
+        x[:] = rows
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+    return int(value)
+
+
+def _number(name: str, value: Any, least: float = -math.inf) -> float:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not math.isfinite(value) or value < least:
+        bound = "" if least == -math.inf else f" and at least {least:g}"
+        raise ValueError(f"{name} must be finite{bound}, got {value!r}")
+    return float(value)

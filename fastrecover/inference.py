@@ -1,0 +1,220 @@
+"""How sure a fit is: standard errors and a certificate, from one or two readings of the data.
+
+Both work in coordinates without flat directions: where the size of an output weight can move into its row,
+it is moved there.  The dense Gauss-Newton matrix of what remains is inverted, and standard errors are carried
+back by the delta method.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ._validation import check_finite, check_rows, check_vector, check_weights
+from .engines import ThreadEngine
+from .models import Parameters, Regression
+from .models.regression import replace_model
+from .sources import ArraySource
+from .sweeps.objective import Objective
+
+MAX_DENSE = 5000
+_SINGULAR = 1e-10
+
+
+def on_data(X: Any, y: Any, sample_weight: Any, model: Regression, n_features: int) -> Objective:
+    """Objective of known output weights on rows that a user hands in.
+
+    Parameters
+    ----------
+    X : array_like (n, n_features)
+    y : array_like (n,)
+    sample_weight : array_like (n,) or None
+    model : Regression
+    n_features : int
+
+    Returns
+    -------
+    Objective
+
+    Raises
+    ------
+    TypeError, ValueError
+        Wrong shapes or types, no rows, numbers that are not finite, negative weights.
+    """
+    x = check_rows(X)
+    if x.shape[1] != n_features:
+        raise ValueError(f"X must have {n_features} columns, one for each feature, got {x.shape[1]}")
+    check_finite(x, "X")
+    source = ArraySource(x, check_vector(y, len(x), "y"), check_weights(sample_weight, len(x)))
+    return Objective(ThreadEngine(source), model)
+
+
+def standard_errors(objective: Objective, model: Regression, parameters: Parameters) -> Parameters:
+    """Standard errors of canonical parameters, by the sandwich ``H^-1 S H^-1``.
+
+    ``H = sum w J'J`` (the Hessian almost everywhere at a good fit) and ``S = sum w^2 r^2 J'J`` over rows with
+    Jacobian J, residual r and weight w, times ``n / (n - p)`` (MacKinnon and White 1985, HC1); valid whether
+    or not the noise has the same variance on every row.
+
+    Parameters
+    ----------
+    objective : Objective
+        On the data; its model does not matter.
+    model : Regression
+        The model asked for.
+    parameters : Parameters
+        Canonical.
+
+    Returns
+    -------
+    Parameters
+        Standard errors in place of parameters; 0 where nothing was estimated.
+
+    Raises
+    ------
+    ValueError
+        Not more rows than parameters, more than 5000 parameters, or parameters that the data (or the model,
+        as with a quadratic one of rank above 1) do not determine.
+    """
+    if n_flat(model):
+        raise ValueError(
+            "a quadratic model of rank above 1 determines only M = W' diag(v) W: "
+            "its weights have no standard errors"
+        )
+    at, theta, objective = _coordinates(objective, model, parameters)
+    n, p = _rows(objective), len(theta)
+    if n <= p:
+        raise ValueError(f"standard errors need more rows than parameters, got {n} rows and {p} parameters")
+    source = objective.engine.source
+    w = np.ones(len(source.y)) if source.w is None else source.w
+    squares = (w * (objective.predict(theta) - source.y)) ** 2
+    _, _, hessian = objective.gauss_newton(theta)
+    values, vectors = np.linalg.eigh(hessian)
+    if not values[0] > 1e-14 * values[-1]:
+        raise ValueError(
+            "the data do not determine all parameters (the Jacobian is singular): "
+            "take more rows, or fewer hidden units"
+        )
+    covariance = np.zeros((p, p))
+    if squares.any():
+        _, _, meat = _reweighted(objective, squares).gauss_newton(theta)
+        inverse = (vectors / values) @ vectors.T
+        scale = squares.sum() / w.sum() ** 2 * (n / (n - p))
+        covariance = inverse @ meat @ inverse * scale
+    return _carried_back(covariance, objective.model, at, parameters, model)
+
+
+def certificate(objective: Objective, model: Regression, parameters: Parameters) -> dict[str, Any]:
+    """What the data say about a fit at the given parameters; see :meth:`Recovery.certificate`.
+
+    Parameters
+    ----------
+    objective, model, parameters
+        As for :func:`standard_errors`.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ValueError
+        More than 5000 parameters.
+    """
+    _, theta, objective = _coordinates(objective, model, parameters)
+    flat = n_flat(model)
+    n, p = _rows(objective), len(theta) - flat
+    loss, grad, hessian = objective.gauss_newton(theta)
+    values, vectors = np.linalg.eigh(hessian)
+    values, vectors = np.maximum(values[flat:], 0.0), vectors[:, flat:]
+    smallest, largest = np.sqrt(values[[0, -1]])
+    steep = values > 1e-14 * values[-1]
+    decrement = float(np.sqrt(((vectors[:, steep].T @ grad) ** 2 / values[steep]).sum()))
+    spread = float(np.sqrt(2.0 * loss))
+    exact = spread <= _exact_below(objective)
+    away = 0.0 if exact else decrement / np.sqrt(2.0 * loss * p / _size(objective))
+    return dict(
+        n_parameters=int(p),
+        rows_per_parameter=float(n / p),
+        loss=float(loss),
+        residual_std=float(spread * np.sqrt(n / (n - p))) if n > p else spread,
+        smallest_singular_value=float(smallest),
+        largest_singular_value=float(largest),
+        condition_number=float(largest / smallest) if smallest > 0 else float("inf"),
+        locally_strongly_convex=bool(values[0] > _SINGULAR * values[-1]),
+        newton_decrement=decrement,
+        distance_in_standard_errors=float(away),
+        exact=bool(exact),
+    )
+
+
+def n_flat(model: Regression) -> int:
+    """Dimension of the continuous symmetries of canonical parameters: the rotations of a quadratic model."""
+    return model.n_hidden * (model.n_hidden - 1) // 2 if model.activation.name == "quadratic" else 0
+
+
+def _coordinates(objective: Objective, model: Regression, parameters: Parameters) -> tuple:
+    """Parameters, theta and objective in coordinates without flat scales, units as in `parameters`."""
+    free = model.free_v and model.activation.degree is None
+    at = parameters.canonical(model.activation, free) if model.free_v else parameters
+    model = replace_model(
+        model,
+        output_weights="free" if free else np.where(at.output_weights == 0, 1.0, at.output_weights),
+        fit_intercept=model.fit_intercept or at.intercept != 0.0,
+    )
+    p = model.n_parameters(objective.n_features)
+    if p > MAX_DENSE:
+        raise ValueError(
+            f"there are {p} parameters, but standard errors and certificates need a dense matrix "
+            f"of at most {MAX_DENSE}"
+        )
+    return at, model.pack(at), objective.with_model(model)
+
+
+def _reweighted(objective: Objective, weights: np.ndarray) -> Objective:
+    engine, source = objective.engine, objective.engine.source
+    return objective.on(ThreadEngine(ArraySource(source.x, source.y, weights), engine.n_jobs, engine.meter))
+
+
+def _rows(objective: Objective) -> int:
+    w = objective.engine.source.w
+    return objective.n_rows if w is None else int(np.count_nonzero(w))
+
+
+def _size(objective: Objective) -> float:
+    """Rows of equal weight that would give the same variance (Kish)."""
+    w = objective.engine.source.w
+    return float(objective.n_rows) if w is None else float(w.sum() ** 2 / (w @ w))
+
+
+def _exact_below(objective: Objective) -> float:
+    """Residual that counts as rounding: products are taken in the precision of the rows."""
+    source = objective.engine.source
+    mean = np.average(source.y, weights=source.w)
+    spread = np.sqrt(np.average((source.y - mean) ** 2, weights=source.w))
+    return float((spread or abs(mean)) * (1e-9 if source.x.dtype == np.float64 else 1e-5))
+
+
+def _carried_back(
+    covariance: np.ndarray, inner: Regression, at: Parameters, parameters: Parameters, model: Regression
+) -> Parameters:
+    k, d = at.weights.shape
+    errors = np.sqrt(np.maximum(covariance.diagonal(), 0.0))
+    found = inner.unpack(errors, d)
+    if not inner.free_v:
+        found = replace(found, output_weights=np.zeros(k))
+    degree = model.activation.degree
+    if not (model.free_v and degree is not None):
+        return found
+    # w = u / |u| and v = +-|u|^p of the row u that was fitted.
+    weights, output_weights = np.empty((k, d)), np.empty(k)
+    for j, direction in enumerate(parameters.weights):
+        block = covariance[j * d : (j + 1) * d, j * d : (j + 1) * d]
+        size, along = np.linalg.norm(at.weights[j]), block @ direction
+        variance = direction @ along
+        across = block.diagonal() - 2.0 * direction * along + direction**2 * variance
+        weights[j] = np.sqrt(np.maximum(across, 0.0)) / size
+        output_weights[j] = degree * size ** (degree - 1) * np.sqrt(max(variance, 0.0))
+    return replace(found, weights=weights, output_weights=output_weights)

@@ -1,0 +1,215 @@
+"""The Numba backend: the driver of ``csrc/driver.h`` as one jitted call that holds no GIL.
+
+A tile of X is transposed while it is in cache, so that the projection, the back-projection and the Gram
+matrices are all dot products of contiguous vectors, and one register-blocked loop that LLVM vectorises well
+serves the three.  Rows reach it as one flat read-only array with an origin and a stride, whatever X was, so
+there is one compilation for each data type.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from . import numba_activations
+from .numba_rowfn import GRAM, HERMITE_GRAM, PREDICT, Row, Work, copy, fill, forward, residual, row_function
+
+__all__ = ["activate", "sweep"]
+
+_jit = njit(cache=True, nogil=True, error_model="numpy")
+# The products may be re-associated, otherwise they stay scalar; NaN and infinity keep their meaning.
+_jit_sum = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+
+
+@_jit_sum
+def _corner(a0, a1, a2, a3, b0, b1):
+    """Eight dot products, as many as keep both multipliers busy and still fit the registers."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = a0.dtype.type(0)
+    for i in range(a0.size):
+        p, q = b0[i], b1[i]
+        s0 += a0[i] * p
+        s1 += a1[i] * p
+        s2 += a2[i] * p
+        s3 += a3[i] * p
+        s4 += a0[i] * q
+        s5 += a1[i] * q
+        s6 += a2[i] * q
+        s7 += a3[i] * q
+    return s0, s1, s2, s3, s4, s5, s6, s7
+
+
+@_jit
+def _line(a, origin, stride, i, n):
+    start = origin + i * stride
+    return a[start : start + n]
+
+
+@_jit
+def _store(sums, out, width, add):
+    if not add:
+        for t in range(width):
+            out[t] = 0.0
+    out[0] += sums[0]
+    if width > 1:
+        out[1] += sums[1]
+    if width > 2:
+        out[2] += sums[2]
+    if width > 3:
+        out[3] += sums[3]
+
+
+@_jit
+def _products(n, a, origin, stride, count_a, b, ldb, count_b, out, ldo, add, upper):
+    """out[j, i] = or += sum over n of a_i b_j, in float64; `upper` skips what lies wholly below the diagonal.
+
+    Missing vectors of a last group repeat an earlier one, and their products are dropped.
+    """
+    last = count_a - 1
+    for i in range(0, count_a, 4):
+        a0, a1 = _line(a, origin, stride, i, n), _line(a, origin, stride, min(i + 1, last), n)
+        a2 = _line(a, origin, stride, min(i + 2, last), n)
+        a3 = _line(a, origin, stride, min(i + 3, last), n)
+        width = min(4, count_a - i)
+        for j in range(0, min(count_b, i + 4) if upper else count_b, 2):
+            b0, b1 = _line(b, 0, ldb, j, n), _line(b, 0, ldb, min(j + 1, count_b - 1), n)
+            sums = _corner(a0, a1, a2, a3, b0, b1)
+            _store(sums[:4], out[j * ldo + i :], width, add)
+            if j + 1 < count_b:
+                _store(sums[4:], out[(j + 1) * ldo + i :], width, add)
+
+
+@_jit
+def _transpose(x, origin, stride, rows, d, xt, ld):
+    """xt[j, i] = x[i, j] in groups of eight rows, a cache line of xt; a last group repeats the last row."""
+    last = rows - 1
+    for i in range(0, rows, 8):
+        x0, x1 = _line(x, origin, stride, i, d), _line(x, origin, stride, min(i + 1, last), d)
+        x2, x3 = _line(x, origin, stride, min(i + 2, last), d), _line(x, origin, stride, min(i + 3, last), d)
+        x4, x5 = _line(x, origin, stride, min(i + 4, last), d), _line(x, origin, stride, min(i + 5, last), d)
+        x6, x7 = _line(x, origin, stride, min(i + 6, last), d), _line(x, origin, stride, min(i + 7, last), d)
+        for j in range(d):
+            t = _line(xt, i, ld, j, 8)
+            t[0], t[1], t[2], t[3] = x0[j], x1[j], x2[j], x3[j]
+            t[4], t[5], t[6], t[7] = x4[j], x5[j], x6[j], x7[j]
+
+
+@_jit
+def _block(x, origin, stride, y, w, p, q, row, tile, start, stop, work, xt, gx, a, s, width, out):
+    """Sums of the rows from `start` to `stop`, added to a and s."""
+    ld, d, g = work.ld, xt.size // work.ld, work.g.size // work.ld
+    gram = row.op == GRAM or row.op == HERMITE_GRAM
+    for first in range(start, stop, tile):
+        rows, at = min(tile, stop - first), origin + first * stride
+        yt, wt = y[first : first + rows], w[first : first + rows]
+        _products(d, x, at, stride, rows, p, d, q, work.z, ld, False, False)
+        if row.op == GRAM or (g and not gram):
+            _transpose(x, at, stride, rows, d, xt, ld)
+        for rep in range(row.reps):
+            forward(row, rep, rows, work)
+            if row.op == PREDICT:
+                for i in range(rows):
+                    out[first + i, rep] = work.f[i]
+            else:
+                residual(rows, yt, wt, work)
+                row_function(row, rep, rows, d, wt, work, xt, s)
+        if gram:
+            _products(rows, work.left, 0, ld, g, work.g, ld, g, a, width, True, True)
+        elif g:
+            copy(work.g, gx)
+            _products(rows, xt, 0, ld, d, gx, ld, g, a, width, True, False)
+
+
+@_jit
+def _merge(left, right):
+    """right = left + right."""
+    for j in range(right.size):
+        right[j] = left[j] + right[j]
+
+
+@_jit
+def _sweep(x, origin, stride, n, d, y, w, p, q, row, tile, block, first, count, g, width, a, s, out):
+    """Blocks first .. first + count, merged in the canonical tree, into a (g, width) and s."""
+    ld = (min(tile, max(n, 1)) + 7) // 8 * 8
+    gram = row.op == GRAM or row.op == HERMITE_GRAM
+    units, line = row.k * ld, np.empty((4, ld))
+    work = Work(
+        ld, np.zeros(q * ld), np.empty(units), np.empty(units), np.empty(units), line[0], line[1], line[2],
+        line[3], np.zeros(g * ld), np.empty(g * ld if gram else 0), np.empty(row.m * (row.order + 1) * ld),
+    )  # fmt: skip
+    xt, gx = np.zeros(d * ld, x.dtype), np.zeros(0 if gram else g * ld, x.dtype)
+    levels, size = 1, g * width + s.size
+    while (1 << (levels - 1)) < count:
+        levels += 1
+    slots = np.zeros((levels + 1, size))  # complete subtrees by level, then the running one
+    top = slots[levels]
+    for i in range(count):
+        fill(0.0, top)
+        start = (first + i) * block
+        _block(
+            x, origin, stride, y, w, p, q, row, tile, start, min(start + block, n), work, xt, gx,
+            top[: g * width], top[g * width :], width, out,
+        )  # fmt: skip
+        level, bits = 0, i
+        while bits & 1:
+            _merge(slots[level], top)
+            level, bits = level + 1, bits >> 1
+        copy(top, slots[level])
+    fill(0.0, top)
+    started = False
+    for level in range(levels):
+        if (count >> level) & 1:
+            if started:
+                _merge(slots[level], top)
+            else:
+                copy(slots[level], top)
+            started = True
+    copy(top, a)
+    copy(top[g * width :], s)
+
+
+_NOTHING = np.zeros(0)
+_NO_OUTPUT = np.zeros((0, 1))
+
+
+def _constant(array, dtype=np.float64):
+    """Contiguous read-only view: one type for Numba, whatever the caller's flags were."""
+    view = np.ascontiguousarray(array, dtype).view()
+    view.flags.writeable = False
+    return view
+
+
+def _flat(x):
+    """X as (flat read-only array, origin, stride): row i starts at ``origin + i * stride``."""
+    n, d = x.shape
+    if x.dtype not in (np.float32, np.float64):
+        raise TypeError(f"X must be float32 or float64, got {x.dtype}")
+    if x.size == 0:
+        return _constant(_NOTHING, x.dtype), 0, 0
+    if d > 1 and x.strides[1] != x.itemsize or x.strides[0] % x.itemsize:
+        raise ValueError("X must have unit column stride and a row stride of whole elements")
+    stride = x.strides[0] // x.itemsize
+    lowest, span = (x, stride) if stride >= 0 else (x[::-1], -stride)
+    length = (n - 1) * span + d
+    flat = np.lib.stride_tricks.as_strided(lowest, (length,), (x.itemsize,), writeable=False)
+    return flat, 0 if stride >= 0 else (n - 1) * span, stride
+
+
+def sweep(x, y, w, p, row, tile, block, first, count, a, s, out=None):
+    """Sums of blocks ``first .. first + count`` into `a` and `s`; see ``kernels.sweep`` for the meaning."""
+    act, flat = row.activation, _flat(x)
+    plain = Row(
+        int(row.op), act.code, float(act.slope), row.user_address, row.reps, row.k, int(row.linear),
+        _constant(row.v), _constant(row.c), int(row.grad), int(row.newton), _constant(row.dv), float(row.dc),
+        int(row.free_w), int(row.free_v), int(row.free_c), row.m, row.order, int(row.unit_response),
+        float(row.alpha2), _constant(row.factors, np.int32),
+    )  # fmt: skip
+    y, w = (_constant(_NOTHING if each is None else each) for each in (y, w))
+    out = _NO_OUTPUT if out is None else out
+    p = _constant(p, x.dtype)
+    blocks = tile, block, first, count
+    _sweep(*flat, *x.shape, y, w, p.reshape(-1), len(p), plain, *blocks, *a.shape, a.reshape(-1), s, out)
+
+
+def activate(code, slope, z, u, d1, d2):
+    """Activation `code` and its first two derivatives at `z`."""
+    numba_activations.activate(code, slope, z if z.flags.writeable else z.copy(), u, d1, d2, 2)

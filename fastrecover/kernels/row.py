@@ -1,0 +1,144 @@
+"""What a sweep computes on each row, as plain data.
+
+Every backend reads the same frozen record, so a quantity is defined by its fields and by the few lines of NumPy
+in ``reference.py``; nothing else passes from the solvers to compiled code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+from ..activations import USER_CODE, Activation, get_activation
+
+
+class Op(IntEnum):
+    """Row functions; the values are those of ``csrc/fastrecover.h``."""
+
+    LOSS = 0
+    CURVATURE = 1
+    GRAM = 2
+    PREDICT = 3
+    MOMENT = 4
+    PAIRS = 5
+    HERMITE = 6
+    HERMITE_GRAM = 7
+
+
+_EMPTY = np.zeros(0)
+_EMPTY_2D = np.zeros((1, 0))
+_NO_FACTORS = np.zeros((0, 4), np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class RowFunction:
+    """One row function.
+
+    With parameter set ``(W, b, v, c)`` the model's output on row x is
+    ``f = c + sum_j v_j phi(w_j . x) + b . x``, ``r = f - y`` and ``e = w r``.  The rows of `P` handed to the
+    sweep are, in this order: for each of `reps` sets its `k` hidden units and, if `linear`, ``b``; for
+    CURVATURE then the direction in the same layout; for the moment functions then the `m` rows of ``V`` and,
+    for MOMENT with ``order > 2``, ``alpha``.
+
+    Attributes
+    ----------
+    op : Op
+        LOSS: loss of each set and, with `grad`, its gradient.
+        CURVATURE: Gauss-Newton (`newton` false) or Hessian product with a direction.
+        GRAM: Gram matrix of ``[J, r]``, J the Jacobian in the order of theta, of the parameters marked free
+        (only its upper triangle is filled).
+        PREDICT: f, written row by row.
+        MOMENT: ``sum c x z^T`` with ``c = r' (1, t, t^2 - |alpha|^2)`` for order 2, 3, 4, where
+        ``r' = w (y - f)`` (or w with `unit_response`) and ``t = alpha . x``.
+        PAIRS: ``sum r' x z_a z_b`` for a <= b.
+        HERMITE: ``sum r' h_m(z)``; HERMITE_GRAM: Gram matrix of ``[h(z), y - f]`` (upper triangle).
+    v : ndarray (reps, k)
+    c : ndarray (reps,)
+    dv : ndarray (k,)
+        Direction in v (CURVATURE).
+    factors : ndarray of int32 (n_features, 4)
+        Feature = product of normalised Hermite rows ``a (order + 1) + p``, meaning ``He_p(z_a)/sqrt(p!)``;
+        -1 fills unused places.
+    """
+
+    op: Op
+    activation: Activation = field(default_factory=lambda: get_activation("relu"))
+    reps: int = 1
+    k: int = 0
+    linear: int = 0
+    v: np.ndarray = field(default_factory=lambda: _EMPTY_2D)
+    c: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    grad: bool = False
+    newton: bool = False
+    dv: np.ndarray = field(default_factory=lambda: _EMPTY)
+    dc: float = 0.0
+    free_w: bool = True
+    free_v: bool = False
+    free_c: bool = False
+    m: int = 0
+    order: int = 2
+    unit_response: bool = False
+    alpha2: float = 1.0
+    factors: np.ndarray = field(default_factory=lambda: _NO_FACTORS)
+
+    @property
+    def set_columns(self) -> int:
+        """Columns of P that one parameter set takes."""
+        return self.k + self.linear
+
+    @property
+    def columns(self) -> int:
+        """Columns of P in all."""
+        sets = self.reps * self.set_columns
+        if self.op == Op.CURVATURE:
+            return 2 * sets
+        if self.op == Op.MOMENT:
+            return sets + self.m + (self.order > 2)
+        return sets + self.m
+
+    def shapes(self, d: int) -> tuple[int, int, int]:
+        """Rows and columns of the back-projected sum and the number of scalar sums, for d features."""
+        k, m, f = self.k, self.m, len(self.factors)
+        if self.op == Op.LOSS:
+            return (self.reps * self.set_columns if self.grad else 0), d, 1 + self.reps * (k + 2)
+        if self.op == Op.CURVATURE:
+            return self.set_columns, d, k + 2
+        if self.op == Op.GRAM:
+            size = self.free_w * k * d + self.free_v * k + self.linear * d + self.free_c + 1
+            return size, size, 2
+        if self.op == Op.PREDICT:
+            return 0, d, 0
+        if self.op == Op.MOMENT:
+            return m + 2, d, 5
+        if self.op == Op.PAIRS:
+            return m * (m + 1) // 2 + 1, d, 3
+        if self.op == Op.HERMITE:
+            return 0, d, 3 + f
+        return f + 1, f + 1, 3
+
+    @property
+    def user_address(self) -> int:
+        """Address of the compiled user activation, 0 for the built-in ones."""
+        if self.activation.code != USER_CODE:
+            return 0
+        from .user import address
+
+        return address(self.activation)
+
+
+def layout(row: RowFunction, d: int, itemsize: int) -> tuple[int, int]:
+    """Rows of a tile and of a block.
+
+    They depend on the row function's shape, d and the item size alone, so block sums, and with them every
+    result, are the same for any number of workers and any kind of source.  A block is about 1 MiB of X (the
+    unit of work and of the merge tree); a tile is what stays in a core's second-level cache with its
+    coefficients.
+    """
+    g, left, _ = row.shapes(d)
+    bytes_per_row = max(d * itemsize, 1)
+    block = 1 << int(np.clip((1 << 20) // bytes_per_row, 64, 4096)).bit_length() - 1
+    own = bytes_per_row + 8 * (row.columns + g + (left if left != d or row.op == Op.GRAM else 0))
+    tile = int(np.clip((512 << 10) // own, 8, 128)) // 8 * 8
+    return min(tile, block), block

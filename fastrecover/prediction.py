@@ -1,0 +1,73 @@
+"""Outputs of a network with given parameters on rows that a user hands in.
+
+Rows that the kernels can read are swept where they lie; anything else is converted a slice at a time, so that
+predicting for integers, column-major arrays or foreign byte orders never holds a second copy of the data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._validation import check_rows
+from .models import Parameters, Regression
+from .models.regression import replace_model
+
+_NUMBERS_AT_ONCE = 1 << 22
+
+
+def is_sweepable(x: np.ndarray) -> bool:
+    """Whether the kernels can read the rows of a two-dimensional `x` where they lie."""
+    fits = x.dtype in (np.float32, np.float64) and x.dtype.isnative and x.flags.aligned
+    spaced = x.strides[0] >= 0 and x.strides[0] % x.itemsize == 0
+    return bool(fits and spaced and (x.shape[1] == 1 or x.strides[1] == x.itemsize))
+
+
+def predict(model: Regression, parameters: Parameters, X: Any, n_jobs: int | None = None) -> np.ndarray:
+    """``f(x) = sum_j v_j phi(w_j . x) + b . x + c`` for every row.
+
+    Parameters
+    ----------
+    model : Regression
+        Only its activation and number of units matter.
+    parameters : Parameters
+    X : array_like (n, n_features)
+        float32 and float64 rows are read in place.
+    n_jobs : int, optional
+        Threads, None for all processors.
+
+    Returns
+    -------
+    ndarray (n,) of float64
+
+    Raises
+    ------
+    TypeError
+        `X` is not a dense array of real numbers.
+    ValueError
+        `X` is not two-dimensional or has the wrong number of columns.
+    """
+    x, d = np.asarray(X), parameters.weights.shape[1]
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"X must be a dense array of real numbers, got {type(X).__name__} of dtype {x.dtype}")
+    if x.ndim != 2 or x.shape[1] != d:
+        raise ValueError(f"X must have shape (n, {d}), one column for each feature, got {x.shape}")
+    # Everything free: also output weights of zero are then numbers like any other.
+    model = replace_model(
+        model, output_weights="free", fit_intercept=True, linear_term=parameters.linear is not None
+    )
+    step = len(x) if is_sweepable(x) else _NUMBERS_AT_ONCE // d
+    out = np.empty(len(x))
+    for start in range(0, len(x), max(step, 1)):
+        rows = slice(start, start + max(step, 1))
+        out[rows] = _swept(model, parameters, check_rows(x[rows]), n_jobs)
+    return out
+
+
+def _swept(model: Regression, parameters: Parameters, x: np.ndarray, n_jobs: int | None) -> np.ndarray:
+    from .engines import ThreadEngine
+    from .sources import ArraySource
+    from .sweeps.objective import Objective
+
+    return Objective(ThreadEngine(ArraySource(x), n_jobs), model).predict(model.pack(parameters))

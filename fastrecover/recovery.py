@@ -1,0 +1,379 @@
+"""What a fit gives back: parameters in canonical form, how they were reached, and how far to trust them.
+
+A Recovery keeps the data (through its objective) only to answer questions about the fit; a saved, copied or
+pickled one holds the result alone, as plain arrays and JSON, so that loading a file never runs code from it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from ._validation import check_vector, check_weights
+from .models import Parameters, Regression, align
+from .prediction import predict
+
+HISTORY = {"stage": "U", "pass": "d", "loss": "d", "grad_norm": "d", "rows": "q", "seconds": "d"}
+
+
+class Recovery:
+    """Recovered network ``f(x) = sum_j v_j phi(w_j . x) + b . x + c``.
+
+    Parameters
+    ----------
+    model : Regression
+        The model that was asked for.
+    parameters : Parameters
+        Canonical (:meth:`Regression.finished`).
+    loss : float
+        Weighted mean of ``0.5 (f - y)^2`` over all rows.
+    converged : bool
+    message : str
+        Why the fit ended.
+    n_passes : float
+        Full passes over the data, sub-samples counted by their share.
+    history : dict of array_like
+        Equally long columns ``stage, pass, loss, grad_norm, rows, seconds``.
+    n_rows : int
+    seconds : float
+    info : dict
+        Further plain values: numbers, strings, lists, dicts.
+    objective : Objective, optional
+        On the full data, kept for :meth:`standard_errors` and :meth:`certificate`.
+
+    Raises
+    ------
+    ValueError
+        If history's columns are missing or differ in length.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: Regression,
+        parameters: Parameters,
+        loss: float,
+        converged: bool,
+        message: str,
+        n_passes: float,
+        history: dict[str, Any],
+        n_rows: int,
+        seconds: float,
+        info: dict[str, Any] | None = None,
+        objective: Any = None,
+    ) -> None:
+        self.model, self.parameters, self.objective = model, parameters, objective
+        self.loss, self.n_passes, self.seconds = float(loss), float(n_passes), float(seconds)
+        self.converged, self.message, self.n_rows = bool(converged), str(message), int(n_rows)
+        self.history, self.info = _columns(history), dict(info or {})
+
+    @property
+    def weights(self) -> np.ndarray:
+        """One row per hidden unit, (n_hidden, n_features)."""
+        return self.parameters.weights
+
+    @property
+    def output_weights(self) -> np.ndarray:
+        """v, (n_hidden,)."""
+        return self.parameters.output_weights
+
+    @property
+    def linear(self) -> np.ndarray | None:
+        """Linear term b, (n_features,), or None."""
+        return self.parameters.linear
+
+    @property
+    def intercept(self) -> float:
+        """c, 0.0 when the model has none."""
+        return self.parameters.intercept
+
+    @property
+    def n_hidden(self) -> int:
+        """Number of hidden units."""
+        return self.weights.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        """Number of inputs."""
+        return self.weights.shape[1]
+
+    def predict(self, X: Any, n_jobs: int | None = None) -> np.ndarray:
+        """Output for every row.
+
+        Parameters
+        ----------
+        X : array_like (n, n_features)
+            float32 and float64 rows are swept as they are, other numbers are converted; nan gives nan.
+        n_jobs : int, optional
+            Threads, None for all processors.
+
+        Returns
+        -------
+        ndarray (n,) of float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            `X` is not numeric or has the wrong shape.
+        """
+        return predict(self.model, self.parameters, X, n_jobs)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities, which a regression model does not have.
+
+        Raises
+        ------
+        TypeError
+            Always.
+        """
+        name = self.model.activation.name
+        raise TypeError(f"this {name} model is a regression without class probabilities: use predict")
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Coefficient of determination ``R^2 = 1 - sum w (y - f)^2 / sum w (y - mean y)^2``.
+
+        Parameters
+        ----------
+        X : array_like (n, n_features)
+        y : array_like (n,)
+        sample_weight : array_like (n,), optional
+
+        Returns
+        -------
+        float
+            For constant y 1.0 if the predictions are exact, else 0.0; nan for fewer than two rows.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Wrong types or shapes.
+        """
+        f = self.predict(X)
+        y, w = check_vector(y, len(f), "y"), check_weights(sample_weight, len(f))
+        if len(f) < 2:
+            return float("nan")
+        w = np.ones(len(f)) if w is None else w
+        left = float(w @ (y - f) ** 2)
+        total = float(w @ (y - np.average(y, weights=w)) ** 2)
+        if total == 0.0:
+            return 1.0 if left == 0.0 else 0.0
+        return 1.0 - left / total
+
+    def error(self, truth: Any) -> float:
+        """Relative Frobenius error of all parameters up to the model's symmetries.
+
+        Parameters
+        ----------
+        truth : Teacher, Recovery or Parameters
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        TypeError, ValueError
+            No network, or one of another shape.
+        """
+        return self.model.error(self.parameters, parameters_of(truth))
+
+    def align(self, truth: Any) -> Parameters:
+        """Own parameters with units in the order (and signs, where they are free) of the truth's.
+
+        Parameters
+        ----------
+        truth : Teacher, Recovery or Parameters
+
+        Returns
+        -------
+        Parameters
+            Canonical: compare them with the canonical parameters of the truth.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No network, or one of another shape.
+        """
+        return align(self.parameters, parameters_of(truth), self.model.activation, self.model.free_v)[0]
+
+    def standard_errors(self, X: Any = None, y: Any = None, sample_weight: Any = None) -> Parameters:
+        """Standard errors of all parameters, by the sandwich formula with the factor n / (n - p).
+
+        Parameters
+        ----------
+        X, y, sample_weight : array_like, optional
+            Data, where the recovery does not hold its own (it was loaded) or other data are meant.
+
+        Returns
+        -------
+        Parameters
+            Standard errors in place of parameters; 0 for what was not estimated.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No data; not more rows than parameters; more than 5000 parameters; parameters that the data or the
+            model do not determine.
+
+        Notes
+        -----
+        ``H^-1 S H^-1 n / (n - p)`` with ``H = sum w J'J`` and ``S = sum w^2 r^2 J'J`` (White 1980; MacKinnon
+        and White 1985).  Two passes over the data and one for the residuals.
+        """
+        from . import inference
+
+        return inference.standard_errors(self._data(X, y, sample_weight), self.model, self.parameters)
+
+    def certificate(self, X: Any = None, y: Any = None, sample_weight: Any = None) -> dict[str, Any]:
+        """Local evidence that the fit is a well-determined minimum, in one pass over the data.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array_like, optional
+            As for :meth:`standard_errors`.
+
+        Returns
+        -------
+        dict
+            ``n_parameters`` (identifiable ones), ``rows_per_parameter``, ``loss``,
+            ``residual_std`` (n - p degrees of freedom if there are any),
+            ``smallest_singular_value`` and ``largest_singular_value`` of the Jacobian over sqrt(n), their
+            ratio ``condition_number``,
+            ``locally_strongly_convex`` (smallest eigenvalue of the Gauss-Newton matrix above 1e-10 of the
+            largest), ``newton_decrement`` ``sqrt(g' H^-1 g)``,
+            ``distance_in_standard_errors`` (decrement over its statistical size ``sqrt(2 loss p / n)``) and
+            ``exact`` (residuals at rounding level).
+
+        Raises
+        ------
+        TypeError, ValueError
+            No data, or more than 5000 parameters.
+        """
+        from . import inference
+
+        return inference.certificate(self._data(X, y, sample_weight), self.model, self.parameters)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the result, without the data, to exactly `path` (an .npz archive); :func:`load` reads it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            An existing file is replaced once the new one is complete.
+
+        Raises
+        ------
+        OSError
+            The folder does not exist or cannot be written to.
+        TypeError, ValueError
+            An activation of user code or an entry of ``info`` that cannot be stored.
+        """
+        from .storage import save
+
+        save(self, path)
+
+    def plot(self, path: str | os.PathLike[str] | None = None, teacher: Any = None, shape: Any = None) -> Any:
+        """Picture of the fit; see :func:`fastrecover.plotting.plot`.
+
+        Parameters
+        ----------
+        path : str or path-like, optional
+            Where to write it.
+        teacher : Teacher, Recovery or Parameters, optional
+            Truth to compare with.
+        shape : tuple of int, optional
+            ``(n_lags, n_channels)``: each unit is then shown as a small image.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from .plotting import plot
+
+        return plot(self, path, teacher, shape)
+
+    def summary(self) -> str:
+        """Table of the hidden units, one per line after a few lines about the fit."""
+        norms = np.linalg.norm(self.weights, axis=1)
+        units = enumerate(zip(norms, self.output_weights, strict=True))
+        rows = [f"{j:>4}  {size:>12.6g}  {v:>13.6g}" for j, (size, v) in units]
+        name = self.model.activation.name
+        lines = [
+            f"{name}: {self.n_hidden} units, {self.n_features} features, {self.n_rows} rows",
+            f"loss {self.loss:.6g} after {self.n_passes:.1f} passes, {self.seconds:.2f} s: {self.message}",
+            f"{'unit':>4}  {'norm':>12}  {'output weight':>13}",
+            *rows,
+        ]
+        if self.linear is not None:
+            lines.append(f"linear term of norm {np.linalg.norm(self.linear):.6g}")
+        if self.model.fit_intercept or self.intercept:
+            lines.append(f"intercept {self.intercept:.6g}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        state = "converged" if self.converged else "not converged"
+        return (
+            f"<Recovery {self.model.activation.name}: {self.n_hidden} units, {self.n_features} features, "
+            f"loss {self.loss:.4g}, {state} after {self.n_passes:.1f} passes>"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "objective": None}
+
+    def _data(self, X: Any, y: Any, sample_weight: Any) -> Any:
+        if X is None and y is None:
+            if sample_weight is not None:
+                raise TypeError("sample_weight needs X and y beside it")
+            if self.objective is None:
+                raise ValueError("this recovery holds no data (it was loaded or copied): give X and y")
+            return self.objective
+        if X is None or y is None:
+            raise TypeError("X and y must be given together")
+        from .inference import on_data
+
+        return on_data(X, y, sample_weight, self.model.with_output_weights("free"), self.n_features)
+
+
+def load(path: str | os.PathLike[str]) -> Recovery:
+    """Read a recovery that :meth:`Recovery.save` wrote, bit for bit; it holds no data.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    Recovery
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It is not such a file, is damaged, or is of a newer format.
+    """
+    from .storage import load
+
+    return load(path)
+
+
+def _columns(history: dict[str, Any]) -> dict[str, np.ndarray]:
+    missing = [name for name in HISTORY if name not in history]
+    if missing:
+        raise ValueError(f"history lacks the columns {missing}")
+    columns: dict[str, np.ndarray] = {
+        name: np.array(history[name], dtype).reshape(-1) for name, dtype in HISTORY.items()
+    }
+    if len({len(column) for column in columns.values()}) > 1:
+        raise ValueError("history: all columns must have the same length")
+    return columns
+
+
+def parameters_of(truth: Any) -> Parameters:
+    """Parameters of a Teacher, a Recovery or Parameters; TypeError for anything else."""
+    parameters = getattr(truth, "parameters", truth)
+    if not isinstance(parameters, Parameters):
+        raise TypeError(f"truth must be a Teacher, a Recovery or Parameters, got {type(truth).__name__}")
+    return parameters

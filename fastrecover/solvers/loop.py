@@ -1,0 +1,190 @@
+"""The one loop around every solver, and the record it keeps.
+
+A solver is ``begin(objective, theta) -> State`` and ``step(objective, state) -> State``; everything it must
+remember is plain data in the state, so a run can be stopped, looked at and continued between any two steps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..sweeps import Objective
+
+#: With a kinked activation the empirical gradient jumps where a row crosses a kink; decreases below this fraction
+#: of the statistical excess loss ``loss p / n`` are those jumps and end a run after three steps.
+_KINK_RESOLUTION = 1e-4
+
+#: A loss below (EXACT * eps)^2 of the mean square of y is rounding: the fit is exact.
+EXACT = 30.0
+
+
+@dataclass
+class State:
+    """Where a solver is.
+
+    Attributes
+    ----------
+    theta, grad : ndarray (n_parameters,)
+    loss : float
+    decrement : float
+        Newton decrement ``sqrt(g' B^-1 g)`` with the solver's curvature model B: the distance to the minimiser
+        in the metric of the loss, where the solver knows it, else nan.
+    iteration, stalled : int
+    converged, stopped : bool
+    message : str
+    memory : dict
+        What the solver itself remembers.
+    """
+
+    theta: np.ndarray
+    loss: float
+    grad: np.ndarray
+    decrement: float = np.nan
+    iteration: int = 0
+    stalled: int = 0
+    converged: bool = False
+    stopped: bool = False
+    message: str = ""
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
+class Solver(Protocol):
+    """What the loop needs of a solver."""
+
+    name: str
+
+    def begin(self, objective: Objective, theta: np.ndarray) -> State: ...
+
+    def step(self, objective: Objective, state: State) -> State: ...
+
+
+class Monitor:
+    """History, progress callback and budget of one fit, shared by all its stages.
+
+    Parameters
+    ----------
+    callback : callable, optional
+        Called with a dict (stage, pass, loss, grad_norm, rows, seconds) after every step; returning True ends
+        the fit.
+    max_passes : float
+        Passes after which stages stop.
+    """
+
+    columns = ("stage", "pass", "loss", "grad_norm", "rows", "seconds")
+
+    def __init__(self, callback: Callable[[dict], Any] | None = None, max_passes: float = np.inf) -> None:
+        self.callback, self.max_passes = callback, max_passes
+        self.history: dict[str, list] = {name: [] for name in self.columns}
+        self.started = time.perf_counter()
+        self.ended = False
+
+    @property
+    def seconds(self) -> float:
+        """Time since the fit began."""
+        return time.perf_counter() - self.started
+
+    def record(self, objective: Objective, stage: str, loss: float, grad: np.ndarray | float = np.nan) -> None:
+        """Add one line to the history and tell the callback."""
+        norm = float(np.linalg.norm(grad))
+        line = (stage, objective.passes, float(loss), norm, objective.n_rows, self.seconds)
+        for name, value in zip(self.columns, line, strict=True):
+            self.history[name].append(value)
+        if self.callback is not None and self.callback(dict(zip(self.columns, line, strict=True))) is True:
+            self.ended = True
+
+
+def tolerance(objective: Objective, y_square: float, dtype: np.dtype) -> float:
+    """Loss at and below which a fit counts as exact."""
+    return (EXACT * float(np.finfo(dtype).eps)) ** 2 * y_square
+
+
+def run(
+    solver: Solver,
+    objective: Objective,
+    theta: np.ndarray,
+    *,
+    monitor: Monitor,
+    stage: str,
+    tol: float,
+    exact_loss: float,
+    max_iterations: int,
+) -> State:
+    """Run a solver from theta until it has converged, stalled or used its budget.
+
+    Converged means: the loss is at rounding level (`exact_loss`); or the Newton decrement is below `tol` times
+    the statistical error of the minimiser in the same metric, ``sqrt(2 loss p / n)``; or, for solvers without a
+    decrement, the gradient is below ``tol * sqrt(2 loss)``; or several steps in a row have changed nothing
+    measurable (for kinked activations: nothing above the resolution of the kinks).
+
+    Parameters
+    ----------
+    solver : Solver
+    objective : Objective
+    theta : ndarray (n_parameters,)
+    monitor : Monitor
+    stage : str
+        Name written to the history.
+    tol : float
+    exact_loss : float
+    max_iterations : int
+
+    Returns
+    -------
+    State
+        With ``converged`` and ``message`` set.
+    """
+    kinked = objective.model.activation.degree == 1 or objective.model.activation.functions is not None
+    least, patience = 1e-12, 6
+    if kinked:
+        least, patience = _KINK_RESOLUTION * objective.n_parameters / objective.n_rows, 3
+    state = solver.begin(objective, theta)
+    monitor.record(objective, stage, state.loss, state.grad)
+    for _ in range(max_iterations):
+        if _settled(state, objective, tol, exact_loss, patience, kinked):
+            return state
+        if monitor.ended:
+            state.message = "stopped by the callback"
+            return state
+        if objective.passes >= monitor.max_passes:
+            state.message = f"max_passes={monitor.max_passes:g} reached"
+            return state
+        before = state.loss
+        state = solver.step(objective, state)
+        state.iteration += 1
+        state.stalled = state.stalled + 1 if before - state.loss <= least * before else 0
+        monitor.record(objective, stage, state.loss, state.grad)
+    if not _settled(state, objective, tol, exact_loss, patience, kinked):
+        state.message = f"not converged after {max_iterations} iterations"
+    return state
+
+
+def _settled(
+    state: State, objective: Objective, tol: float, exact_loss: float, patience: int, kinked: bool
+) -> bool:
+    if not np.isfinite(state.loss):
+        state.stopped, state.message = True, "the loss is not finite: the steps diverge"
+        return True
+    noise = np.sqrt(2.0 * state.loss)
+    if state.loss <= exact_loss:
+        state.converged, state.message = True, "exact fit: the loss is at rounding level"
+    elif state.decrement <= tol * noise * np.sqrt(objective.n_parameters / objective.n_rows):
+        state.converged, state.message = True, "converged: the distance to the minimiser is below tol"
+    elif np.isnan(state.decrement) and np.linalg.norm(state.grad) <= tol * noise:
+        state.converged, state.message = True, "converged: the gradient is below tol"
+    elif state.stopped or state.stalled >= patience:
+        # Kinks bound what any step can gain; a smooth loss must show it by its gradient.
+        small = kinked or np.linalg.norm(state.grad) <= 1e-6 * max(noise, np.sqrt(exact_loss))
+        near = np.isnan(state.decrement) or state.decrement <= 0.1 * noise * np.sqrt(
+            objective.n_parameters / objective.n_rows
+        )
+        state.converged, state.stopped = bool(small and near), True
+        if state.converged:
+            state.message = "converged: no further decrease is measurable"
+        else:
+            state.message = state.message or "stalled: no step decreases the loss"
+    return state.converged or state.stopped

@@ -1,0 +1,120 @@
+"""Gauss-Newton with Levenberg-Marquardt damping.
+
+Up to DENSE_LIMIT parameters the matrix is formed (one sweep) and factored; above, the damped system is solved
+by conjugate gradients whose products are sweeps.  Several damping values are tried in one pass, since reading
+the rows costs more than evaluating a few more columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..sweeps import Objective
+from .loop import State
+
+DENSE_LIMIT = 1500
+_TRIALS = (0.1, 1.0, 10.0)
+_GIVE_UP = 1e12
+
+
+class GaussNewton:
+    """Levenberg-Marquardt (solver ``gauss-newton``).
+
+    Parameters
+    ----------
+    dense : bool, optional
+        Form the matrix; by default where there are at most DENSE_LIMIT parameters.
+    damping : float
+        First damping, relative to the diagonal (dense) or to the curvature along the gradient.
+    cg_iterations : int
+        Most products spent on one step when the matrix is not formed.
+    """
+
+    name = "gauss-newton"
+
+    def __init__(self, dense: bool | None = None, damping: float = 1e-2, cg_iterations: int = 50) -> None:
+        self.dense, self.damping, self.cg_iterations = dense, damping, cg_iterations
+
+    def begin(self, objective: Objective, theta: np.ndarray) -> State:
+        """State at theta, after one pass."""
+        dense = objective.n_parameters <= DENSE_LIMIT if self.dense is None else self.dense
+        return self._at(objective, theta, {"mu": self.damping, "dense": dense, "failed": 0})
+
+    def _at(self, objective: Objective, theta: np.ndarray, memory: dict) -> State:
+        if not memory["dense"]:
+            loss, grad = objective.value_and_grad(theta)
+            return State(theta, loss, grad, memory=memory)
+        loss, grad, matrix = objective.gauss_newton(theta)
+        state = State(theta, loss, grad, memory={**memory, "matrix": matrix})
+        state.decrement = decrement(matrix, grad)
+        return state
+
+    def step(self, objective: Objective, state: State) -> State:
+        """One accepted step, or the old state with more damping."""
+        propose = self._dense_steps if state.memory["dense"] else self._cg_step
+        mus, steps, state = propose(objective, state)
+        losses = objective.values(state.theta + steps)
+        losses = np.where(np.isfinite(losses), losses, np.inf)
+        best = int(np.argmin(losses))
+        memory = {k: v for k, v in state.memory.items() if k != "matrix"}
+        if losses[best] < state.loss:
+            memory |= {"mu": max(mus[best] * (0.3 if best else 1.0), 1e-15), "failed": 0}
+            new = self._at(objective, state.theta + steps[best], memory)
+            return replace(new, iteration=state.iteration, stalled=state.stalled)
+        failed = state.memory["failed"] + 1
+        mu = max(mus) * 10.0
+        done = mu > _GIVE_UP
+        message = "no damping decreases the loss" if done else state.message
+        return replace(state, memory={**state.memory, "mu": mu, "failed": failed}, stopped=done, message=message)
+
+    def _dense_steps(self, objective: Objective, state: State) -> tuple[list[float], np.ndarray, State]:
+        mus = [state.memory["mu"] * t for t in _TRIALS]
+        return mus, np.array([-damped_solve(state.memory["matrix"], state.grad, mu) for mu in mus]), state
+
+    def _cg_step(self, objective: Objective, state: State) -> tuple[list[float], np.ndarray, State]:
+        """Truncated conjugate gradients on ``(G + mu c I) p = -g``, c the curvature along g."""
+        g = state.grad
+        norm = np.linalg.norm(g)
+        if norm == 0:
+            return [state.memory["mu"]], np.zeros((1, len(g))), replace(state, decrement=0.0)
+        first = objective.hessp(state.theta, g, gauss_newton=True)
+        mu = state.memory["mu"] * max(float(g @ first) / norm**2, 1e-300)
+        p, r, q, product = np.zeros_like(g), -g, -g, -first
+        rr = float(r @ r)
+        goal = min(0.1, np.sqrt(norm / max(state.memory.setdefault("norm0", norm), norm))) * norm
+        for i in range(self.cg_iterations):
+            if i:
+                product = objective.hessp(state.theta, q, gauss_newton=True)
+            curved = float(q @ product) + mu * float(q @ q)
+            if curved <= 0:
+                break
+            p = p + rr / curved * q
+            r = r - rr / curved * (product + mu * q)
+            rr, old = float(r @ r), rr
+            if np.sqrt(rr) <= goal:
+                break
+            q = r + rr / old * q
+        steps = np.array([p, 0.3 * p, 0.05 * p])
+        mu = state.memory["mu"]
+        return [0.2 * mu, mu, 3 * mu], steps, replace(state, decrement=float(np.sqrt(max(-g @ p, 0.0))))
+
+
+def damped_solve(matrix: np.ndarray, grad: np.ndarray, mu: float) -> np.ndarray:
+    """Solve ``(G + mu diag G) p = grad``, raising mu where G is numerically singular."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    diagonal = np.diag(matrix)
+    floor = 1e-14 * max(float(diagonal.max(initial=0.0)), 1e-300)
+    while True:
+        try:
+            factor = cho_factor(matrix + np.diag(mu * diagonal + floor), check_finite=False)
+            return cho_solve(factor, grad, check_finite=False)
+        except np.linalg.LinAlgError:
+            mu = max(10 * mu, 1e-12)
+
+
+def decrement(matrix: np.ndarray, grad: np.ndarray) -> float:
+    """``sqrt(g' G^-1 g)``."""
+    return float(np.sqrt(max(grad @ damped_solve(matrix, grad, 0.0), 0.0)))

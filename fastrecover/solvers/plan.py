@@ -1,0 +1,242 @@
+"""The stages of one fit: start, refinement, and what to do when a start leads nowhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..models import Model, Parameters
+from ..starts import StartError, check_resolvable, inertia, random_start, tensor_start
+from ..sweeps import Objective
+from .gradient import GradientDescent
+from .lbfgs import LBFGS, minimise_many
+from .loop import Monitor, State, run, tolerance
+from .newton import DENSE_LIMIT, GaussNewton
+
+INITS = ("auto", "tensor", "random")
+SOLVERS: dict[str, Any] = {"auto": None, "gauss-newton": GaussNewton, "lbfgs": LBFGS, "gd": GradientDescent}
+_ITERATIONS = {"gauss-newton": 300, "lbfgs": 2000, "gd": 20000}
+_ROWS_PER_PARAMETER = 20
+_FEWEST_ROWS = 2000
+_PRECONDITION_LIMIT = 2500
+_CLOSE = 0.5
+_RESTARTS = 8
+_ROUNDS = 3
+
+
+@dataclass
+class Candidate:
+    """A refined start."""
+
+    objective: Objective
+    state: State
+    label: str
+
+
+@dataclass
+class Outcome:
+    """End of a fit."""
+
+    objective: Objective
+    state: State
+    info: dict[str, Any]
+
+
+class Fit:
+    """One fit on one engine.
+
+    Parameters
+    ----------
+    engine : ThreadEngine
+    model : Model
+    seeds : SeedSequence
+        Root of the random numbers; children are spawned by purpose.
+    monitor : Monitor
+    tol : float
+    """
+
+    def __init__(self, engine: Any, model: Model, seeds: np.random.SeedSequence, monitor: Monitor, tol: float) -> None:
+        self.engine, self.model, self.monitor, self.tol = engine, model, monitor, tol
+        self.sample_seed, self.start_seed, self.restart_seed = seeds.spawn(3)
+        y, w = engine.source.y, engine.source.w
+        self.y_square = float(np.average((y - np.average(y, weights=w)) ** 2, weights=w))
+        self.dtype = engine.source.x.dtype
+        self.p = model.n_parameters(engine.shape[1])
+        self.info: dict[str, Any] = {}
+
+    def run(self, init: Any, solver: Any) -> Outcome:
+        """Run all stages.
+
+        Parameters
+        ----------
+        init : str, ndarray or Parameters
+        solver : str or solver object
+
+        Returns
+        -------
+        Outcome
+        """
+        rows = max(_ROWS_PER_PARAMETER * self.p, _FEWEST_ROWS)
+        small = self.engine.sample(rows, self.sample_seed)
+        self.info["sample_rows"] = small.shape[0]
+        if solver != "auto":
+            return self._plain(self._start(small, init), solver)
+        best = self._refined(small, init)
+        self.info["start"] = best.label
+        if small is self.engine:
+            return Outcome(best.objective, best.state, self.info)
+        return self._polish(best)
+
+    def _plain(self, start: Parameters, solver: Any) -> Outcome:
+        chosen = SOLVERS[solver]() if isinstance(solver, str) else solver
+        objective, theta = self._objective(self.engine, start)
+        state = self._run(chosen, objective, theta, chosen.name, _ITERATIONS.get(chosen.name, 1000))
+        return Outcome(objective, state, self.info)
+
+    def _start(self, engine: Any, init: Any) -> Parameters:
+        """Unrefined start for solvers that run on all rows."""
+        d = engine.shape[1]
+        if isinstance(init, Parameters):
+            return init
+        if not isinstance(init, str):
+            return Parameters(init, self._signs(engine)[0], np.zeros(d) if self.model.linear_term else None)
+        self.info["start"] = init
+        if init != "random":
+            try:
+                return tensor_start(engine, self.model, self.start_seed)
+            except StartError:
+                if init == "tensor":
+                    raise
+        rng = np.random.default_rng(self.restart_seed)
+        return random_start(self.model, d, rng)
+
+    def _refined(self, engine: Any, init: Any) -> Candidate:
+        """Best refined start on the sub-sample."""
+        if not isinstance(init, str) or init == "tensor":
+            return self._descend(engine, self._start(engine, init), "tensor" if isinstance(init, str) else "given")
+        candidates: list[Candidate] = []
+        positive = None
+        if init == "auto":
+            try:
+                check_resolvable(self.model, engine.shape[1])
+                start = tensor_start(engine, self.model, self.start_seed)
+            except StartError as reason:
+                self.info["tensor"] = str(reason)
+            else:
+                candidates.append(self._descend(engine, start, "tensor"))
+                if self._trusted(candidates[0], start):
+                    return candidates[0]
+                positive = int((start.output_weights > 0).sum())
+        rng = np.random.default_rng(self.restart_seed)
+        for number in range(_ROUNDS):
+            if self.monitor.ended or self.engine.meter.passes >= self.monitor.max_passes:
+                break
+            candidates += self._restarts(engine, rng, positive, f"random restarts {number + 1}")
+            if self._exact(min(candidates, key=lambda c: c.state.loss)):
+                break
+        best = min(candidates, key=lambda c: c.state.loss)
+        self.info["candidates"] = len(candidates)
+        return best
+
+    def _trusted(self, candidate: Candidate, start: Parameters) -> bool:
+        """Exact, or so close to its start that the moments themselves vouch for it."""
+        if self._exact(candidate):
+            return True
+        moved = self.model.error(candidate.objective.unpack(candidate.state.theta), start)
+        return candidate.state.converged and moved < _CLOSE
+
+    def _exact(self, candidate: Candidate) -> bool:
+        return candidate.state.loss <= 100 * self._exact_loss(candidate.objective)
+
+    def _restarts(self, engine: Any, rng: np.random.Generator, positive: int | None, stage: str) -> list[Candidate]:
+        """Random starts run side by side for each sign pattern, the best of each then refined."""
+        counts = [positive] * _RESTARTS
+        if self.model.known_v is None and not self.model.activation.parity == "odd":
+            near = positive if positive is not None else self._signs(engine)[1]
+            spread = rng.integers(-1, 2, _RESTARTS)
+            counts = [int(np.clip(near + s, 0, self.model.n_hidden)) for s in spread]
+        starts = [random_start(self.model, engine.shape[1], rng, positive=c) for c in counts]
+        groups: dict[tuple, list[Parameters]] = {}
+        for start in starts:
+            groups.setdefault(tuple(np.sign(start.output_weights)), []).append(start)
+        found = []
+        for group in groups.values():
+            objective, _ = self._objective(engine, group[0])
+            thetas = np.array([objective.model.pack(start) for start in group])
+            thetas, losses = minimise_many(objective, thetas, iterations=300, exact_loss=self._exact_loss(objective))
+            at = int(np.argmin(losses))
+            self.monitor.record(objective, stage, float(losses[at]))
+            found.append((float(losses[at]), objective, thetas[at]))
+        found.sort(key=lambda f: f[0])
+        return [self._finish(objective, theta, stage) for _, objective, theta in found[:2]]
+
+    def _signs(self, engine: Any) -> tuple[np.ndarray, int]:
+        """Output weights (signs by the inertia of the second moment where unknown) and how many are positive."""
+        k, v = self.model.n_hidden, self.model.known_v
+        if v is None:
+            positive = inertia(engine, k, np.random.default_rng(self.start_seed))
+            v = np.where(np.arange(k) < positive, 1.0, -1.0)
+        return v, int((v > 0).sum())
+
+    def _descend(self, engine: Any, start: Parameters, label: str) -> Candidate:
+        objective, theta = self._objective(engine, start)
+        return self._finish(objective, theta, label)
+
+    def _finish(self, objective: Objective, theta: np.ndarray, stage: str) -> Candidate:
+        # A sub-sample's minimiser is a stepping stone: a hundredth of its own error is near enough.
+        tol = self.tol if objective.engine is self.engine else max(self.tol, 1e-2)
+        state = self._run(GaussNewton(), objective, theta, stage, 200, tol)
+        return Candidate(objective, state, stage)
+
+    def _polish(self, best: Candidate) -> Outcome:
+        """All rows: L-BFGS on the curvature of the sub-sample, or Gauss-Newton by products above the dense limit."""
+        objective = best.objective.on(self.engine)
+        if self.p > _PRECONDITION_LIMIT:
+            solver: Any = GaussNewton(dense=False, damping=1e-4)
+        else:
+            solver = LBFGS(precondition=self._precondition(best))
+        state = self._run(solver, objective, best.state.theta, "all rows", 200)
+        if not state.converged and self.p <= DENSE_LIMIT and not self._spent():
+            state = self._run(GaussNewton(), objective, state.theta, "all rows, dense", 100)
+        return Outcome(objective, state, self.info)
+
+    def _spent(self) -> bool:
+        return self.monitor.ended or self.engine.meter.passes >= self.monitor.max_passes
+
+    def _precondition(self, best: Candidate) -> Any:
+        from scipy.linalg import cho_factor, cho_solve
+
+        matrix = best.state.memory.get("matrix")
+        if matrix is None:
+            matrix = best.objective.gauss_newton(best.state.theta)[2]
+        # Rotations of a quadratic network's rows are null directions of the matrix.
+        rotations = self.model.activation.name == "quadratic" and self.model.n_hidden > 1
+        floor = (1e-3 if rotations else 1e-10) * float(np.trace(matrix)) / len(matrix)
+        factor = cho_factor(matrix + floor * np.eye(len(matrix)), check_finite=False)
+        return lambda g: cho_solve(factor, g, check_finite=False)
+
+    def _objective(self, engine: Any, start: Parameters) -> tuple[Objective, np.ndarray]:
+        model = self.model.refined(start.output_weights)
+        if model is not self.model and model.known_v is not None:
+            start = start.absorbed(model.activation)
+        objective = Objective(engine, model)
+        return objective, model.pack(start)
+
+    def _exact_loss(self, objective: Objective) -> float:
+        return tolerance(objective, self.y_square, self.dtype)
+
+    def _run(
+        self, solver: Any, objective: Objective, theta: np.ndarray, stage: str, iterations: int, tol: float | None = None
+    ) -> State:
+        return run(
+            solver,
+            objective,
+            theta,
+            monitor=self.monitor,
+            stage=stage,
+            tol=self.tol if tol is None else tol,
+            exact_loss=self._exact_loss(objective),
+            max_iterations=iterations,
+        )

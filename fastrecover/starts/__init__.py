@@ -1,0 +1,9 @@
+"""Where refinement begins: moments (tensor), the quadratic part alone (spectral), or random rows."""
+
+from __future__ import annotations
+
+from .affine import affine_fit
+from .random import random_start
+from .tensor import StartError, check_resolvable, inertia, tensor_start
+
+__all__ = ["StartError", "affine_fit", "check_resolvable", "inertia", "random_start", "tensor_start"]

@@ -1,0 +1,59 @@
+"""Least-squares affine part of the responses, the first thing every start takes away.
+
+Subtracting it leaves all moments of order two and higher unchanged in expectation and removes most of their
+variance.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..models import Parameters
+from ..sweeps import MomentSweeps
+
+_DENSE = 400
+
+
+def affine_fit(engine: Any) -> Parameters:
+    """Least squares of y on x and a constant.
+
+    Up to 400 features the covariance is formed (one pass); above, the system is solved by conjugate gradients
+    with one pass an iteration, which for inputs near N(0, I) needs few.
+
+    Parameters
+    ----------
+    engine : ThreadEngine
+
+    Returns
+    -------
+    Parameters
+        A network without hidden units.
+    """
+    sweeps = MomentSweeps(engine)
+    d = sweeps.n_features
+    mean_y, xy, _ = sweeps.first()
+    mu = sweeps.mean()
+    right = xy - mean_y * mu
+    if d <= _DENSE:
+        centred = sweeps.covariance(np.eye(d)) - np.outer(mu, mu)
+        b = np.linalg.lstsq(centred, right, rcond=1e-12)[0]
+    else:
+        b = _conjugate_gradients(lambda v: sweeps.covariance(v[None])[0] - (mu @ v) * mu, right)
+    return Parameters(np.zeros((0, d)), np.zeros(0), b, float(mean_y - mu @ b))
+
+
+def _conjugate_gradients(apply: Any, right: np.ndarray, tol: float = 1e-6, most: int = 50) -> np.ndarray:
+    x, r, q = np.zeros_like(right), right.copy(), right.copy()
+    rr = first = float(r @ r)
+    for _ in range(most):
+        if rr <= tol**2 * first:
+            break
+        product = apply(q)
+        alpha = rr / float(q @ product)
+        x += alpha * q
+        r -= alpha * product
+        rr, old = float(r @ r), rr
+        q = r + rr / old * q
+    return x

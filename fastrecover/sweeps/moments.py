@@ -1,0 +1,174 @@
+"""Gaussian moments of the responses, by products with a few vectors: nothing of size d^2 or d^3 is formed.
+
+Every method may first subtract the output of a fitted model from the responses ("residual"), in the same pass.
+That leaves higher moments unchanged in expectation and takes most of their variance away, which is worth one to
+two orders of magnitude in samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..activations import Activation
+from ..kernels import Op, RowFunction
+from ..models import Parameters
+from ..tensors import exponents
+
+
+class MomentSweeps:
+    """Moments ``E[r He_j(x)]`` of the residual r = y - f(x), contracted with given vectors.
+
+    Parameters
+    ----------
+    engine : ThreadEngine
+    activation : Activation, optional
+    parameters : Parameters, optional
+        The network whose output is subtracted from y; it may have no hidden units, only a linear term and an
+        intercept.
+    """
+
+    def __init__(
+        self, engine: Any, parameters: Parameters | None = None, activation: Activation | None = None
+    ) -> None:
+        self.engine = engine
+        self.n_rows, self.n_features = engine.shape
+        self._p, self._row = np.zeros((0, self.n_features)), RowFunction(Op.MOMENT)
+        if parameters is None:
+            return
+        w, linear = parameters.weights, parameters.linear
+        self._p = np.concatenate([w] + ([] if linear is None else [linear[None]]))
+        self._row = replace(
+            self._row,
+            activation=activation or self._row.activation,
+            k=len(w),
+            linear=int(linear is not None),
+            v=np.array(parameters.output_weights, np.float64)[None],
+            c=np.array([parameters.intercept], np.float64),
+        )
+
+    def _run(self, op: Op, v: np.ndarray, m: int, **fields: Any) -> tuple:
+        row = replace(self._row, op=op, m=m, **fields)
+        return self.engine.run(np.concatenate([self._p, v]), row)
+
+    def first(self) -> tuple[float, np.ndarray, float]:
+        """Mean of r, ``E[r x]`` (d,) and mean square of r."""
+        a, s = self._run(Op.MOMENT, np.zeros((0, self.n_features)), 0)
+        return s[1] / s[0], a[-1] / s[0], s[4] / s[0]
+
+    def covariance(self, v: np.ndarray) -> np.ndarray:
+        """``E[x x^T] V^T`` for rows v (m, d): (m, d)."""
+        a, s = self._run(Op.MOMENT, v, len(v), unit_response=True)
+        return a[: len(v)] / s[0]
+
+    def mean(self) -> np.ndarray:
+        """``E[x]``, (d,)."""
+        a, s = self._run(Op.MOMENT, np.zeros((0, self.n_features)), 0, unit_response=True)
+        return a[-1] / s[0]
+
+    def second(self, v: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+        """``M_2 v_j = E[r (x x^T - I)] v_j`` for rows v (m, d), with the mean of r and ``E[r x]``.
+
+        Returns
+        -------
+        product : ndarray (m, d)
+        mean : float
+        first : ndarray (d,)
+        """
+        a, s = self._run(Op.MOMENT, v, len(v))
+        return (a[: len(v)] - s[1] * v) / s[0], s[1] / s[0], a[-1] / s[0]
+
+    def product(self, v: np.ndarray, order: int = 2, alpha: np.ndarray | None = None) -> np.ndarray:
+        """``M_order(., v_j, alpha, ..)`` for every row of v.
+
+        With c = r (1, t, t^2 - |alpha|^2), t = alpha.x (Zhong et al. 2017, the matrix P2):
+        ``X'(c V X)`` less the terms of the Hermite polynomial that involve the identity.
+
+        Parameters
+        ----------
+        v : ndarray (m, d)
+        order : {2, 3, 4}
+        alpha : ndarray (d,)
+            Needed for order 3 and 4.
+
+        Returns
+        -------
+        ndarray (m, d)
+        """
+        m = len(v)
+        if order == 2:
+            return self.second(v)[0]
+        if alpha is None:
+            raise ValueError(f"order {order} needs a direction alpha")
+        norm2 = float(alpha @ alpha)
+        a, s = self._run(Op.MOMENT, np.concatenate([v, alpha[None]]), m, order=order, alpha2=norm2)
+        a, s = a / s[0], s / s[0]
+        b, va = a[m + 1], v @ alpha
+        times = order - 2
+        cross = times * (va[:, None] * b + (v @ b)[:, None] * alpha)
+        if order == 3:
+            return a[:m] - cross - s[2] * v
+        return a[:m] - cross - s[3] * v + 2.0 * s[1] * va[:, None] * alpha
+
+    def slices(self, v: np.ndarray) -> np.ndarray:
+        """``M_3(., v_a, v_b)`` for all a <= b, orthonormal rows v (m, d): (m (m + 1) / 2, d)."""
+        a, s = self._run(Op.PAIRS, v, len(v))
+        a = a / s[0]
+        b, beta = a[-1], v @ a[-1]
+        i, j = np.triu_indices(len(v))
+        return a[:-1] - (i == j)[:, None] * b - beta[j][:, None] * v[i] - beta[i][:, None] * v[j]
+
+    def hermite(self, v: np.ndarray, degrees: tuple[int, ...]) -> list[np.ndarray]:
+        """Averages ``E[r h_m(Vx)]`` over all products h_m of the given degrees, orthonormal rows v.
+
+        Returns
+        -------
+        list of ndarray
+            One vector for each degree, in the order of ``tensors.exponents(m, degree)``.
+        """
+        powers = [exponents(len(v), degree) for degree in degrees]
+        factors = hermite_factors(np.concatenate(powers), max(degrees))
+        s = self._run(Op.HERMITE, v, len(v), order=max(degrees), factors=factors)[1]
+        return np.split(s[3:] / s[0], np.cumsum([len(p) for p in powers])[:-1])
+
+    def hermite_regression(self, v: np.ndarray, degree: int, ridge: float = 0.0) -> tuple[list[np.ndarray], float]:
+        """Least squares of r on all h_m(Vx) of degree 0 .. degree, orthonormal rows v.
+
+        Estimates the same numbers as :meth:`hermite` with the variance of what is left after the fit instead
+        of the variance of r.
+
+        Parameters
+        ----------
+        v : ndarray (m, d)
+        degree : int
+        ridge : float
+            Added to the diagonal of the features' Gram matrix, whose population value is the identity.
+
+        Returns
+        -------
+        coefficients : list of ndarray
+            One vector for each degree 0 .. degree.
+        loss : float
+            Half the mean square of what is left.
+        """
+        from scipy.linalg import lstsq
+
+        powers = [exponents(len(v), p) for p in range(degree + 1)]
+        factors = hermite_factors(np.concatenate(powers), degree)
+        a, s = self._run(Op.HERMITE_GRAM, v, len(v), order=degree, factors=factors)
+        a = (np.triu(a) + np.triu(a, 1).T) / s[0]
+        gram, rhs = a[:-1, :-1] + ridge * np.eye(len(a) - 1), a[:-1, -1]
+        solution = lstsq(gram, rhs, cond=1e-12, lapack_driver="gelsd")[0]
+        left = max(a[-1, -1] - 2 * rhs @ solution + solution @ a[:-1, :-1] @ solution, 0.0)
+        return np.split(solution, np.cumsum([len(p) for p in powers])[:-1]), 0.5 * float(left)
+
+
+def hermite_factors(powers: np.ndarray, degree: int) -> np.ndarray:
+    """Kernel's feature table for exponent rows (n_features, m): indices a (degree + 1) + p, padded with -1."""
+    table = np.full((len(powers), 4), -1, np.int32)
+    for i, row in enumerate(powers):
+        used = np.flatnonzero(row)
+        table[i, : len(used)] = used * (degree + 1) + row[used]
+    return table

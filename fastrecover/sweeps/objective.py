@@ -1,0 +1,197 @@
+"""Loss, gradient and curvature of a model on a source, as functions of one flat vector.
+
+Each method is one sweep: one reading of every row.  The methods fit ``scipy.optimize.minimize``
+(``fun=objective.value_and_grad, jac=True, hessp=objective.hessp``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..kernels import Op, RowFunction
+from ..models import Model, Parameters
+
+
+class Objective:
+    """Weighted mean of ``0.5 (f(x) - y)^2`` over the rows of an engine's source.
+
+    Parameters
+    ----------
+    engine : ThreadEngine
+        Runs the sweeps and counts the rows.
+    model : Model
+        With known or free output weights (unknown signs have no flat vector yet).
+
+    Attributes
+    ----------
+    n_parameters, n_features, n_rows : int
+    """
+
+    def __init__(self, engine: Any, model: Model) -> None:
+        if model.known_v is None and not model.free_v:
+            raise ValueError("output_weights='signs' leaves v unknown: give the signs as an array, or use 'free'")
+        self.engine, self.model = engine, model
+        self.n_rows, self.n_features = engine.shape
+        self.n_parameters = model.n_parameters(self.n_features)
+
+    @property
+    def passes(self) -> float:
+        """Full passes over the data so far."""
+        return self.engine.meter.passes
+
+    def on(self, engine: Any) -> Objective:
+        """The same objective on another engine's rows."""
+        return self if engine is self.engine else Objective(engine, self.model)
+
+    def with_model(self, model: Model) -> Objective:
+        """Another model on the same rows."""
+        return Objective(self.engine, model)
+
+    def unpack(self, theta: np.ndarray) -> Parameters:
+        """Parameters in a flat vector."""
+        return self.model.unpack(theta, self.n_features)
+
+    def row(self, op: Op, *sets: Parameters, **fields: Any) -> tuple[np.ndarray, RowFunction]:
+        """P and row function with the given parameter sets side by side."""
+        p = [a for s in sets for a in (s.weights, *([s.linear[None]] if s.linear is not None else []))]
+        row = RowFunction(
+            op,
+            self.model.activation,
+            reps=len(sets),
+            k=self.model.n_hidden,
+            linear=int(self.model.linear_term),
+            v=np.array([s.output_weights for s in sets], np.float64),
+            c=np.array([s.intercept for s in sets], np.float64),
+            **fields,
+        )
+        return np.concatenate(p), row
+
+    def value(self, theta: np.ndarray) -> float:
+        """Loss at theta, (n_parameters,)."""
+        return float(self.values(np.asarray(theta)[None])[0])
+
+    def values(self, thetas: np.ndarray) -> np.ndarray:
+        """Losses at several points in one pass.
+
+        Parameters
+        ----------
+        thetas : ndarray (m, n_parameters)
+
+        Returns
+        -------
+        ndarray (m,)
+        """
+        p, row = self.row(Op.LOSS, *(self.unpack(t) for t in thetas))
+        s = self.engine.run(p, row)[1]
+        return s[1 :: row.k + 2] / s[0]
+
+    def value_and_grad(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Loss and gradient at theta.
+
+        Returns
+        -------
+        value : float
+        grad : ndarray (n_parameters,)
+        """
+        values, grads = self.values_and_grads(np.asarray(theta)[None])
+        return float(values[0]), grads[0]
+
+    def values_and_grads(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Losses (m,) and gradients (m, n_parameters) at several points in one pass."""
+        p, row = self.row(Op.LOSS, *(self.unpack(t) for t in thetas), grad=True)
+        a, s = self.engine.run(p, row)
+        sums = s[1:].reshape(len(thetas), row.k + 2) / s[0]
+        blocks = a.reshape(len(thetas), row.set_columns, -1) / s[0]
+        grads = [self._flat(block, sum_[1:-1], sum_[-1]) for block, sum_ in zip(blocks, sums, strict=True)]
+        return sums[:, 0], np.array(grads)
+
+    def hessp(self, theta: np.ndarray, v: np.ndarray, *, gauss_newton: bool = False) -> np.ndarray:
+        """Product of the Hessian (or the Gauss-Newton matrix) at theta with v.
+
+        Kinks contribute nothing (phi'' is taken almost everywhere).
+
+        Returns
+        -------
+        ndarray (n_parameters,)
+
+        Raises
+        ------
+        ValueError
+            Full Hessian of a user activation that came without a second derivative.
+        """
+        if not gauss_newton and not self.model.activation.has_second_derivative:
+            raise ValueError(f"activation {self.model.activation.name!r} has no second derivative: use gauss_newton=True")
+        at, direction = self.unpack(theta), self._direction(v)
+        p, row = self.row(
+            Op.CURVATURE, at, newton=not gauss_newton, dv=direction.output_weights, dc=direction.intercept
+        )
+        linear = [] if direction.linear is None else [direction.linear[None]]
+        a, s = self.engine.run(np.concatenate([p, direction.weights, *linear]), row)
+        return self._flat(a, s[1:-1], s[-1]) / s[0]
+
+    def gauss_newton(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Loss, gradient and dense Gauss-Newton matrix in one pass, O(n n_parameters^2).
+
+        Returns
+        -------
+        value : float
+        grad : ndarray (n_parameters,)
+        matrix : ndarray (n_parameters, n_parameters)
+        """
+        p, row = self.row(Op.GRAM, self.unpack(theta), free_v=self.model.free_v, free_c=self.model.fit_intercept)
+        a, s = self.engine.run(p, row)
+        matrix = a[:-1, :-1]
+        matrix = (np.triu(matrix) + np.triu(matrix, 1).T) / s[0]
+        return float(s[1] / s[0]), a[:-1, -1] / s[0], matrix
+
+    def output_regression(self, parameters: Parameters, ridge: float = 0.0) -> tuple[Parameters, float, np.ndarray]:
+        """Best output weights, linear term and intercept for given rows W (variable projection), in one pass.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            Only ``weights`` are used.
+        ridge : float
+            Added to the diagonal of the features' Gram matrix, relative to its mean.
+
+        Returns
+        -------
+        parameters : Parameters
+        loss : float
+        gram : ndarray
+            Gram matrix of ``[phi(Wx), b, 1, y]``, from which subsets of units can be judged.
+        """
+        from scipy.linalg import lstsq
+
+        k, d, model = len(parameters.weights), self.n_features, self.model
+        zero = Parameters(parameters.weights, np.zeros(k), np.zeros(d) if model.linear_term else None)
+        p, row = self.row(Op.GRAM, zero, free_w=False, free_v=True, free_c=model.fit_intercept)
+        a, s = self.engine.run(p, replace(row, k=k))
+        gram = (np.triu(a) + np.triu(a, 1).T) / s[0]
+        gram[-1, :-1] *= -1.0
+        gram[:-1, -1] *= -1.0
+        left = gram[:-1, :-1] + ridge * np.trace(gram[:-1, :-1]) / max(len(gram) - 1, 1) * np.eye(len(gram) - 1)
+        x = lstsq(left, gram[:-1, -1], cond=1e-13, lapack_driver="gelsd")[0]
+        loss = 0.5 * max(gram[-1, -1] - 2 * x @ gram[:-1, -1] + x @ gram[:-1, :-1] @ x, 0.0)
+        linear = x[k : k + d] if model.linear_term else None
+        c = float(x[-1]) if model.fit_intercept else 0.0
+        return Parameters(parameters.weights, x[:k], linear, c), float(loss), gram
+
+    def predict(self, theta: np.ndarray) -> np.ndarray:
+        """Output f on every row, (n,)."""
+        p, row = self.row(Op.PREDICT, self.unpack(theta))
+        out = np.empty((self.n_rows, 1))
+        self.engine.run(p, row, out)
+        return out[:, 0]
+
+    def _direction(self, v: np.ndarray) -> Parameters:
+        fixed = self.model.free_v
+        d = self.model.unpack(v, self.n_features)
+        return d if fixed else Parameters(d.weights, np.zeros(self.model.n_hidden), d.linear, d.intercept)
+
+    def _flat(self, rows: np.ndarray, dv: np.ndarray, dc: float) -> np.ndarray:
+        linear = rows[-1] if self.model.linear_term else None
+        return self.model.pack(Parameters(rows[: self.model.n_hidden], dv, linear, float(dc)))

@@ -1,0 +1,11 @@
+"""Small symmetric tensors: packed storage and decomposition into non-orthogonal components.
+
+Everything here works on arrays of side k (the number of hidden units), never on data, so it is plain NumPy.
+"""
+
+from __future__ import annotations
+
+from .decomposition import Decomposition, decompose
+from .symmetric import exponents, hermite_to_tensor, multi_indices, pack, unpack
+
+__all__ = ["Decomposition", "decompose", "exponents", "hermite_to_tensor", "multi_indices", "pack", "unpack"]

@@ -1,0 +1,400 @@
+"""Decompose a small symmetric tensor into non-orthogonal rank-one components of mixed sign.
+
+Joint diagonalisation of slices and the final fit of the tensor itself are one least-squares problem,
+sum_m |T_m - sum_r c_mr u_r^(x)o|^2 with the c eliminated (variable projection), so one Levenberg-Marquardt
+solver serves both; its matrices come from Gram identities, never from a Jacobian with k^o rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._blas import one_blas_thread
+
+Array: TypeAlias = NDArray[np.float64]
+Random: TypeAlias = int | np.random.Generator | np.random.SeedSequence | None
+
+_RANK_TOL = 1e-10
+_SYMMETRY_TOL = 1e-6
+_GRAM_TOL = 1e-13
+_EXACT = 1e-14
+_AGREE = 1e-3
+_START_ITERATIONS = 60
+_START_TOL = 1e-6
+_POOR = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Decomposition:
+    """Components of a symmetric tensor, T ~ sum_r coefficients[r] vectors[r]^(x)order.
+
+    Parameters
+    ----------
+    coefficients : ndarray, shape (rank,)
+        Signed weights, largest magnitude first.
+    vectors : ndarray, shape (rank, k)
+        Unit rows, oriented so that the entry of largest magnitude is positive.
+    residual : float
+        Relative Frobenius norm of what is left of T.
+    converged : bool
+        Whether the last fit stopped because nothing could be gained any more.
+    """
+
+    coefficients: Array
+    vectors: Array
+    residual: float
+    converged: bool
+
+
+def decompose(
+    T: ArrayLike,
+    rank: int | None = None,
+    *,
+    matrices: ArrayLike | None = None,
+    matrix_weights: ArrayLike = 1.0,
+    n_starts: int = 6,
+    tol: float = 1e-10,
+    max_iter: int = 200,
+    random_state: Random = None,
+) -> Decomposition:
+    """Decompose a symmetric tensor of order 3 or 4 as sum_r c_r u_r^(x)order, u_r unit, not orthogonal.
+
+    Joint non-orthogonal diagonalisation of the slices (Kuleshov, Chaganty and Liang, "Tensor factorization
+    via matrix factorization", arXiv 1501.07320) started from Jennrich's eigenvectors and from random
+    orthogonal matrices, then a fit of the tensor itself.  All slices are used (compressed to `rank` of them
+    for order 4), because random projections of them would lose information.
+
+    Parameters
+    ----------
+    T : array_like, shape (k, k, k) or (k, k, k, k)
+        Symmetric, finite, not zero.
+    rank : int, optional
+        Number of components, at most k.  Default: numerical rank of the k x k^(order-1) unfolding, with the
+        matrices beside it (relative tolerance 1e-10); that is k for a noisy tensor.
+    matrices : array_like, shape (m, k, k) or (k, k), optional
+        Further symmetric matrices sum_r d_r u_r u_r^T with the same u_r and any d_r.
+    matrix_weights : array_like, shape () or (m,)
+        Factor on each matrix residual: noise level of T over that of the matrix.
+    n_starts : int
+        Starting points; fewer are used once two agree on the lowest residual or the fit is exact.
+    tol : float
+        Stop when no unit vector moves by more than this.
+    max_iter : int
+        Limit on the iterations of the final fit.
+    random_state : int, Generator, SeedSequence or None
+        Source of random projections and starts.
+
+    Returns
+    -------
+    Decomposition
+
+    Raises
+    ------
+    TypeError
+        If `rank`, `n_starts` or `max_iter` is not an integer.
+    ValueError
+        If a shape is wrong, an entry is not finite, `T` or a matrix is not symmetric, `T` is zero, `rank` is
+        not in 1..k, or an option is out of range.
+    """
+    tensor = _checked_tensor(T)
+    k, order = tensor.shape[0], tensor.ndim
+    stack = _checked_matrices(matrices, matrix_weights, k)
+    for label, value in (("n_starts", n_starts), ("max_iter", max_iter)):
+        _check_count(label, value, None)
+    if not tol >= 0:
+        raise ValueError(f"tol must be >= 0, got {tol!r}")
+    size = float(np.linalg.norm(tensor))
+    tensor, stack = tensor / size, stack / size
+    rng = np.random.default_rng(random_state)
+    blocks = [_Block(tensor[None], order)] + ([_Block(stack, 2)] if len(stack) else [])
+    with one_blas_thread():
+        basis, singular = _column_space(tensor, stack)
+        if rank is None:
+            rank = int((singular > _RANK_TOL * singular[0]).sum())
+        _check_count("rank", rank, k)
+        basis = basis[:, :rank]
+        slices = np.concatenate([_slices(_project(tensor[None], basis)[0]), _project(stack, basis)])
+        joint = [_Block(slices, 2)]
+        diagonal = _lowest(joint, _starts(joint[0], n_starts, rng), _START_ITERATIONS, _START_TOL)
+        best = _minimise(blocks, diagonal.vectors @ basis.T, max_iter, tol)
+        if best.residual > _POOR:
+            others = _lowest(blocks, [q @ basis.T for q in _orthogonal(rank, n_starts, rng)], max_iter, tol)
+            best = min(best, others, key=lambda solution: solution.loss)
+    return _sorted(best, size, order)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Tensors `target` (m, k, ..., k) of one order that share unit vectors, with a coefficient each."""
+
+    target: Array
+    order: int
+
+    @property
+    def size(self) -> float:
+        return 0.5 * float(np.sum(self.target**2))
+
+    def model(self, vectors: Array, coefficients: Array) -> Array:
+        left = _powers(vectors, self.order // 2)
+        right = _powers(vectors, self.order - self.order // 2)
+        return ((left.T * coefficients[:, None, :]) @ right).reshape(self.target.shape)
+
+    def contract(self, tensors: Array, vectors: Array) -> Array:
+        """Return E_m(I, u_r, ..., u_r), shape (m, k, rank)."""
+        count, k = tensors.shape[:2]
+        powers = _powers(vectors, self.order - 1)
+        return (tensors.reshape(count * k, -1) @ powers.T).reshape(count, k, -1)
+
+    def fit(self, vectors: Array) -> _Fit:
+        gram = vectors @ vectors.T
+        inverse = _inverse(gram**self.order)
+        coefficients = _full(self.contract(self.target, vectors), vectors) @ inverse
+        error = self.target - self.model(vectors, coefficients)
+        return _Fit(self, vectors, gram, inverse, coefficients, error)
+
+
+@dataclass(frozen=True)
+class _Solution:
+    """Fits of all blocks at common unit vectors, and whether the solver that found them converged."""
+
+    fits: list[_Fit]
+    converged: bool
+
+    @property
+    def vectors(self) -> Array:
+        return self.fits[0].vectors
+
+    @property
+    def loss(self) -> float:
+        return sum(fit.loss for fit in self.fits)
+
+    @property
+    def residual(self) -> float:
+        return float(np.sqrt(self.fits[0].loss / self.fits[0].block.size))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A block at given unit vectors with its best coefficients, and the normal equations there."""
+
+    block: _Block
+    vectors: Array
+    gram: Array
+    inverse: Array
+    coefficients: Array
+    error: Array
+
+    @property
+    def loss(self) -> float:
+        flat = self.error.ravel()
+        return 0.5 * float(flat @ flat)
+
+    def descent(self) -> Array:
+        """Return minus the gradient by the vectors, shape (rank, k)."""
+        contracted = self.block.contract(self.error, self.vectors)
+        return self.block.order * np.asarray(np.einsum("mr,mkr->rk", self.coefficients, contracted))
+
+    def normal(self) -> Array:
+        """Return Kaufman's Gauss-Newton matrix J^T (I - A A^+) J, shape (rank, k, rank, k).
+
+        The loss ignores the lengths of the vectors, so each of them is a null direction of its own block; a
+        term along it fixes the length.
+        """
+        o, u, gram = self.block.order, self.vectors, self.gram
+        rank, k = u.shape
+        near = gram ** (o - 1)
+        coupling = (near[:, :, None] * u[:, None, :]).reshape(rank, rank * k)
+        removed = (coupling.T @ (self.inverse @ coupling)).reshape(rank, k, rank, k)
+        weight = o * (o - 1) * gram ** (o - 2)
+        matrix = weight[:, None, :, None] * u.T[None, :, :, None] * u[:, None, None, :] - o**2 * removed
+        each, axis = np.arange(rank), np.arange(k)
+        matrix[:, axis, :, axis] += o * near
+        matrix[each, :, each, :] += o * u[:, :, None] * u[:, None, :]
+        matrix *= (self.coefficients.T @ self.coefficients)[:, None, :, None]
+        return matrix
+
+
+def _powers(vectors: Array, power: int) -> Array:
+    """Return rows u_r (x) ... (x) u_r, shape (rank, k^power)."""
+    out = vectors
+    for _ in range(power - 1):
+        out = (out[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
+    return out
+
+
+def _full(contracted: Array, vectors: Array) -> Array:
+    return np.asarray(np.einsum("mkr,rk->mr", contracted, vectors))
+
+
+def _inverse(gram: Array) -> Array:
+    """Invert a positive semidefinite matrix, dropping directions that parallel components leave undefined."""
+    values, basis = np.linalg.eigh(gram)
+    keep = values > _GRAM_TOL * values[-1]
+    return (basis * np.where(keep, 1.0 / np.where(keep, values, 1.0), 0.0)) @ basis.T
+
+
+def _unit(vectors: Array) -> Array:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _minimise(blocks: list[_Block], start: Array, max_iter: int, tol: float) -> _Solution:
+    """Levenberg-Marquardt on the unit vectors."""
+    fits = [block.fit(_unit(start)) for block in blocks]
+    loss = sum(fit.loss for fit in fits)
+    total = sum(block.size for block in blocks)
+    damping, converged = 1e-3, False
+    for _ in range(max_iter):
+        vectors = fits[0].vectors
+        descent = np.sum([fit.descent() for fit in fits], axis=0)
+        step = _solve(np.sum([fit.normal() for fit in fits], axis=0), descent, damping)
+        trial = [block.fit(_unit(vectors + step)) for block in blocks]
+        trial_loss = sum(fit.loss for fit in trial)
+        gain = float(np.sum(step * descent))
+        flat = gain <= 1e-13 * loss or loss <= _EXACT**2 * total
+        if trial_loss < loss or (flat and trial_loss <= (1 + 1e-12) * loss):
+            fits, loss, damping = trial, trial_loss, max(damping / 5, 1e-12)
+            converged = flat or float(np.abs(step).max()) <= tol
+        else:
+            damping *= 4
+            converged = flat or damping > 1e12
+        if converged:
+            break
+    return _Solution(fits, converged)
+
+
+def _solve(normal: Array, descent: Array, damping: float) -> Array:
+    n = descent.size
+    matrix = normal.reshape(n, n)
+    diagonal = matrix.diagonal()
+    damped = matrix + np.diag(damping * np.maximum(diagonal, 1e-9 * diagonal.max()))
+    return np.asarray(np.linalg.solve(damped, descent.ravel())).reshape(descent.shape)
+
+
+def _lowest(blocks: list[_Block], starts: list[Array], max_iter: int, tol: float) -> _Solution:
+    """Minimise from each start in turn, until two agree on the lowest loss or one is exact."""
+    total = sum(block.size for block in blocks)
+    best = _minimise(blocks, starts[0], max_iter, tol)
+    for start in starts[1:]:
+        if best.loss <= _EXACT * total:
+            break
+        found = _minimise(blocks, start, max_iter, tol)
+        agree = abs(found.loss - best.loss) <= _AGREE * best.loss
+        best = found if found.loss < best.loss else best
+        if agree:
+            break
+    return best
+
+
+def _starts(block: _Block, n_starts: int, rng: np.random.Generator) -> list[Array]:
+    """Return the best of a few dozen Jennrich starts, each followed by a random orthogonal one.
+
+    Two Jennrich starts can agree on a stationary point that is no minimum (they do for a defective tensor);
+    two different kinds do not.
+    """
+    k = block.target.shape[1]
+    tries = [_jennrich(block.target, rng) for _ in range(4 * n_starts)]
+    jennrich = sorted((t for t in tries if t is not None), key=lambda vectors: block.fit(vectors).loss)
+    orthogonal = _orthogonal(k, n_starts, rng)
+    mixed = [start for pair in zip(jennrich, orthogonal, strict=False) for start in pair]
+    return (mixed + orthogonal)[:n_starts]
+
+
+def _orthogonal(k: int, count: int, rng: np.random.Generator) -> list[Array]:
+    return [np.linalg.qr(rng.standard_normal((k, k)))[0] for _ in range(count)]
+
+
+def _jennrich(slices: Array, rng: np.random.Generator) -> Array | None:
+    """Return the eigenvectors of A B^+ for two random mixtures of the slices, or None if they degenerate."""
+    a, b = np.tensordot(rng.standard_normal((2, len(slices))), slices, axes=1)
+    try:
+        values, vectors = np.linalg.eig(a @ np.linalg.pinv(b))
+    except np.linalg.LinAlgError:
+        return None
+    real = np.where(values.imag < 0, vectors.imag, vectors.real).T
+    norms = np.linalg.norm(real, axis=1)
+    return None if norms.min() < 1e-8 else real / norms[:, None]
+
+
+def _slices(core: Array) -> Array:
+    """Return k matrices that span all slices of a symmetric k^3 or k^4 tensor of rank k."""
+    k = core.shape[0]
+    if core.ndim == 3:
+        return core
+    values, basis = np.linalg.eigh(core.reshape(k * k, k * k))
+    keep = np.argsort(-np.abs(values))[:k]
+    return (values[keep] * basis[:, keep]).T.reshape(k, k, k)
+
+
+def _column_space(tensor: Array, stack: Array) -> tuple[Array, Array]:
+    """Return left singular vectors and values of the tensor's unfolding, the matrices put beside it."""
+    k = tensor.shape[0]
+    unfolding = np.concatenate([tensor.reshape(k, -1), stack.transpose(1, 0, 2).reshape(k, -1)], axis=1)
+    triangle = np.asarray(np.linalg.qr(unfolding.T, mode="r"))
+    left, singular, _ = np.linalg.svd(triangle.T, full_matrices=False)
+    return left, singular
+
+
+def _project(tensors: Array, basis: Array) -> Array:
+    out = tensors
+    for axis in range(1, tensors.ndim):
+        out = np.moveaxis(np.tensordot(out, basis, axes=(axis, 0)), -1, axis)
+    return out
+
+
+def _sorted(best: _Solution, size: float, order: int) -> Decomposition:
+    vectors, coefficients = best.vectors, size * best.fits[0].coefficients[0]
+    peak = np.argmax(np.abs(vectors), axis=1)
+    signs = np.where(np.take_along_axis(vectors, peak[:, None], axis=1)[:, 0] < 0, -1.0, 1.0)
+    ranking = np.argsort(-np.abs(coefficients), kind="stable")
+    vectors, coefficients = signs[:, None] * vectors, signs**order * coefficients
+    return Decomposition(coefficients[ranking], vectors[ranking], best.residual, best.converged)
+
+
+def _check_count(label: str, value: object, largest: int | None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{label} must be an integer, got {type(value).__name__}")
+    if value < 1 or (largest is not None and value > largest):
+        limits = ">= 1" if largest is None else f"between 1 and k = {largest}"
+        raise ValueError(f"{label} must be {limits}, got {value}")
+
+
+def _checked_tensor(T: ArrayLike) -> Array:
+    tensor = np.asarray(T, dtype=np.float64)
+    if tensor.ndim not in (3, 4) or len(set(tensor.shape)) != 1 or tensor.shape[0] == 0:
+        raise ValueError(f"T must have shape (k, k, k) or (k, k, k, k), got {tensor.shape}")
+    tensor = _symmetrised("T", tensor[None])[0]
+    if not tensor.any():
+        raise ValueError("T is zero: it has no components")
+    return tensor
+
+
+def _checked_matrices(matrices: ArrayLike | None, weights: ArrayLike, k: int) -> Array:
+    if matrices is None:
+        return np.zeros((0, k, k))
+    stack = np.asarray(matrices, dtype=np.float64)
+    stack = stack[None] if stack.ndim == 2 else stack
+    if stack.ndim != 3 or stack.shape[1:] != (k, k):
+        raise ValueError(f"matrices must have shape (m, {k}, {k}) or ({k}, {k}), got {np.shape(matrices)}")
+    factors = np.asarray(weights, dtype=np.float64)
+    valid = np.isfinite(factors).all() and (factors >= 0).all()
+    if factors.shape not in ((), stack.shape[:1]) or not valid:
+        raise ValueError(f"matrix_weights must be one or {len(stack)} finite numbers >= 0, got {weights!r}")
+    return _symmetrised("matrices", stack) * np.broadcast_to(factors, len(stack))[:, None, None]
+
+
+def _symmetrised(label: str, tensors: Array) -> Array:
+    """Check that every tensor of a stack is finite and symmetric; average rounding asymmetry away."""
+    if not np.isfinite(tensors).all():
+        raise ValueError(f"{label} must be finite, but it holds nan or infinity")
+    size = np.abs(tensors).max(initial=0.0)
+    axes = range(1, tensors.ndim)
+    turned = [tensors.transpose(0, *order) for order in permutations(axes)]
+    gap = max(float(np.abs(each - tensors).max(initial=0.0)) for each in turned)
+    if gap > _SYMMETRY_TOL * size:
+        raise ValueError(f"{label} must be symmetric; entries up to {size:.3g} differ by {gap:.3g}")
+    return np.asarray(np.mean(turned, axis=0)) if gap else tensors

@@ -1,0 +1,177 @@
+"""Packed storage of small symmetric tensors and their relation to Hermite regression coefficients.
+
+Regression and moment sweeps produce one number per distinct entry; solvers want the full array.  One cached
+index map serves both directions, so that no code elsewhere loops over permutations.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from itertools import combinations_with_replacement
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array: TypeAlias = NDArray[np.float64]
+Indices: TypeAlias = NDArray[np.intp]
+
+
+def multi_indices(k: int, order: int) -> Indices:
+    """Return the distinct entries of a symmetric tensor as nondecreasing index tuples, lexicographic.
+
+    Parameters
+    ----------
+    k : int
+        Dimension, >= 1.
+    order : int
+        Order, >= 0.
+
+    Returns
+    -------
+    ndarray of intp, shape (comb(k + order - 1, order), order), read-only
+
+    Raises
+    ------
+    TypeError
+        If `k` or `order` is not an integer.
+    ValueError
+        If `k` < 1 or `order` < 0.
+    """
+    return _multi_indices(*_checked(k, order))
+
+
+def exponents(k: int, order: int) -> Indices:
+    """Return the same entries as powers: how often each coordinate occurs in each row of ``multi_indices``.
+
+    Parameters
+    ----------
+    k, order : int
+        As in :func:`multi_indices`.
+
+    Returns
+    -------
+    ndarray of intp, shape (comb(k + order - 1, order), k)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`multi_indices`.
+    """
+    indices = multi_indices(k, order)
+    return np.asarray((indices[:, :, None] == np.arange(k)).sum(axis=1), dtype=np.intp)
+
+
+def pack(T: ArrayLike) -> Array:
+    """Return the distinct entries of a symmetric tensor, in the order of :func:`multi_indices`.
+
+    Parameters
+    ----------
+    T : array_like, shape (k, ..., k)
+        Assumed symmetric: only entries with nondecreasing indices are read.
+
+    Returns
+    -------
+    ndarray, shape (comb(k + order - 1, order),), float64
+
+    Raises
+    ------
+    ValueError
+        If the sides of `T` differ or it has no axis.
+    """
+    full = np.asarray(T, dtype=np.float64)
+    if full.ndim == 0 or len(set(full.shape)) != 1 or full.shape[0] == 0:
+        raise ValueError(f"T must have equal sides (k, ..., k) with k >= 1, got shape {full.shape}")
+    return full[tuple(multi_indices(full.shape[0], full.ndim).T)]
+
+
+def unpack(values: ArrayLike, k: int, order: int) -> Array:
+    """Return the full symmetric tensor whose distinct entries are `values`: the inverse of :func:`pack`.
+
+    Parameters
+    ----------
+    values : array_like, shape (comb(k + order - 1, order),)
+        In the order of :func:`multi_indices`.
+    k, order : int
+        Dimension and order.
+
+    Returns
+    -------
+    ndarray, shape (k,) * order, float64
+
+    Raises
+    ------
+    TypeError
+        If `k` or `order` is not an integer.
+    ValueError
+        If the number of values is not that of the distinct entries.
+    """
+    k, order = _checked(k, order)
+    packed = np.asarray(values, dtype=np.float64)
+    expected = (math.comb(k + order - 1, order),)
+    if packed.shape != expected:
+        raise ValueError(f"values must have shape {expected} for k={k}, order={order}, got {packed.shape}")
+    return packed[_positions(k, order)].reshape((k,) * order)
+
+
+def hermite_to_tensor(coefs: ArrayLike, k: int, order: int) -> Array:
+    """Turn Hermite coefficients of degree `order` into the moment tensor E[y He_order(z)].
+
+    With c_m = E[y prod_a He_{m_a}(z_a) / sqrt(m_a!)] (an average or a regression coefficient on those
+    orthonormal features) the entry with powers m is T_m = c_m sqrt(prod_a m_a!).
+
+    Parameters
+    ----------
+    coefs : array_like, shape (comb(k + order - 1, order),)
+        In the order of :func:`multi_indices` (powers: :func:`exponents`).
+    k, order : int
+        Dimension and order.
+
+    Returns
+    -------
+    ndarray, shape (k,) * order, float64
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`unpack`.
+    """
+    powers = exponents(k, order)
+    factorials = np.array([math.factorial(p) for p in range(order + 1)], dtype=np.float64)
+    packed = np.asarray(coefs, dtype=np.float64)
+    if packed.shape != (len(powers),):
+        raise ValueError(f"coefs must have shape ({len(powers)},) for these k, order, got {packed.shape}")
+    return unpack(packed * np.sqrt(factorials[powers].prod(axis=1)), k, order)
+
+
+def _checked(k: Any, order: Any) -> tuple[int, int]:
+    for label, value, least in (("k", k, 1), ("order", order, 0)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise TypeError(f"{label} must be an integer, got {type(value).__name__}")
+        if value < least:
+            raise ValueError(f"{label} must be >= {least}, got {value}")
+    return int(k), int(order)
+
+
+@lru_cache(maxsize=32)
+def _multi_indices(k: int, order: int) -> Indices:
+    rows = list(combinations_with_replacement(range(k), order))
+    indices = np.array(rows, dtype=np.intp).reshape(len(rows), order)
+    indices.setflags(write=False)
+    return indices
+
+
+@lru_cache(maxsize=16)
+def _positions(k: int, order: int) -> Indices:
+    """Return for every entry of the full tensor, flattened, its position among the distinct ones."""
+    shape = (k,) * order
+    if order == 0:
+        return np.zeros(1, dtype=np.intp)
+    lookup = np.empty(k**order, dtype=np.intp)
+    distinct = _multi_indices(k, order)
+    lookup[np.ravel_multi_index(tuple(distinct.T), shape)] = np.arange(len(distinct))
+    sorted_indices = np.sort(np.indices(shape).reshape(order, -1), axis=0)
+    positions = lookup[np.ravel_multi_index(tuple(sorted_indices), shape)]
+    positions.setflags(write=False)
+    return positions

@@ -1,0 +1,80 @@
+"""Builds the one extension module; everything that does not depend on a C compiler is in pyproject.toml.
+
+The compiler is tried before any work starts, so that a machine without one gets a single clear line.
+Every build is complete, because file times do not show the switches in the environment:
+FASTRECOVER_NO_EXTENSION=1 (pure Python, Numba kernels), FASTRECOVER_DEBUG=1 (bounds and assertions checked),
+FASTRECOVER_SANITIZE=address,undefined (needs the sanitizer's library preloaded at run time).
+"""
+
+import os
+import subprocess
+import tempfile
+from glob import glob
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+PURE = os.environ.get("FASTRECOVER_NO_EXTENSION", "0") not in ("", "0")
+DEBUG = os.environ.get("FASTRECOVER_DEBUG", "0") not in ("", "0")
+SANITIZE = os.environ.get("FASTRECOVER_SANITIZE", "")
+INSTRUMENT = ["-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}"] if SANITIZE else []
+# Without -ffp-contract=fast GCC's strict C11 mode never fuses a product with a sum.
+C_FLAGS = ["-std=c11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fvisibility=hidden"]
+C_FLAGS += ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3"]
+DIRECTIVES = dict.fromkeys(("boundscheck", "initializedcheck"), DEBUG) | {
+    "language_level": 3,
+    "wraparound": False,
+    "cdivision": True,
+    "embedsignature": True,
+    "freethreading_compatible": True,
+}
+MISSING = (
+    "fastrecover needs {} to build its kernels: install {}, or set FASTRECOVER_NO_EXTENSION=1 "
+    "to build without it and use the Numba kernels"
+)
+VECTORS = "#include <math.h>\ntypedef double v4 __attribute__((vector_size(32)));\nv4 *pointer;\n"
+PROBES = (
+    (VECTORS, "a C compiler (gcc or clang)", "one (the package gcc or clang)"),
+    ("#include <Python.h>\n", "Python's C headers", "them (the package python3-dev or python3-devel)"),
+)
+
+
+class BuildKernels(build_ext):
+    def finalize_options(self):
+        super().finalize_options()
+        self.force = True
+
+    def build_extension(self, ext):
+        for source, *names in PROBES:
+            if not self.compiles(source):
+                raise SystemExit(MISSING.format(*names))
+        from Cython.Build import cythonize
+
+        options = {"compiler_directives": DIRECTIVES, "build_dir": "build/cython", "include_path": ["csrc"]}
+        ext.sources = cythonize(ext, force=True, quiet=True, **options)[0].sources
+        super().build_extension(ext)
+
+    def compiles(self, source):
+        compiler = getattr(self.compiler, "compiler_so", None)  # MSVC, which lacks vector types, has none
+        if not compiler:
+            return False
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "probe.c").write_text(source)
+            includes = [f"-I{path}" for path in self.compiler.include_dirs]
+            command = [*compiler, *C_FLAGS, *INSTRUMENT, *includes, "-c", "probe.c", "-o", "probe.o"]
+            try:
+                return subprocess.run(command, cwd=folder, capture_output=True).returncode == 0
+            except OSError:
+                return False
+
+
+KERNELS = Extension(
+    "fastrecover.kernels._compiled",
+    sources=["csrc/_compiled.pyx", *sorted(glob("csrc/*.c"))],
+    depends=sorted(glob("csrc/*.h")),
+    include_dirs=["csrc"],
+    extra_compile_args=C_FLAGS + INSTRUMENT,
+    extra_link_args=INSTRUMENT,
+)
+setup(ext_modules=[] if PURE else [KERNELS], cmdclass={"build_ext": BuildKernels})

@@ -1,0 +1,350 @@
+"""The three backends compute the same sums: compiled C and Numba against the NumPy specification.
+
+Float32 cases of kinked activations use values on a coarse grid, whose products are exact, so that no rounding
+can move a projection across a kink and the comparison holds on every processor.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fastrecover import kernels
+from fastrecover.activations import NAMES, Activation, get_activation
+from fastrecover.kernels import Op, RowFunction, tree
+
+BACKENDS = ("compiled", "numba")
+TOLERANCE = {np.float64: 1e-13, np.float32: 3e-6}
+BLOCKS = (8, 16)
+# n, d, k, reps, linear
+SHAPES = [
+    (0, 3, 2, 2, 1), (1, 1, 1, 1, 0), (15, 5, 1, 3, 1), (16, 1, 3, 2, 0), (17, 9, 4, 1, 1), (83, 7, 5, 2, 0)
+]  # fmt: skip
+
+
+def soft(z):
+    return max(z, 0.0) + math.log1p(math.exp(-abs(z)))
+
+
+def logistic(z):
+    return 1.0 / (1.0 + math.exp(-z))
+
+
+def bell(z):
+    q = 1.0 / (1.0 + math.exp(-z))
+    return q * (1.0 - q)
+
+
+USER = Activation.from_functions(soft, logistic, bell, name="soft")
+
+
+def activation(name):
+    return USER if name == "user" else get_activation(name, 0.2 if name == "leaky_relu" else None)
+
+
+def hermite_factors(m, order):
+    powers = (e for e in itertools.product(range(order + 1), repeat=m) if sum(e) <= order)
+    rows = [[a * (order + 1) + p for a, p in enumerate(e) if p] for e in powers]
+    return np.array([(r + [-1] * 4)[:4] for r in rows], np.int32)
+
+
+def row_functions(act, k, reps, linear, rng):
+    """Every operation, with `k` units of activation `act` wherever it takes a model."""
+
+    def model(reps=1, **more):
+        v, c = rng.standard_normal((reps, k)), rng.standard_normal(reps)
+        return dict(activation=act, k=k, reps=reps, linear=linear, v=v, c=c, **more)
+
+    direction = dict(dv=rng.standard_normal(k), dc=0.3)
+    free = [dict(free_w=w, free_v=v, free_c=c) for w, v, c in ((1, 1, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1))]
+    factors = hermite_factors(3, 3)
+    return [
+        RowFunction(Op.LOSS, **model(reps, grad=True)),
+        RowFunction(Op.LOSS, **model(reps)),
+        RowFunction(Op.CURVATURE, **model(**direction)),
+        RowFunction(Op.CURVATURE, **model(newton=True, **direction)),
+        *(RowFunction(Op.GRAM, **model(**which)) for which in free),
+        RowFunction(Op.PREDICT, **model(reps)),
+        RowFunction(Op.MOMENT, **model(m=4, order=2)),
+        RowFunction(Op.MOMENT, **model(m=1, order=3)),
+        RowFunction(Op.MOMENT, **model(m=3, order=4, alpha2=0.7)),
+        RowFunction(Op.MOMENT, m=2, unit_response=True),
+        RowFunction(Op.PAIRS, **model(m=3)),
+        RowFunction(Op.HERMITE, **model(m=3, order=3, factors=factors)),
+        RowFunction(Op.HERMITE_GRAM, m=3, order=3, factors=factors),
+    ]
+
+
+def draw(rng, shape, dtype, grid=False):
+    values = rng.integers(-12, 13, shape) / 8 if grid else rng.standard_normal(shape)
+    return values.astype(dtype)
+
+
+def run(backend, x, y, w, p, row, blocks=BLOCKS, first=0, count=None):
+    """[A, S, predictions]; of a Gram matrix its upper triangle."""
+    block = (blocks or kernels.layout(row, x.shape[1], x.itemsize))[1]
+    out = np.full((len(x), row.reps), np.pi)
+    count = -(-len(x) // block) - first if count is None else count
+    a, s = kernels.sweep(x, y, w, p, row, first, count, blocks=blocks, out=out, backend=backend)
+    return [np.triu(a) if row.op in (Op.GRAM, Op.HERMITE_GRAM) else a, s, out]
+
+
+def assert_close(ours, expected, tolerance, label):
+    for name, mine, theirs in zip(("A", "S", "out"), ours, expected, strict=True):
+        assert mine.shape == theirs.shape
+        scale = np.abs(theirs).max(initial=1e-300)
+        worst = np.abs(mine - theirs).max(initial=0.0) / scale
+        assert worst <= tolerance, f"{name} of {label}: {worst:.2e}"
+
+
+def assert_same(ours, expected):
+    for mine, theirs in zip(ours, expected, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def check_against_reference(backend, dtype, name, shapes, blocks=BLOCKS):
+    rng = np.random.default_rng(7)
+    act = activation(name)
+    grid = dtype == np.float32 and bool(act.kinks)
+    for n, d, k, reps, linear in shapes:
+        x, y, weights = draw(rng, (n, d), dtype, grid), rng.standard_normal(n), rng.random(n)
+        for row in row_functions(act, k, reps, linear, rng):
+            p = draw(rng, (row.columns, d), np.float64, grid) / (1 if grid else math.sqrt(d))
+            for w in (None, weights):
+                result, expected = (run(b, x, y, w, p, row, blocks) for b in (backend, "reference"))
+                label = f"{row.op.name} {name} n={n} d={d} k={k} weights={w is not None}"
+                assert_close(result, expected, TOLERANCE[dtype], label)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "user"])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_row_function_matches_the_reference(backend, dtype, name):
+    check_against_reference(backend, dtype, name, SHAPES)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_sizes_around_vector_widths_match_the_reference(backend, dtype):
+    shapes = [(70, d, k, 1, 1) for d, k in ((8, 6), (31, 7), (33, 9), (64, 1), (37, 25))]
+    check_against_reference(backend, dtype, "tanh", shapes, blocks=(40, 64))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_default_layout_matches_the_reference(backend):
+    check_against_reference(backend, np.float64, "sigmoid", [(4500, 11, 3, 1, 0)], blocks=None)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_missing_responses_are_zeros(backend):
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((50, 6))
+    for row in row_functions(get_activation("erf"), 2, 2, 0, rng):
+        p = rng.standard_normal((row.columns, 6))
+        assert_same(run(backend, x, None, None, p, row), run(backend, x, np.zeros(50), None, p, row))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_first_moment_needs_no_columns(backend, dtype):
+    rng = np.random.default_rng(2)
+    x, y, w = draw(rng, (50, 6), dtype), rng.standard_normal(50), rng.random(50)
+    row = RowFunction(Op.MOMENT, c=np.array([0.5]))
+    a, s, _ = run(backend, x, y, w, np.zeros((0, 6)), row)
+    e = w * (y - 0.5)
+    np.testing.assert_allclose(a, [e @ x, e @ x], rtol=0, atol=20 * TOLERANCE[dtype])
+    np.testing.assert_allclose(s, [w.sum(), e.sum(), 0.0, e.sum(), e @ (y - 0.5)], rtol=1e-13, atol=1e-13)
+
+
+def sliced(rng, n, d, dtype):
+    return draw(rng, (n, d + 5), dtype)[:, 2 : 2 + d]
+
+
+def overlapping(rng, n, d, dtype):
+    size = dtype().itemsize
+    return np.lib.stride_tricks.as_strided(draw(rng, 3 * n + d, dtype), (n, d), (3 * size, size))
+
+
+def read_only(rng, n, d, dtype):
+    x = draw(rng, (n, d), dtype)
+    x.flags.writeable = False
+    return x
+
+
+def fortran(rng, n, d, dtype):
+    return np.asfortranarray(draw(rng, (d, 2, n), dtype))[:, 1, :].T
+
+
+def reversed_rows(rng, n, d, dtype):
+    return draw(rng, (2 * n, d), dtype)[::-2]
+
+
+def one_row_repeated(rng, n, d, dtype):
+    return np.broadcast_to(draw(rng, d, dtype), (n, d))
+
+
+@pytest.mark.parametrize("make", [sliced, overlapping, read_only, fortran, reversed_rows, one_row_repeated])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_bits_do_not_depend_on_how_rows_lie_in_memory(backend, dtype, make):
+    rng = np.random.default_rng(3)
+    n, d = 45, 10
+    x, y = make(rng, n, d, dtype), rng.standard_normal(n)
+    assert x.strides[1] == x.itemsize
+    for row in row_functions(get_activation("tanh"), 3, 2, 1, rng):
+        p = rng.standard_normal((row.columns, d))
+        assert_same(run(backend, x, y, None, p, row), run(backend, x.copy(), y, None, p, row))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_bad_value_reaches_every_sum_that_it_should(backend, name, bad):
+    rng = np.random.default_rng(4)
+    x, y = rng.standard_normal((64, 12)), rng.standard_normal(64)
+    x[21, 5] = bad
+    for row in row_functions(activation(name), 3, 1, 1, rng):
+        if np.isinf(bad) and row.op in (Op.HERMITE, Op.HERMITE_GRAM):
+            continue  # NumPy's Hermite series has no limits at infinity
+        p = rng.standard_normal((row.columns, 12))
+        result, expected = (run(b, x, y, None, p, row) for b in (backend, "reference"))
+        assert not all(np.isfinite(each).all() for each in expected)
+        for mine, theirs in zip(result, expected, strict=True):
+            np.testing.assert_array_equal(np.isfinite(mine), np.isfinite(theirs), row.op.name)
+            np.testing.assert_array_equal(np.isnan(mine), np.isnan(theirs), row.op.name)
+        assert all(np.isfinite(each).all() for each in run(backend, x, y, None, p, row, first=2))
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
+def test_sums_of_aligned_subtrees_merge_to_the_bits_of_one_range(backend):
+    rng = np.random.default_rng(5)
+    d, blocks = 6, 11
+    x = rng.standard_normal((16 * (blocks - 1) + 9, d))
+    y = rng.standard_normal(len(x))
+    for row in row_functions(get_activation("sigmoid"), 3, 2, 1, rng):
+        p = rng.standard_normal((row.columns, d))
+        whole = run(backend, x, y, None, p, row)
+        for size in (1, 2, 4, 8):
+            ranges = ((first, min(size, blocks - first)) for first in range(0, blocks, size))
+            parts = (
+                run(backend, x, y, None, p, row, first=first, count=count)[:2] for first, count in ranges
+            )
+            assert_same(tree.merge(parts), whole[:2])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_predictions_outside_the_range_are_left_alone(backend):
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((60, 4))
+    row = RowFunction(Op.PREDICT, k=2, v=np.ones((1, 2)))
+    out = run(backend, x, None, None, rng.standard_normal((2, 4)), row, first=1, count=2)[2]
+    assert (out[:16] == np.pi).all() and (out[48:] == np.pi).all() and (out[16:48] != np.pi).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_threads_share_a_backend_and_get_the_same_bits(backend):
+    rng = np.random.default_rng(8)
+    x, y, p = rng.standard_normal((3000, 20)), rng.standard_normal(3000), rng.standard_normal((4, 20))
+    row = RowFunction(Op.LOSS, activation("tanh"), k=4, v=np.ones((1, 4)), grad=True)
+    alone = run(backend, x, y, None, p, row)
+    with ThreadPoolExecutor(4) as pool:
+        for result in pool.map(lambda _: run(backend, x, y, None, p, row), range(8)):
+            assert_same(result, alone)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_user_activation_equals_the_built_in_one_of_the_same_formula(backend):
+    rng = np.random.default_rng(9)
+    x, y = rng.standard_normal((100, 8)), rng.standard_normal(100)
+    for row in row_functions(USER, 4, 2, 1, rng):
+        p = rng.standard_normal((row.columns, 8))
+        built_in = replace(row, activation=get_activation("softplus"))
+        result, expected = (run(backend, x, y, None, p, each) for each in (row, built_in))
+        assert_close(result, expected, 1e-12, row.op.name)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_user_activation_without_second_derivative_yields_nan_where_one_is_needed(backend):
+    rng = np.random.default_rng(10)
+    x, p = rng.standard_normal((20, 3)), rng.standard_normal((4, 3))
+    row = RowFunction(
+        Op.CURVATURE, Activation.from_functions(soft, logistic), k=2, v=np.ones((1, 2)), dv=np.ones(2)
+    )
+    assert np.isfinite(run(backend, x, None, None, p, row)[0]).all()
+    assert np.isnan(run(backend, x, None, None, p, replace(row, newton=True))[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("functions", "message"),
+    [
+        (
+            (lambda z: float(open("z").read()), logistic),
+            r"^function of activation 'odd' \(<lambda>\) cannot be",
+        ),
+        ((soft, math.cos), r"^derivative of activation 'odd' \(cos\) cannot be compiled"),
+        ((soft, logistic, lambda z: complex(z, 1.0)), r"^second_derivative of .* must return a float"),
+    ],
+)
+def test_functions_that_numba_cannot_compile_are_named(functions, message):
+    odd = replace(USER, name="odd", functions=functions)
+    row = RowFunction(Op.LOSS, odd, k=1, v=np.ones((1, 1)))
+    with pytest.raises(TypeError, match=message):
+        run("numba", np.ones((2, 2)), None, None, np.ones((1, 2)), row)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_every_instruction_set_of_the_compiled_backend_matches_the_reference(dtype):
+    from fastrecover.kernels import _compiled
+
+    widest, tried = _compiled.instruction_set(), []
+    try:
+        for name in ("avx512", "avx2", "base"):
+            try:
+                _compiled.select_instruction_set(name)
+            except ValueError:
+                continue
+            tried.append(name)
+            assert _compiled.instruction_set() == name
+            for function in ("relu", "erf"):
+                check_against_reference("compiled", dtype, function, [(17, 9, 4, 1, 1), (83, 37, 5, 2, 0)])
+    finally:
+        _compiled.select_instruction_set(None)
+    assert tried[0] == widest == _compiled.instruction_set() and tried[-1] == "base"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_activate_takes_any_shape_and_read_only_input(backend):
+    z = np.linspace(-4, 4, 12).reshape(3, 4)
+    z.flags.writeable = False
+    for name in NAMES:
+        results = zip(*(kernels.activate(name, z, backend=b) for b in (backend, "reference")), strict=True)
+        for mine, theirs in results:
+            np.testing.assert_allclose(mine, theirs, rtol=1e-14, atol=1e-16)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_columns_apart_in_memory_are_refused(backend):
+    row = RowFunction(Op.LOSS, k=1, v=np.ones((1, 1)))
+    with pytest.raises(ValueError, match="unit column stride"):
+        run(backend, np.ones((4, 6))[:, ::2], None, None, np.ones((1, 3)), row)
+
+
+def test_the_backend_is_chosen_by_name_or_environment(monkeypatch):
+    try:
+        for name in ("reference", "numba", "compiled"):
+            monkeypatch.setenv("FASTRECOVER_KERNELS", name)
+            kernels.set_kernels()
+            assert kernels.get_kernels() == name
+            kernels.set_kernels("reference")
+            assert kernels.get_kernels() == "reference"
+        with pytest.raises(ValueError, match="kernels must be one of"):
+            kernels.set_kernels("fortran")
+    finally:
+        monkeypatch.delenv("FASTRECOVER_KERNELS")
+        kernels.set_kernels()
