@@ -10,6 +10,8 @@ cdef extern from "fastrecover.h" nogil:
         int activation
         double slope
         fr_user_fn user
+        int loss
+        int64_t group
         int64_t reps
         int64_t k
         int64_t linear
@@ -73,6 +75,8 @@ def sweep(const real[:, :] x, const double[::1] y, const double[::1] w, const do
     cdef int status
     if x.shape[0] and x.shape[1] > 1 and x.strides[1] != sizeof(real):
         raise ValueError("X must have unit column stride")
+    if x.strides[0] % <Py_ssize_t> sizeof(real):
+        raise ValueError("X must have a row stride that is a multiple of its item size")
     data.x = <const void*> &x[0, 0] if x.shape[0] and x.shape[1] else NULL
     data.is_float = sizeof(real) == 4
     data.stride = x.strides[0] // <Py_ssize_t> sizeof(real)
@@ -92,6 +96,8 @@ def sweep(const real[:, :] x, const double[::1] y, const double[::1] w, const do
     r.activation = row.activation.code
     r.slope = row.activation.slope
     r.user = <fr_user_fn> user
+    r.loss = row.loss
+    r.group = row.group
     r.reps = row.reps
     r.k = row.k
     r.linear = row.linear
@@ -140,7 +146,8 @@ def select_instruction_set(name):
     if name is None:
         for best in ("avx512", "avx2", "base"):
             if fr_select_isa(best.encode()) == 0:
-                return
+                break
+        return
     encoded = name.encode()
     status = fr_select_isa(encoded)
     if status:

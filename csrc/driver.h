@@ -2,30 +2,49 @@
    (split at the largest power of two below the number of blocks), so the sums depend on the block numbers alone
    and never on who computed them.  One allocation a call; no Python. */
 
+/* raw (columns, raw_ld) with the rows of a sample next to each other <-> folded (columns group, ld), one row of room
+   for each member of the group, so that patches become units. */
+static void FR_T(fold)(int64_t columns, int64_t group, int64_t samples, double *raw, int64_t raw_ld, double *folded,
+                       int64_t ld, int back)
+{
+    for (int64_t c = 0; c < columns; c++)
+        for (int64_t p = 0; p < group; p++) {
+            double *r = raw + c * raw_ld + p, *f = folded + (c * group + p) * ld;
+            if (back)
+                for (int64_t i = 0; i < samples; i++) r[i * group] = f[i];
+            else
+                for (int64_t i = 0; i < samples; i++) f[i] = r[i * group];
+        }
+}
+
 /* Sums of one block of `rows` rows from `start`, into zeroed a and s. */
 static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed, int64_t start, int64_t rows,
-                        fr_work *k_, REAL *gr, REAL *copy, double *a, double *s)
+                        fr_work *k_, double *raw, int64_t raw_ld, REAL *gr, REAL *copy, double *a, double *s)
 {
+    const int64_t group = row->group;
+    double *z = group > 1 ? raw : k_->z, *g = group > 1 ? raw : k_->g;
     const REAL *x = (const REAL *)dt->x + start * dt->stride;
     const int gram = row->op == FR_GRAM || row->op == FR_HERMITE_GRAM;
     memset(a, 0, (size_t)(dt->g * dt->l) * sizeof(double));
     memset(s, 0, (size_t)dt->s * sizeof(double));
     for (int64_t i = 0; i < rows; i += dt->tile, x += dt->tile * dt->stride) {
-        const int64_t nt = FR_MIN(rows - i, dt->tile);
-        const double *y = dt->y ? dt->y + start + i : NULL, *w = dt->w ? dt->w + start + i : NULL;
-        FR_T(project)(x, dt->stride, nt, dt->d, dt->q, packed, k_->z, k_->ld, FR_MR * dt->stride);
+        const int64_t nr = FR_MIN(rows - i, dt->tile), nt = nr / group, sample = (start + i) / group;
+        const double *y = dt->y ? dt->y + sample : NULL, *w = dt->w ? dt->w + sample : NULL;
+        FR_T(project)(x, dt->stride, nr, dt->d, dt->q, packed, z, raw_ld, FR_MR * dt->stride);
+        if (group > 1) FR_T(fold)(dt->q, group, nt, raw, raw_ld, k_->z, k_->ld, 0);
         switch (row->op) {
         case FR_LOSS: fr_loss(row, nt, y, w, k_, s); break;
         case FR_CURVATURE: fr_curvature(row, nt, y, w, k_, s); break;
         case FR_GRAM:
-            for (int64_t r = 0; r < nt; r++)
-                for (int64_t j = 0; j < dt->d; j++) k_->xt[j * k_->ld + r] = (double)x[r * dt->stride + j];
+            for (int64_t r = 0; r < nr; r++)
+                for (int64_t j = 0; j < dt->d; j++)
+                    k_->xt[(j * group + r % group) * k_->ld + r / group] = (double)x[r * dt->stride + j];
             fr_gram(row, nt, dt->d, dt->l, y, w, k_, s);
             break;
         case FR_PREDICT:
             for (int64_t rep = 0; rep < row->reps; rep++) {
                 fr_forward(row, rep, nt, k_->z + rep * (row->k + row->linear) * k_->ld, k_, 0);
-                for (int64_t r = 0; r < nt; r++) dt->out[(start + i + r) * row->reps + rep] = k_->f[r];
+                for (int64_t r = 0; r < nt; r++) dt->out[(sample + r) * row->reps + rep] = k_->f[r];
             }
             break;
         case FR_MOMENT: fr_moment(row, nt, y, w, k_, s); break;
@@ -37,27 +56,31 @@ static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed
             fr_back_f64(k_->left, dt->l, nt, dt->l, k_->g, k_->ld, dt->g, a, 1, (double *)copy);
             continue;
         }
+        if (group > 1) FR_T(fold)(dt->g, group, nt, raw, raw_ld, k_->g, k_->ld, 1);
         if (sizeof(REAL) == sizeof(double)) {
-            FR_T(back)(x, dt->stride, nt, dt->l, (const REAL *)k_->g, k_->ld, dt->g, a, 0, copy);
+            FR_T(back)(x, dt->stride, nr, dt->l, (const REAL *)g, raw_ld, dt->g, a, 0, copy);
         } else {
             for (int64_t m = 0; m < dt->g; m++)
-                for (int64_t r = 0; r < nt; r++) gr[m * k_->ld + r] = (REAL)k_->g[m * k_->ld + r];
-            FR_T(back)(x, dt->stride, nt, dt->l, gr, k_->ld, dt->g, a, 0, copy);
+                for (int64_t r = 0; r < nr; r++) gr[m * raw_ld + r] = (REAL)g[m * raw_ld + r];
+            FR_T(back)(x, dt->stride, nr, dt->l, gr, raw_ld, dt->g, a, 0, copy);
         }
     }
 }
 
 static int FR_T(sweep)(const fr_data *dt, const fr_row *row, int64_t first, int64_t count, double *a, double *s)
 {
-    const int64_t ld = FR_MIN(dt->tile, (dt->n + 7) / 8 * 8), size = dt->g * dt->l + dt->s;
+    const int64_t group = row->group, size = dt->g * dt->l + dt->s;
+    const int64_t raw_ld = (FR_MIN(dt->tile, dt->n) + 7) / 8 * 8, ld = (raw_ld / group + 7) / 8 * 8;
+    const int64_t fold = group > 1 ? (dt->q > dt->g ? dt->q : dt->g) * raw_ld : 0;
     const int64_t units = row->k * ld;
     const int gram = row->op == FR_GRAM || row->op == FR_HERMITE_GRAM;
     int levels = 1;
     while ((INT64_C(1) << (levels - 1)) < count) levels++;
     /* Sizes in doubles, each rounded up to a cache line. */
-    const int64_t sizes[] = {dt->q * ld, units, units, units, ld, ld, ld, ld, dt->g * ld, gram ? ld * dt->l : 0,
-                             row->op == FR_GRAM ? dt->d * ld : 0, row->m * (row->order + 1) * ld,
-                             FR_T(packed_size)(dt->q, dt->d), dt->g * ld, FR_COPY * ld, size * (levels + 1)};
+    const int64_t sizes[] = {dt->q * group * ld, units, units, units, ld, ld, ld, ld, dt->g * group * ld,
+                             gram ? ld * dt->l : 0, row->op == FR_GRAM ? dt->d * group * ld : 0,
+                             row->m * (row->order + 1) * ld, FR_T(packed_size)(dt->q, dt->d), dt->g * raw_ld,
+                             FR_COPY * raw_ld, size * (levels + 1), fold};
     enum { PARTS = sizeof sizes / sizeof *sizes };
     double *part[PARTS];
     int64_t total = 0;
@@ -73,15 +96,15 @@ static int FR_T(sweep)(const fr_data *dt, const fr_row *row, int64_t first, int6
                     part[6], part[7], part[8], part[9], part[10], part[11]};
     REAL *packed = (REAL *)part[12];
     double *slots = part[15];
-    memset(work.z, 0, (size_t)(dt->q * ld) * sizeof(double));
+    memset(work.z, 0, (size_t)(dt->q * group * ld) * sizeof(double));
     FR_T(pack)(dt->p, dt->q, dt->d, packed);
 
     /* slots[0..levels-1] hold complete subtrees by level, slots[levels] the running one. */
     double *top = slots + levels * size;
     for (int64_t i = 0; i < count; i++) {
         const int64_t start = (first + i) * dt->block;
-        FR_T(block)(dt, row, packed, start, FR_MIN(dt->block, dt->n - start), &work, (REAL *)part[13],
-                    (REAL *)part[14], top, top + dt->g * dt->l);
+        FR_T(block)(dt, row, packed, start, FR_MIN(dt->block, dt->n - start), &work, part[16], raw_ld,
+                    (REAL *)part[13], (REAL *)part[14], top, top + dt->g * dt->l);
         int level = 0;
         for (int64_t bits = i; bits & 1; bits >>= 1, level++)
             for (int64_t j = 0; j < size; j++) top[j] = slots[level * size + j] + top[j];

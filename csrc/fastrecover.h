@@ -18,8 +18,10 @@ typedef struct {
     int activation;      /* code of activations.h */
     double slope;
     fr_user_fn user;
+    int loss;            /* 0: squared; 1: cross entropy of the mean of k sigmoid units */
+    int64_t group;       /* rows of X that make one sample (patches of a convolutional net), else 1 */
     int64_t reps;        /* parameter sets side by side */
-    int64_t k;           /* hidden units of one set; may be 0 */
+    int64_t k;           /* hidden units of one set, patches counted as units; may be 0 */
     int64_t linear;      /* 1: an identity column follows the hidden ones */
     const double *v;     /* (reps, k) output weights */
     const double *c;     /* (reps,) intercepts */
@@ -41,15 +43,15 @@ typedef struct {
     int is_float;
     int64_t stride;      /* elements from one row to the next; may be smaller than d */
     int64_t n, d;
-    const double *y;     /* (n,) or NULL for zeros */
-    const double *w;     /* (n,) or NULL for ones */
+    const double *y;     /* (n / group,) or NULL for zeros */
+    const double *w;     /* (n / group,) or NULL for ones */
     const double *p;     /* (q, d) */
     int64_t q;           /* columns of P */
     int64_t g;           /* rows projected back */
     int64_t l;           /* columns of the left factor (d, or features) */
     int64_t s;           /* sums */
-    int64_t tile, block; /* rows of a tile and of a block */
-    double *out;         /* (n, reps) for FR_PREDICT */
+    int64_t tile, block; /* rows of a tile and of a block, multiples of group */
+    double *out;         /* (n / group, reps) for FR_PREDICT */
 } fr_data;
 
 /* Sums over blocks [first, first + count) merged in the canonical binary tree; a: (g, l), s: (s,).

@@ -68,10 +68,129 @@ FR_INLINE void fr_scaled(int64_t n, double c, const double *restrict a, const do
     for (int64_t i = 0; i < n; i++) out[i] = c * a[i] * b[i];
 }
 
+/* Cross entropy of H = mean_j sigma(z_j).  With a_j = sigma(z_j) / sum sigma and b_j = sigma(-z_j) / sum sigma(-z),
+   d1 takes alpha_j = a_j sigma(-z_j) = d log H / d z_j, d2 takes beta_j = b_j sigma(z_j) = -d log(1 - H) / d z_j and
+   u takes 1 - 2 sigma(z_j).  Sums are scaled by their largest term, so nothing under- or overflows and no H is
+   clipped.  r takes sqrt((1 - H) / H), f the loss. */
+static void fr_cross_entropy(const fr_row *row, int64_t rows, const double *z, const double *y, fr_work *k_)
+{
+    const int64_t k = row->k, ld = k_->ld;
+    double *restrict low = k_->t, *restrict high = k_->e, *restrict s1 = k_->r, *restrict s0 = k_->f;
+    for (int64_t i = 0; i < rows; i++) low[i] = high[i] = z[i];
+    for (int64_t j = 1; j < k; j++) {
+        const double *restrict zj = z + j * ld;
+        for (int64_t i = 0; i < rows; i++) {
+            high[i] = zj[i] > high[i] ? zj[i] : high[i];
+            low[i] = zj[i] < low[i] ? zj[i] : low[i];
+        }
+    }
+    /* high = log scale of sum sigma(z), low = that of sum sigma(-z); both <= 0. */
+    for (int64_t i = 0; i < rows; i++) {
+        high[i] = high[i] < 0.0 ? high[i] : 0.0;
+        low[i] = low[i] > 0.0 ? -low[i] : 0.0;
+        s1[i] = s0[i] = 0.0;
+    }
+    for (int64_t j = 0; j < k; j++) {
+        const double *restrict zj = z + j * ld;
+        double *restrict alpha = k_->d1 + j * ld, *restrict beta = k_->d2 + j * ld, *restrict u = k_->u + j * ld;
+        for (int64_t i = 0; i < rows; i++) {
+            const double x = zj[i], m = x < 0.0 ? x : -x, e = fr_exp(m), q = 1.0 / (1.0 + e);
+            const double scaled = fr_exp(m - (x < 0.0 ? high[i] : low[i])) * q;
+            const double a = x < 0.0 ? scaled : q, b = x < 0.0 ? q : scaled, small = e * q;
+            const double up = x < 0.0 ? small : q, down = x < 0.0 ? q : small;
+            s1[i] += a;
+            s0[i] += b;
+            alpha[i] = a * down;
+            beta[i] = b * up;
+            u[i] = down - up;
+        }
+    }
+    for (int64_t j = 0; j < k; j++) {
+        double *restrict alpha = k_->d1 + j * ld, *restrict beta = k_->d2 + j * ld;
+        for (int64_t i = 0; i < rows; i++) {
+            alpha[i] /= s1[i];
+            beta[i] /= s0[i];
+        }
+    }
+    const double log_k = fr_log((double)k);
+    for (int64_t i = 0; i < rows; i++) {
+        const double t = y ? y[i] : 0.0, ratio = s0[i] / s1[i];
+        const double log_h = high[i] + fr_log(s1[i]) - log_k, log_not = low[i] + fr_log(s0[i]) - log_k;
+        s0[i] = (t - 1.0) * log_not - t * log_h;
+        s1[i] = fr_exp(0.5 * (low[i] - high[i])) * __builtin_sqrt(ratio);
+    }
+}
+
+/* dl/dz_j = (1 - y) beta_j - y alpha_j, weighted, into g. */
+static void fr_cross_entropy_slopes(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_,
+                                    double *g)
+{
+    const int64_t ld = k_->ld;
+    for (int64_t j = 0; j < row->k; j++) {
+        const double *restrict alpha = k_->d1 + j * ld, *restrict beta = k_->d2 + j * ld;
+        double *restrict gj = g + j * ld;
+        for (int64_t i = 0; i < rows; i++) gj[i] = y ? (1.0 - y[i]) * beta[i] - y[i] * alpha[i] : beta[i];
+        if (w)
+            for (int64_t i = 0; i < rows; i++) gj[i] *= w[i];
+    }
+}
+
+/* sum_j a_j b_j over units into out. */
+static void fr_unit_dot(int64_t k, int64_t ld, int64_t rows, const double *a, const double *b, double *restrict out)
+{
+    for (int64_t i = 0; i < rows; i++) out[i] = 0.0;
+    for (int64_t j = 0; j < k; j++)
+        for (int64_t i = 0; i < rows; i++) out[i] += a[j * ld + i] * b[j * ld + i];
+}
+
+static void fr_cross_entropy_loss(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_,
+                                  double *s)
+{
+    const int64_t k = row->k, ld = k_->ld;
+    s[0] += fr_weight(rows, w);
+    for (int64_t rep = 0; rep < row->reps; rep++) {
+        fr_cross_entropy(row, rows, k_->z + rep * k * ld, y, k_);
+        s[1 + rep * (k + 2)] += w ? fr_dot(rows, w, k_->f) : fr_sum(rows, k_->f);
+        if (row->grad) fr_cross_entropy_slopes(row, rows, y, w, k_, k_->g + rep * k * ld);
+    }
+}
+
+/* Fisher information (alpha_j beta_l is symmetric) or Hessian times the direction. */
+static void fr_cross_entropy_curvature(const fr_row *row, int64_t rows, const double *y, const double *w,
+                                       fr_work *k_, double *s)
+{
+    const int64_t k = row->k, ld = k_->ld;
+    const double *zd = k_->z + k * ld;
+    double *restrict pa = k_->t, *restrict pb = k_->e;
+    s[0] += fr_weight(rows, w);
+    fr_cross_entropy(row, rows, k_->z, y, k_);
+    if (row->newton) fr_cross_entropy_slopes(row, rows, y, w, k_, k_->g);
+    fr_unit_dot(k, ld, rows, k_->d1, zd, pa);
+    fr_unit_dot(k, ld, rows, k_->d2, zd, pb);
+    for (int64_t i = 0; i < rows; i++) {
+        const double wi = w ? w[i] : 1.0, t = y ? y[i] : 0.0;
+        pa[i] *= row->newton ? wi * t : 0.0;
+        pb[i] *= row->newton ? wi * (1.0 - t) : wi;
+    }
+    for (int64_t j = 0; j < k; j++) {
+        const double *restrict alpha = k_->d1 + j * ld, *restrict beta = k_->d2 + j * ld;
+        const double *restrict u = k_->u + j * ld, *restrict zj = zd + j * ld;
+        double *restrict g = k_->g + j * ld;
+        if (row->newton)
+            for (int64_t i = 0; i < rows; i++) g[i] = g[i] * u[i] * zj[i] + pa[i] * alpha[i] + pb[i] * beta[i];
+        else
+            for (int64_t i = 0; i < rows; i++) g[i] = pb[i] * alpha[i];
+    }
+}
+
 /* s: [weight, per set (loss, d loss/d v (k), d loss/d c)]; g: as the columns of P. */
 static void fr_loss(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
 {
     const int64_t k = row->k, ld = k_->ld, set = k + row->linear;
+    if (row->loss) {
+        fr_cross_entropy_loss(row, rows, y, w, k_, s);
+        return;
+    }
     s[0] += fr_weight(rows, w);
     for (int64_t rep = 0; rep < row->reps; rep++) {
         double *sr = s + 1 + rep * (k + 2), *g = k_->g + rep * set * ld;
@@ -94,6 +213,10 @@ static void fr_curvature(const fr_row *row, int64_t rows, const double *y, const
     const int64_t k = row->k, ld = k_->ld, set = k + row->linear;
     const double *zd = k_->z + set * ld;
     double *restrict h = k_->t;
+    if (row->loss) {
+        fr_cross_entropy_curvature(row, rows, y, w, k_, s);
+        return;
+    }
     s[0] += fr_weight(rows, w);
     fr_forward(row, 0, rows, k_->z, k_, row->newton ? 2 : 1);
     fr_residual(rows, y, w, k_);
@@ -141,18 +264,42 @@ static void fr_gram_factors(int64_t rows, int64_t l, const double *w, fr_work *k
     }
 }
 
-/* Features: Jacobian of the output in the order of theta, then the residual.  s: [weight, loss]. */
+/* Features: Jacobian of the output in the order of theta, then the residual.  For cross entropy both are scaled so
+   that the Gram matrix holds the Fisher information and the gradient: J_j = sqrt(alpha_j beta_j), and residual
+   (1 - y) / rho - y rho with rho^2 = (1 - H) / H.  s: [weight, loss]. */
 static void fr_gram(const fr_row *row, int64_t rows, int64_t d, int64_t l, const double *y, const double *w,
                     fr_work *k_, double *s)
 {
-    const int64_t k = row->k, ld = k_->ld;
+    const int64_t k = row->k, ld = k_->ld, filters = row->free_w ? k / row->group : 0;
     double *g = k_->g;
     s[0] += fr_weight(rows, w);
-    fr_forward(row, 0, rows, k_->z, k_, 1);
-    fr_residual(rows, y, w, k_);
-    s[1] += 0.5 * fr_dot(rows, k_->e, k_->r);
-    for (int64_t j = 0; j < (row->free_w ? k : 0); j++)
-        for (int64_t i = 0; i < d; i++, g += ld) fr_scaled(rows, row->v[j], k_->d1 + j * ld, k_->xt + i * ld, g);
+    if (row->loss) {
+        fr_cross_entropy(row, rows, k_->z, y, k_);
+        s[1] += w ? fr_dot(rows, w, k_->f) : fr_sum(rows, k_->f);
+        for (int64_t i = 0; i < k * ld; i++) k_->d1[i] = __builtin_sqrt(k_->d1[i] * k_->d2[i]);
+        for (int64_t i = 0; i < rows; i++) {
+            const double t = y ? y[i] : 0.0;
+            k_->r[i] = (1.0 - t) / k_->r[i] - t * k_->r[i];
+        }
+    } else {
+        fr_forward(row, 0, rows, k_->z, k_, 1);
+        fr_residual(rows, y, w, k_);
+        s[1] += 0.5 * fr_dot(rows, k_->e, k_->r);
+    }
+    for (int64_t j = 0; j < filters; j++)
+        for (int64_t i = 0; i < d; i++, g += ld) {
+            double *restrict out = g;
+            const double *restrict x = k_->xt + i * row->group * ld;
+            for (int64_t p = 0; p < row->group; p++) {
+                const int64_t unit = j * row->group + p;
+                const double v = row->loss ? 1.0 : row->v[unit];
+                const double *restrict d1 = k_->d1 + unit * ld, *restrict xp = x + p * ld;
+                if (p == 0)
+                    fr_scaled(rows, v, d1, xp, out);
+                else
+                    for (int64_t t = 0; t < rows; t++) out[t] += v * d1[t] * xp[t];
+            }
+        }
     if (row->free_v)
         for (int64_t j = 0; j < k; j++, g += ld) memcpy(g, k_->u + j * ld, (size_t)rows * sizeof(double));
     if (row->linear)

@@ -67,9 +67,9 @@ def fit(
         ``fastrecover.models``.
     n_hidden : int
         Number of hidden units; required with a name.
-    init : {"auto", "tensor", "random"} or ndarray (n_hidden, d) or Parameters
-        Where refinement begins.  "tensor": moments by regression.  "random": restarts side by side, signs
-        ordered by the inertia of the second moment.  "auto": tensor, checked, with random restarts behind it.
+    init : {"auto", "tensor", "spectral", "random"} or ndarray (n_hidden, d) or Parameters
+        Where refinement begins.  "tensor": moments by regression; "spectral" is its name for quadratic networks.
+        "random": restarts side by side, signs around the inertia of the second moment.  "auto": tensor, checked, with random restarts behind it.
     solver : {"auto", "gauss-newton", "lbfgs", "gd"} or solver object
         "auto" works on a sub-sample first; the others run on all rows from the start.
     sample_weight : array_like (n,), optional
@@ -189,7 +189,9 @@ def _check_init(init, model: Model, d: int):
     if isinstance(init, str):
         if init not in INITS:
             raise ValueError(f"unknown init {init!r}{nearest(init, INITS)} (known: {', '.join(INITS)}, or an array)")
-        if init == "tensor":
+        if init == "spectral" and model.activation.name != "quadratic":
+            raise ValueError("init='spectral' is for model='quadratic', whose second moment holds all there is; use 'tensor'")
+        if init in ("tensor", "spectral"):
             check_resolvable(model, d)
         return init
     if isinstance(init, Parameters):

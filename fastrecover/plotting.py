@@ -17,7 +17,7 @@ from .storage import check_destination
 
 _INK, _FAINT = "#333333", "#c8c8c8"
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#777777")
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.edgecolor": _INK,
@@ -78,7 +78,7 @@ def plot(
     with mpl.rc_context(_STYLE):
         panels = 2 if truth is None else 3
         figure = Figure(figsize=(4.2 * panels, 3.8), layout="constrained")
-        parts = figure.subfigures(1, panels, wspace=0.03)
+        parts: Any = figure.subfigures(1, panels, wspace=0.03)
         _convergence(parts[0].subplots(), recovery)
         if shape is None:
             _heat_map(parts[1], recovery)
@@ -170,9 +170,8 @@ def _scatter(axes: Any, recovery: Recovery, truth: Any) -> None:
     line = [ends.min() - margin, ends.max() + margin]
     axes.plot(line, line, color=_FAINT, lw=1.0, zorder=1)
     for (name, x, y, marker), colour in zip(groups, _COLOURS, strict=False):
-        axes.plot(
-            x.ravel(), y.ravel(), marker, ms=3.5, mew=0, alpha=0.7, color=colour, label=name, rasterized=x.size > 5000
-        )
+        points = axes.plot(x.ravel(), y.ravel(), marker, ms=3.5, mew=0, alpha=0.7, color=colour, label=name)
+        points[0].set_rasterized(x.size > 5000)
     axes.set(xlim=line, ylim=line, aspect="equal", xlabel="true", ylabel="recovered")
     axes.set_title(f"Against the truth (relative error {recovery.error(truth):.2g})")
     if len(groups) > 1:

@@ -22,40 +22,41 @@ _jit_sum = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract
 
 
 @_jit_sum
-def _corner(a0, a1, a2, a3, b0, b1):
-    """Eight dot products, as many as keep both multipliers busy and still fit the registers."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = a0.dtype.type(0)
-    for i in range(a0.size):
-        p, q = b0[i], b1[i]
-        s0 += a0[i] * p
-        s1 += a1[i] * p
-        s2 += a2[i] * p
-        s3 += a3[i] * p
-        s4 += a0[i] * q
-        s5 += a1[i] * q
-        s6 += a2[i] * q
-        s7 += a3[i] * q
-    return s0, s1, s2, s3, s4, s5, s6, s7
+def _corner(n, a, at0, at1, at2, at3, b, to0, to1):
+    """Eight dot products, as many as keep both multipliers busy and still fit the registers.
+
+    Unsigned offsets in place of slices spare the loops around it the reference counts of the slices, and the
+    loop inside the test for negative indices.
+    """
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = a.dtype.type(0)
+    at0, at1, at2, at3 = np.uintp(at0), np.uintp(at1), np.uintp(at2), np.uintp(at3)
+    to0, to1 = np.uintp(to0), np.uintp(to1)
+    for i in range(np.uintp(n)):
+        p, q = b[to0 + i], b[to1 + i]
+        a0, a1, a2, a3 = a[at0 + i], a[at1 + i], a[at2 + i], a[at3 + i]
+        s0 += a0 * p
+        s1 += a1 * p
+        s2 += a2 * p
+        s3 += a3 * p
+        s4 += a0 * q
+        s5 += a1 * q
+        s6 += a2 * q
+        s7 += a3 * q
+    return (s0, s1, s2, s3), (s4, s5, s6, s7)
 
 
 @_jit
-def _line(a, origin, stride, i, n):
-    start = origin + i * stride
-    return a[start : start + n]
-
-
-@_jit
-def _store(sums, out, width, add):
+def _store(sums, out, at, width, add):
     if not add:
-        for t in range(width):
-            out[t] = 0.0
-    out[0] += sums[0]
+        for i in range(at, at + width):
+            out[i] = 0.0
+    out[at] += sums[0]
     if width > 1:
-        out[1] += sums[1]
+        out[at + 1] += sums[1]
     if width > 2:
-        out[2] += sums[2]
+        out[at + 2] += sums[2]
     if width > 3:
-        out[3] += sums[3]
+        out[at + 3] += sums[3]
 
 
 @_jit
@@ -64,18 +65,24 @@ def _products(n, a, origin, stride, count_a, b, ldb, count_b, out, ldo, add, upp
 
     Missing vectors of a last group repeat an earlier one, and their products are dropped.
     """
-    last = count_a - 1
+    last = origin + (count_a - 1) * stride
     for i in range(0, count_a, 4):
-        a0, a1 = _line(a, origin, stride, i, n), _line(a, origin, stride, min(i + 1, last), n)
-        a2 = _line(a, origin, stride, min(i + 2, last), n)
-        a3 = _line(a, origin, stride, min(i + 3, last), n)
-        width = min(4, count_a - i)
+        at, width = origin + i * stride, min(4, count_a - i)
+        at1 = at + stride if width > 1 else last
+        at2 = at + 2 * stride if width > 2 else last
+        at3 = at + 3 * stride if width > 3 else last
         for j in range(0, min(count_b, i + 4) if upper else count_b, 2):
-            b0, b1 = _line(b, 0, ldb, j, n), _line(b, 0, ldb, min(j + 1, count_b - 1), n)
-            sums = _corner(a0, a1, a2, a3, b0, b1)
-            _store(sums[:4], out[j * ldo + i :], width, add)
-            if j + 1 < count_b:
-                _store(sums[4:], out[(j + 1) * ldo + i :], width, add)
+            second = min(j + 1, count_b - 1)
+            first_row, second_row = _corner(n, a, at, at1, at2, at3, b, j * ldb, second * ldb)
+            _store(first_row, out, j * ldo + i, width, add)
+            if second > j:
+                _store(second_row, out, second * ldo + i, width, add)
+
+
+@_jit
+def _line(a, origin, stride, i, n):
+    start = origin + i * stride
+    return a[start : start + n]
 
 
 @_jit
@@ -206,8 +213,8 @@ def sweep(x, y, w, p, row, tile, block, first, count, a, s, out=None):
     y, w = (_constant(_NOTHING if each is None else each) for each in (y, w))
     out = _NO_OUTPUT if out is None else out
     p = _constant(p, x.dtype)
-    blocks = tile, block, first, count
-    _sweep(*flat, *x.shape, y, w, p.reshape(-1), len(p), plain, *blocks, *a.shape, a.reshape(-1), s, out)
+    args = *flat, *x.shape, y, w, p.reshape(-1), len(p), plain, tile, block, first, count, *a.shape
+    _sweep(*args, a.reshape(-1), s, out)  # type: ignore[call-arg]
 
 
 def activate(code, slope, z, u, d1, d2):

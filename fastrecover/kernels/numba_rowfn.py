@@ -140,7 +140,7 @@ def forward(row, rep, rows, work):
         order = 2
     if row.user:
         second = d2.ctypes.data if order == 2 else np.uintp(0)
-        _call_user(row.user, z.ctypes.data, u.ctypes.data, d1.ctypes.data, second, z.size)
+        _call_user(row.user, z.ctypes.data, u.ctypes.data, d1.ctypes.data, second, z.size)  # type: ignore[call-arg]
     elif k:
         numba_activations.activate(row.activation, row.slope, z, u, d1, d2, order)
     fill(row.c[rep], f)

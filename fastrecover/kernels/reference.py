@@ -20,10 +20,55 @@ def forward(row: RowFunction, z: np.ndarray, rep: int = 0) -> np.ndarray:
     return f + z[:, row.k] if row.linear else f
 
 
+def cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Loss of ``H = mean_j sigma(z_j)`` and, per unit, d log H, -d log(1 - H) and 1 - 2 sigma."""
+    from scipy.special import expit, log_expit, logsumexp
+
+    k = z.shape[1]
+    log_h, log_not = (logsumexp(log_expit(s * z), axis=1) for s in (1, -1))
+    alpha = np.exp(log_expit(z) - log_h[:, None]) * expit(-z)
+    beta = np.exp(log_expit(-z) - log_not[:, None]) * expit(z)
+    loss = -y * (log_h - np.log(k)) - (1 - y) * (log_not - np.log(k))
+    return loss, alpha, beta, -np.tanh(z / 2)
+
+
+def _cross_entropy_loss(row, x, z, y, w):
+    sums, coefficients = [np.array([w.sum()])], []
+    for rep in range(row.reps):
+        loss, alpha, beta, _ = cross_entropy(z[:, rep * row.k : (rep + 1) * row.k], y)
+        sums.append(np.r_[w @ loss, np.zeros(row.k + 1)])
+        coefficients.append(w[:, None] * ((1 - y)[:, None] * beta - y[:, None] * alpha))
+    return _back(row, np.concatenate(coefficients, 1), x) if row.grad else _none(x), np.concatenate(sums)
+
+
+def _cross_entropy_curvature(row, x, z, y, w):
+    z, dz = z[:, : row.k], z[:, row.k :]
+    _, alpha, beta, u = cross_entropy(z, y)
+    y, w = y[:, None], w[:, None]
+    pa, pb = (alpha * dz).sum(1, keepdims=True), (beta * dz).sum(1, keepdims=True)
+    if row.newton:
+        g = w * (y * pa * alpha + (1 - y) * pb * beta + ((1 - y) * beta - y * alpha) * u * dz)
+    else:
+        g = w * pb * alpha
+    return _back(row, g, x), np.r_[w.sum(), np.zeros(row.k + 1)]
+
+
+def _none(x):
+    return np.zeros((0, x.shape[-1]))
+
+
+def _back(row, g, x):
+    """Back-projection of coefficients (samples, units) on rows x (samples, group, d)."""
+    g = g.reshape(len(g), -1, row.group)
+    return np.einsum("icp,ipd->cd", g, x)
+
+
 def _loss(row, x, z, y, w):
+    if row.loss:
+        return _cross_entropy_loss(row, x, z, y, w)
     grads, sums = [], [np.array([w.sum()])]
     for rep in range(row.reps):
-        zr = z[:, rep * row.set_columns : (rep + 1) * row.set_columns]
+        zr = z[:, rep * (row.k + row.linear) : (rep + 1) * (row.k + row.linear)]
         r = forward(row, zr, rep) - y
         e, u = w * r, row.activation.value(zr[:, : row.k])
         sums.append([0.5 * e @ r])
@@ -31,14 +76,16 @@ def _loss(row, x, z, y, w):
             sums.append(np.zeros(row.k + 1))
             continue
         g = e[:, None] * row.v[rep] * row.activation.derivative(zr[:, : row.k])
-        grads += [g.T @ x] + ([e[None] @ x] if row.linear else [])
+        grads += [_back(row, g, x)] + ([e[None] @ x[:, 0]] if row.linear else [])
         sums += [e @ u, [e.sum()]]
-    return np.concatenate(grads) if row.grad else np.zeros((0, x.shape[1])), np.concatenate(sums)
+    return np.concatenate(grads) if row.grad else _none(x), np.concatenate(sums)
 
 
 def _curvature(row, x, z, y, w):
+    if row.loss:
+        return _cross_entropy_curvature(row, x, z, y, w)
     k, v = row.k, row.v[0]
-    z, dz = z[:, : row.set_columns], z[:, row.set_columns :]
+    z, dz = z[:, : k + row.linear], z[:, k + row.linear :]
     u, d1 = row.activation.value(z[:, :k]), row.activation.derivative(z[:, :k])
     h = (d1 * dz[:, :k]) @ v + u @ row.dv + row.dc
     if row.linear:
@@ -49,23 +96,32 @@ def _curvature(row, x, z, y, w):
         e = w * (forward(row, z) - y)
         g = g + e[:, None] * (v * row.activation.second_derivative(z[:, :k]) * dz[:, :k] + row.dv * d1)
         sv = sv + e @ (d1 * dz[:, :k])
-    a = np.concatenate([g.T @ x] + ([h[None] @ x] if row.linear else []))
+    a = np.concatenate([_back(row, g, x)] + ([h[None] @ x[:, 0]] if row.linear else []))
     return a, np.concatenate([[w.sum()], sv, [h.sum()]])
 
 
 def _gram(row, x, z, y, w):
     k = row.k
-    u, d1 = row.activation.value(z[:, :k]), row.activation.derivative(z[:, :k])
-    r = forward(row, z) - y
-    parts = [row.v[0, j] * d1[:, j : j + 1] * x for j in range(k * row.free_w)]
-    parts += ([u] if row.free_v else []) + ([x] if row.linear else [])
+    u, d1, v = row.activation.value(z[:, :k]), row.activation.derivative(z[:, :k]), row.v[0]
+    if row.loss:
+        loss, alpha, beta, _ = cross_entropy(z, y)
+        d1, v, rho = np.sqrt(alpha * beta), np.ones(k), np.sqrt(alpha[:, 0] / beta[:, 0])
+        r = (1 - y) / rho - y * rho
+    else:
+        r = forward(row, z) - y
+        loss = 0.5 * r * r
+    units = (v * d1).reshape(len(x), -1, row.group) if row.free_w else np.zeros((len(x), 0, row.group))
+    parts = [np.einsum("icp,ipd->icd", units, x).reshape(len(x), units.shape[1] * x.shape[2])]
+    parts += ([u] if row.free_v else []) + ([x[:, 0]] if row.linear else [])
     parts += ([np.ones((len(x), 1))] if row.free_c else []) + [r[:, None]]
     jac = np.concatenate(parts, axis=1)
-    return np.triu(jac.T @ (w[:, None] * jac)), np.array([w.sum(), 0.5 * (w * r) @ r])
+    return np.triu(jac.T @ (w[:, None] * jac)), np.array([w.sum(), w @ loss])
 
 
 def _moment(row, x, z, y, w):
-    zv, t = z[:, row.set_columns : row.set_columns + row.m], z[:, -1]
+    x = x[:, 0]
+    zv = z[:, row.set_columns : row.set_columns + row.m]
+    t = z[:, -1] if row.order > 2 else np.ones(len(x))
     r = np.ones(len(x)) if row.unit_response else y - forward(row, z[:, : row.set_columns])
     e = w * r
     c = {2: e, 3: e * t, 4: e * (t * t - row.alpha2)}[row.order]
@@ -76,6 +132,7 @@ def _moment(row, x, z, y, w):
 
 
 def _pairs(row, x, z, y, w):
+    x = x[:, 0]
     zv = z[:, row.set_columns :]
     r = y - forward(row, z[:, : row.set_columns])
     e = w * r
@@ -93,7 +150,11 @@ def hermite_features(row: RowFunction, zv: np.ndarray) -> np.ndarray:
         for a in range(row.m)
         for p in range(row.order + 1)
     ]
-    return np.stack([np.prod([he[i] for i in f if i >= 0] + [np.ones(len(zv))], axis=0) for f in row.factors], 1)
+    features = np.ones((len(zv), len(row.factors)))
+    for j, factor in enumerate(row.factors):
+        for i in factor[factor >= 0]:
+            features[:, j] *= he[i]
+    return features
 
 
 def _hermite(row, x, z, y, w):
@@ -101,7 +162,7 @@ def _hermite(row, x, z, y, w):
     features = hermite_features(row, z[:, row.set_columns :])
     head = [w.sum(), w @ r, w @ r**2]
     if row.op == Op.HERMITE:
-        return np.zeros((0, x.shape[1])), np.concatenate([head, (w * r) @ features])
+        return _none(x), np.concatenate([head, (w * r) @ features])
     full = np.concatenate([features, r[:, None]], axis=1)
     return np.triu(full.T @ (w[:, None] * full)), np.array(head)
 
@@ -122,13 +183,17 @@ def sweep(x, y, w, p, row, tile, block, first, count, a, s, out=None):
 
     def one(b):
         rows = slice(b * block, min((b + 1) * block, len(x)))
-        xb = np.asarray(x[rows], np.float64)
+        samples = slice(rows.start // row.group, rows.stop // row.group)
         z = (x[rows] @ p.T.astype(x.dtype)).astype(np.float64)
-        yb = np.zeros(len(xb)) if y is None else y[rows]
-        wb = np.ones(len(xb)) if w is None else w[rows]
+        xb = np.asarray(x[rows], np.float64).reshape(-1, row.group, x.shape[1])
+        # Patches become units: (samples, group, columns) -> (samples, columns group).
+        z = z.reshape(len(xb), row.group, -1).transpose(0, 2, 1).reshape(len(xb), -1)
+        yb = np.zeros(len(xb)) if y is None else y[samples]
+        wb = np.ones(len(xb)) if w is None else w[samples]
         if row.op == Op.PREDICT:
+            size = row.k + row.linear
             for rep in range(row.reps):
-                out[rows, rep] = forward(row, z[:, rep * row.set_columns : (rep + 1) * row.set_columns], rep)
+                out[samples, rep] = forward(row, z[:, rep * size : (rep + 1) * size], rep)
             return a * 0, s * 0
         return _ROWS[row.op](row, xb, z, yb, wb)
 

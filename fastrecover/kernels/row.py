@@ -27,6 +27,8 @@ class Op(IntEnum):
     HERMITE_GRAM = 7
 
 
+SQUARED, CROSS_ENTROPY = 0, 1
+
 _EMPTY = np.zeros(0)
 _EMPTY_2D = np.zeros((1, 0))
 _NO_FACTORS = np.zeros((0, 4), np.int32)
@@ -42,8 +44,15 @@ class RowFunction:
     CURVATURE then the direction in the same layout; for the moment functions then the `m` rows of ``V`` and,
     for MOMENT with ``order > 2``, ``alpha``.
 
+    A convolutional network has one filter and counts its patches as units: `group` rows of X make one sample,
+    ``k = group`` and one row of P stands for all of them; responses and weights are per sample.
+
     Attributes
     ----------
+    loss : int
+        SQUARED: ``0.5 r^2``.  CROSS_ENTROPY: of y in [0, 1] against ``H = mean_j sigma(w_j . x)``, log-sum form.
+    group : int
+        Rows of X that make one sample.
     op : Op
         LOSS: loss of each set and, with `grad`, its gradient.
         CURVATURE: Gauss-Newton (`newton` false) or Hessian product with a direction.
@@ -65,6 +74,8 @@ class RowFunction:
 
     op: Op
     activation: Activation = field(default_factory=lambda: get_activation("relu"))
+    loss: int = SQUARED
+    group: int = 1
     reps: int = 1
     k: int = 0
     linear: int = 0
@@ -86,7 +97,7 @@ class RowFunction:
     @property
     def set_columns(self) -> int:
         """Columns of P that one parameter set takes."""
-        return self.k + self.linear
+        return self.k // self.group + self.linear
 
     @property
     def columns(self) -> int:
@@ -106,7 +117,7 @@ class RowFunction:
         if self.op == Op.CURVATURE:
             return self.set_columns, d, k + 2
         if self.op == Op.GRAM:
-            size = self.free_w * k * d + self.free_v * k + self.linear * d + self.free_c + 1
+            size = self.free_w * (k // self.group) * d + self.free_v * k + self.linear * d + self.free_c + 1
             return size, size, 2
         if self.op == Op.PREDICT:
             return 0, d, 0
@@ -140,5 +151,6 @@ def layout(row: RowFunction, d: int, itemsize: int) -> tuple[int, int]:
     bytes_per_row = max(d * itemsize, 1)
     block = 1 << int(np.clip((1 << 20) // bytes_per_row, 64, 4096)).bit_length() - 1
     own = bytes_per_row + 8 * (row.columns + g + (left if left != d or row.op == Op.GRAM else 0))
-    tile = int(np.clip((512 << 10) // own, 8, 128)) // 8 * 8
-    return min(tile, block), block
+    tile = min(int(np.clip((512 << 10) // own, 8, 128)) // 8 * 8, block)
+    group = row.group
+    return max(tile // group, 1) * group, max(block // group, 1) * group

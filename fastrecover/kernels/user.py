@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -16,7 +17,7 @@ from numba.core.errors import NumbaError
 from numba.extending import intrinsic, is_jitted
 
 _LABELS = ("function", "derivative", "second_derivative")
-_made: dict[tuple, object] = {}
+_made: dict[tuple, Any] = {}
 _lock = threading.Lock()
 
 
@@ -82,7 +83,7 @@ def _compile(name, functions):
     def loop(z, u, d1, d2, n):
         points = carray(z, n)
         fill(points, carray(u, n), carray(d1, n))
-        if not _is_null(d2):
+        if not _is_null(d2):  # type: ignore[call-arg]
             fill_second(points, carray(d2, n))
 
     return loop

@@ -34,19 +34,21 @@ class Parameters:
     linear: np.ndarray | None = None
     intercept: float = 0.0
 
-    def canonical(self, activation: Activation, free: bool) -> Parameters:
+    def canonical(self, activation: Activation, free: bool, intercept: bool = True) -> Parameters:
         """One representative of all parameters that compute the same function, up to the order of units.
 
         Positively homogeneous activations of degree p: with free output weights the rows have unit length and
         ``v_j`` carries ``|w_j|^p``, otherwise ``|v_j| = 1``.  Odd activations: ``v_j > 0``.  Even ones: the
-        largest entry of a row is positive.  Sigmoid with free output weights: ``v_j > 0``, since
-        ``v s(t) = v - v s(-t)`` moves a sign into the intercept.
+        largest entry of a row is positive.  Sigmoid with free output weights and an intercept: ``v_j > 0``,
+        since ``v s(t) = v - v s(-t)`` moves a sign into the intercept.
 
         Parameters
         ----------
         activation : Activation
         free : bool
             Whether the model's output weights are free real numbers.
+        intercept : bool
+            Whether the model has an intercept that may change.
 
         Returns
         -------
@@ -62,7 +64,7 @@ class Parameters:
         if activation.parity == "even":
             largest = np.take_along_axis(w, np.abs(w).argmax(axis=1)[:, None], axis=1)
             w *= np.where(largest < 0, -1.0, 1.0)
-        if activation.parity == "odd" or (activation.name == "sigmoid" and free):
+        if activation.parity == "odd" or (activation.name == "sigmoid" and free and intercept):
             flip = v < 0
             w[flip] *= -1.0
             if activation.name == "sigmoid":
@@ -168,6 +170,8 @@ def relative_error(estimate: Parameters, truth: Parameters, activation: Activati
     -------
     float
     """
+    if (estimate.linear is None) != (truth.linear is None):
+        raise ValueError("only one of the two networks has a linear term")
     a, b = align(estimate, truth, activation, free)
     if activation.name == "quadratic":
         a, b = (p.canonical(activation, False) for p in (estimate, truth))
@@ -175,9 +179,6 @@ def relative_error(estimate: Parameters, truth: Parameters, activation: Activati
     if free and activation.degree is not None:
         a, b = (replace(p, weights=p.weights * p.output_weights[:, None]) for p in (a, b))
         a, b = (replace(p, output_weights=np.sign(p.output_weights)) for p in (a, b))
-    for p, q in ((a, b), (b, a)):
-        if p.linear is None and q.linear is not None:
-            raise ValueError("only one of the two networks has a linear term")
     return float(np.linalg.norm(a.flat() - b.flat()) / np.linalg.norm(b.flat()))
 
 

@@ -135,8 +135,10 @@ class Regression:
         return Parameters(weights, v, linear, float(rest[0]) if self.fit_intercept else 0.0)
 
     def finished(self, parameters: Parameters) -> Parameters:
-        """Canonical parameters, units by falling size ``|v_j| |w_j|``."""
-        done = parameters.canonical(self.activation, self.free_v)
+        """Canonical parameters, units by falling size ``|v_j| |w_j|``; as they are where v was given."""
+        if not isinstance(self.output_weights, str):
+            return parameters
+        done = parameters.canonical(self.activation, self.free_v, self.fit_intercept)
         size = np.abs(done.output_weights) * np.linalg.norm(done.weights, axis=1)
         return done.reordered(np.argsort(-size, kind="stable"))
 

@@ -100,73 +100,120 @@ def extended(pairs: list, s: np.ndarray, y: np.ndarray, memory: int) -> list:
 
 
 def minimise_many(
-    objective: Objective, thetas: np.ndarray, *, iterations: int, memory: int = 20, exact_loss: float = 0.0
+    objective: Objective,
+    thetas: np.ndarray,
+    *,
+    iterations: int,
+    memory: int = 20,
+    exact_loss: float = 0.0,
+    output_weights: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """L-BFGS from several starts side by side, one pass for one trial point of every run.
+    """L-BFGS from several starts side by side: one pass evaluates one trial point of every run.
+
+    The runs share passes but nothing else; all their linear algebra is done on stacked arrays, so a hundred
+    small runs cost little more than one.
 
     Parameters
     ----------
     objective : Objective
     thetas : ndarray (m, n_parameters)
     iterations : int
-        Passes.
+        Passes at most.
     memory : int
     exact_loss : float
         End as soon as one run is at or below it.
+    output_weights : ndarray (m, n_hidden), optional
+        Fixed output weights of each run, in place of the model's.
 
     Returns
     -------
     thetas : ndarray (m, n_parameters)
     losses : ndarray (m,)
     """
-    solver = LBFGS(memory)
-    losses, grads = objective.values_and_grads(thetas)
-    runs = [_Run(*each) for each in zip(thetas.copy(), losses, grads, strict=True)]
+    batch = _Batch(objective, np.array(thetas, np.float64), memory, output_weights)
     for _ in range(iterations):
-        active = [run for run in runs if not run.done]
-        if not active or min(run.loss for run in runs) <= exact_loss:
+        if batch.done.all() or batch.loss.min() <= exact_loss:
             break
-        for run in active:
-            run.aim(solver)
-        losses, grads = objective.values_and_grads(np.array([run.trial for run in active]))
-        for run, loss, grad in zip(active, losses, grads, strict=True):
-            run.judge(loss, grad, memory)
-    return np.array([run.theta for run in runs]), np.array([run.loss for run in runs])
+        batch.advance()
+    return batch.theta, batch.loss
 
 
-class _Run:
-    """One of several L-BFGS runs that share their passes."""
+class _Batch:
+    """Several L-BFGS runs as rows of stacked arrays; absent curvature pairs have rho = 0 and drop out."""
 
-    def __init__(self, theta: np.ndarray, loss: float, grad: np.ndarray) -> None:
-        self.theta, self.loss, self.grad = theta, loss, grad
-        self.pairs: list = []
-        self.direction: np.ndarray | None = None
-        self.trial, self.t, self.slope, self.fails, self.done, self.slow = theta, 1.0, 0.0, 0, False, 0
+    def __init__(self, objective: Objective, thetas: np.ndarray, memory: int, v: np.ndarray | None) -> None:
+        self.objective, self.theta, self.v = objective, thetas, v
+        m, p = thetas.shape
+        self.loss, self.grad = objective.values_and_grads(thetas, v)
+        self.s, self.y, self.rho = np.zeros((memory, m, p)), np.zeros((memory, m, p)), np.zeros((memory, m))
+        self.slow, self.fails = np.zeros(m, int), np.zeros(m, int)
+        self.done = ~np.isfinite(self.loss)
+        self.direction, self.slope, self.t = np.zeros((m, p)), np.zeros(m), np.zeros(m)
+        self.fresh = np.ones(m, bool)  # runs that need a new direction
 
-    def aim(self, solver: LBFGS) -> None:
-        """Set the next trial point."""
-        if self.direction is None:
-            self.direction = -solver._apply(self.grad, self.pairs)
-            self.slope = float(self.direction @ self.grad)
-            norm = np.linalg.norm(self.grad)
-            self.t = 1.0 if self.pairs else min(1.0, np.sqrt(2 * self.loss) / max(norm, 1e-300))
-            if self.slope >= 0:
-                self.done = True
-        self.trial = self.theta + self.t * self.direction
-
-    def judge(self, loss: float, grad: np.ndarray, memory: int) -> None:
-        """Accept the trial point or pull it back."""
-        if np.isfinite(loss) and loss <= self.loss + _ARMIJO * self.t * self.slope:
-            self.slow = self.slow + 1 if loss > self.loss * (1 - 1e-9) else 0
-            self.pairs = extended(self.pairs, self.trial - self.theta, grad - self.grad, memory)
-            self.theta, self.loss, self.grad = self.trial, float(loss), grad
-            self.direction, self.fails = None, 0
-            self.done = self.done or self.slow > 5
+    def advance(self) -> None:
+        """One pass: a trial point of every run that is not done."""
+        aim = np.flatnonzero(self.fresh & ~self.done)
+        if aim.size:
+            self._aim(aim)
+        at = np.flatnonzero(~self.done)
+        if not at.size:
             return
-        curved = 2 * (loss - self.loss - self.t * self.slope)
-        guess = -self.slope * self.t**2 / curved if np.isfinite(curved) and curved > 0 else 0.0
-        self.t = float(np.clip(guess, 0.1 * self.t, 0.5 * self.t))
-        self.fails += 1
-        if self.fails > 10:
-            self.direction, self.fails, self.done = None, 0, not self.pairs
-            self.pairs = []
+        trial = self.theta[at] + self.t[at, None] * self.direction[at]
+        loss, grad = self.objective.values_and_grads(trial, None if self.v is None else self.v[at])
+        good = np.isfinite(loss) & (loss <= self.loss[at] + _ARMIJO * self.t[at] * self.slope[at])
+        self._accept(at[good], trial[good], loss[good], grad[good])
+        self._pull_back(at[~good], loss[~good])
+
+    def _aim(self, at: np.ndarray) -> None:
+        q, alphas = self.grad[at].copy(), []
+        order = range(len(self.rho))
+        for i in order:
+            alphas.append(self.rho[i, at] * np.einsum("mp,mp->m", self.s[i, at], q))
+            q -= alphas[-1][:, None] * self.y[i, at]
+        yy = np.einsum("mp,mp->m", self.y[0, at], self.y[0, at])
+        has = self.rho[0, at] > 0
+        gamma = np.divide(1.0, self.rho[0, at] * yy, out=np.ones(len(at)), where=has)
+        q *= gamma[:, None]
+        for i in reversed(order):
+            beta = self.rho[i, at] * np.einsum("mp,mp->m", self.y[i, at], q)
+            q += (alphas[i] - beta)[:, None] * self.s[i, at]
+        slope = -np.einsum("mp,mp->m", q, self.grad[at])
+        bad = slope >= 0
+        q[bad] = self.grad[at][bad]
+        slope[bad] = -(q[bad] ** 2).sum(axis=1)
+        norm = np.sqrt((self.grad[at] ** 2).sum(axis=1))
+        first = np.minimum(1.0, np.sqrt(2 * self.loss[at]) / np.maximum(norm, 1e-300))
+        self.direction[at], self.slope[at] = -q, slope
+        self.t[at] = np.where(has & ~bad, 1.0, first)
+        self.done[at[norm == 0]] = True
+        self.fresh[at] = False
+
+    def _accept(self, at: np.ndarray, trial: np.ndarray, loss: np.ndarray, grad: np.ndarray) -> None:
+        if not at.size:
+            return
+        s, y = trial - self.theta[at], grad - self.grad[at]
+        sy = np.einsum("mp,mp->m", s, y)
+        curved = sy > 1e-10 * np.sqrt((s**2).sum(axis=1) * (y**2).sum(axis=1))
+        new = at[curved]
+        for stack, value in ((self.s, s[curved]), (self.y, y[curved]), (self.rho, 1.0 / sy[curved])):
+            stack[1:, new] = stack[:-1, new]
+            stack[0, new] = value
+        self.slow[at] = np.where(loss > self.loss[at] * (1 - 1e-9), self.slow[at] + 1, 0)
+        self.theta[at], self.loss[at], self.grad[at] = trial, loss, grad
+        self.fresh[at], self.fails[at] = True, 0
+        self.done[at[self.slow[at] > 5]] = True
+
+    def _pull_back(self, at: np.ndarray, loss: np.ndarray) -> None:
+        if not at.size:
+            return
+        t, slope = self.t[at], self.slope[at]
+        curved = 2 * (loss - self.loss[at] - t * slope)
+        usable = np.isfinite(curved) & (curved > 0)
+        guess = np.divide(-slope * t * t, curved, out=0.1 * t, where=usable)
+        self.t[at] = np.clip(guess, 0.1 * t, 0.5 * t)
+        self.fails[at] += 1
+        lost = at[self.fails[at] > 10]
+        # A run that fails even along its gradient is at a minimum (or a kink).
+        self.done[lost[self.rho[0, lost] == 0]] = True
+        self.rho[:, lost], self.fails[lost], self.fresh[lost] = 0.0, 0, True

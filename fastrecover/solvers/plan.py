@@ -15,7 +15,7 @@ from .lbfgs import LBFGS, minimise_many
 from .loop import Monitor, State, run, tolerance
 from .newton import DENSE_LIMIT, GaussNewton
 
-INITS = ("auto", "tensor", "random")
+INITS = ("auto", "tensor", "spectral", "random")
 SOLVERS: dict[str, Any] = {"auto": None, "gauss-newton": GaussNewton, "lbfgs": LBFGS, "gd": GradientDescent}
 _ITERATIONS = {"gauss-newton": 300, "lbfgs": 2000, "gd": 20000}
 _ROWS_PER_PARAMETER = 20
@@ -107,15 +107,15 @@ class Fit:
             try:
                 return tensor_start(engine, self.model, self.start_seed)
             except StartError:
-                if init == "tensor":
+                if init != "auto":
                     raise
         rng = np.random.default_rng(self.restart_seed)
         return random_start(self.model, d, rng)
 
     def _refined(self, engine: Any, init: Any) -> Candidate:
         """Best refined start on the sub-sample."""
-        if not isinstance(init, str) or init == "tensor":
-            return self._descend(engine, self._start(engine, init), "tensor" if isinstance(init, str) else "given")
+        if not isinstance(init, str) or init in ("tensor", "spectral"):
+            return self._descend(engine, self._start(engine, init), init if isinstance(init, str) else "given")
         candidates: list[Candidate] = []
         positive = None
         if init == "auto":
@@ -151,26 +151,33 @@ class Fit:
         return candidate.state.loss <= 100 * self._exact_loss(candidate.objective)
 
     def _restarts(self, engine: Any, rng: np.random.Generator, positive: int | None, stage: str) -> list[Candidate]:
-        """Random starts run side by side for each sign pattern, the best of each then refined."""
-        counts = [positive] * _RESTARTS
-        if self.model.known_v is None and not self.model.activation.parity == "odd":
-            near = positive if positive is not None else self._signs(engine)[1]
-            spread = rng.integers(-1, 2, _RESTARTS)
-            counts = [int(np.clip(near + s, 0, self.model.n_hidden)) for s in spread]
-        starts = [random_start(self.model, engine.shape[1], rng, positive=c) for c in counts]
-        groups: dict[tuple, list[Parameters]] = {}
-        for start in starts:
-            groups.setdefault(tuple(np.sign(start.output_weights)), []).append(start)
+        """Random starts, all run side by side in the same passes; the two best are then refined."""
+        count = int(np.clip((1 << 15) // self.p, _RESTARTS, 8 * _RESTARTS))
+        unknown = self.model.known_v is None and self.model.activation.parity != "odd"
+        if unknown and positive is None:
+            positive = self._signs(engine)[1]
+        starts = []
+        for i in range(count):
+            # The inertia of a noisy moment is off by one now and then: half the starts allow for it.
+            shift = rng.integers(-1, 2) * (i % 2)
+            near = None if positive is None else int(np.clip(positive + shift, 0, self.model.n_hidden))
+            starts.append(random_start(self.model, engine.shape[1], rng, positive=near))
+        objective, _ = self._objective(engine, starts[0])
+        fixed = objective.model.known_v is not None
+        v = np.array([start.output_weights for start in starts]) if fixed else None
+        thetas, losses = minimise_many(
+            objective,
+            np.array([objective.model.pack(start) for start in starts]),
+            iterations=400,
+            exact_loss=self._exact_loss(objective),
+            output_weights=v,
+        )
+        self.monitor.record(objective, stage, float(losses.min()))
         found = []
-        for group in groups.values():
-            objective, _ = self._objective(engine, group[0])
-            thetas = np.array([objective.model.pack(start) for start in group])
-            thetas, losses = minimise_many(objective, thetas, iterations=300, exact_loss=self._exact_loss(objective))
-            at = int(np.argmin(losses))
-            self.monitor.record(objective, stage, float(losses[at]))
-            found.append((float(losses[at]), objective, thetas[at]))
-        found.sort(key=lambda f: f[0])
-        return [self._finish(objective, theta, stage) for _, objective, theta in found[:2]]
+        for at in np.argsort(losses)[:2]:
+            model = objective.model.with_output_weights(v[at]) if v is not None else objective.model
+            found.append(self._finish(objective.with_model(model), thetas[at], stage))
+        return found
 
     def _signs(self, engine: Any) -> tuple[np.ndarray, int]:
         """Output weights (signs by the inertia of the second moment where unknown) and how many are positive."""

@@ -99,9 +99,20 @@ class Objective:
         values, grads = self.values_and_grads(np.asarray(theta)[None])
         return float(values[0]), grads[0]
 
-    def values_and_grads(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Losses (m,) and gradients (m, n_parameters) at several points in one pass."""
+    def values_and_grads(
+        self, thetas: np.ndarray, output_weights: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Losses (m,) and gradients (m, n_parameters) at several points in one pass.
+
+        Parameters
+        ----------
+        thetas : ndarray (m, n_parameters)
+        output_weights : ndarray (m, n_hidden), optional
+            Fixed output weights of each point, in place of the model's.
+        """
         p, row = self.row(Op.LOSS, *(self.unpack(t) for t in thetas), grad=True)
+        if output_weights is not None:
+            row = replace(row, v=np.ascontiguousarray(output_weights, np.float64))
         a, s = self.engine.run(p, row)
         sums = s[1:].reshape(len(thetas), row.k + 2) / s[0]
         blocks = a.reshape(len(thetas), row.set_columns, -1) / s[0]

@@ -1,0 +1,117 @@
+"""Command line of the benchmarks: ``python -m bench [case ...] [--quick] [--out DIR] [--threads N] [--resume]``.
+
+Every case is a module with a generator ``run(context)`` of plain rows; they are written to the result file as they
+come, so an interruption costs at most the row that was being measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import warnings
+from pathlib import Path
+
+from . import report
+from .harness import Context, Results
+
+CASES = ("startup", "sweeps", "lagged", "recovery", "passes", "scaling")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run cases, print their tables, write JSON and pictures.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+
+    Returns
+    -------
+    int
+        0; 1 if a case failed or the results cannot be written; 130 after Ctrl-C (finished cases are kept).
+    """
+    options = _options(argv)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    context = Context(options.threads or cores, options.quick)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        results = Results(options.out, context.quick, context.threads)
+    except (OSError, ValueError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    _probe(context, results)
+    failed = []
+    try:
+        for case in options.cases:
+            if not _case(case, results, context, options.resume):
+                failed.append(case)
+    except KeyboardInterrupt:
+        print(f"interrupted: finished cases are in {results.path}", file=sys.stderr)
+        return 130
+    _draw(results, options.out)
+    print(f"results: {results.path}")
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("bench", description="Time fastrecover beside its peers and the machine's limits.")
+    parser.add_argument("cases", nargs="*", metavar="case", help=f"any of: {', '.join(CASES)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="small sizes: shows that everything runs, measures nothing")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder for JSON and PNG")
+    parser.add_argument("--threads", type=int, help="threads for every candidate (default: all processors)")
+    parser.add_argument("--resume", action="store_true", help="skip cases that the result file already holds")
+    options = parser.parse_args(argv)
+    for case in options.cases:
+        if case not in CASES:
+            parser.error(f"unknown case {case!r} (known: {', '.join(CASES)})")
+    if options.threads is not None and options.threads < 1:
+        parser.error("--threads must be at least 1")
+    options.cases = options.cases or list(CASES)
+    return options
+
+
+def _probe(context: Context, results: Results) -> None:
+    from .probes import Probes
+
+    try:
+        context.probes = Probes()
+    except OSError as error:
+        context.leave_out("roofline", str(error))
+        return
+    context.say("the machine's limits")
+    results.data["environment"]["limits"] = context.probes.summary(context.threads, 64 if context.quick else 1024)
+    for name, value in results.data["environment"]["limits"].items():
+        print(f"{name}: {report.text(value)}")
+
+
+def _case(case: str, results: Results, context: Context, resume: bool) -> bool:
+    if resume and results.finished(case):
+        context.say(f"{case}: taken from {results.path.name}")
+        rows = results.data["cases"][case]["rows"]
+    else:
+        context.say(case)
+        module = importlib.import_module(f".{case}", __package__)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                rows = results.run(case, module.run(context), context)
+        except Exception as error:
+            print(f"{case}: {type(error).__name__}: {error}", file=sys.stderr)
+            return False
+    print(f"\n{case}\n{'=' * len(case)}\n{(report.sweeps if case == 'sweeps' else report.plain)(rows)}\n", flush=True)
+    return True
+
+
+def _draw(results: Results, folder: Path) -> None:
+    try:
+        for path in report.pictures(results.data, folder):
+            print(f"picture: {path}")
+    except ImportError as error:
+        print(f"no pictures: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,258 @@
+"""Timing in turn, the record of the machine, and the result file.
+
+On a machine that others use too, only times taken within the same second compare: every round calls each
+candidate once, ratios are taken within a round, and medians over rounds are what is reported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("numpy", "scipy", "numba", "torch", "scikit-learn", "matplotlib")
+_FLAGS = ("avx512f", "avx2", "fma", "asimd", "sve")
+
+
+def alternate(
+    candidates: dict[str, Callable[[], Any]],
+    *,
+    rounds: int = 7,
+    warmup: int = 1,
+    lead: int = 1,
+    budget: float = float("inf"),
+    least: int = 3,
+    pause: float = 0.03,
+    clock: Callable[[], float] = time.perf_counter,
+    sleep: Callable[[float], Any] = time.sleep,
+) -> dict[str, list[float]]:
+    """Time callables in turn: A B C, A B C, ...
+
+    Parameters
+    ----------
+    candidates : dict of callables
+    rounds, warmup : int
+        Timed rounds, and untimed ones before them.
+    lead : int
+        Untimed calls right before each timed one, which wake the candidate's own threads again.
+    budget : float
+        Seconds (pauses included) after which no further round begins, once there are `least`.
+    pause : float
+        Seconds of rest before each turn: thread pools of the one before (OpenMP, OpenBLAS) spin for tens of
+        milliseconds after their work and would take the processor from whoever comes next.
+    clock, sleep : callable
+        For tests.
+
+    Returns
+    -------
+    dict of list of float
+        Seconds of each candidate, round by round.
+    """
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(warmup):
+        for call in candidates.values():
+            call()
+    begun = clock()
+    for done in range(rounds):
+        if done >= least and clock() - begun >= budget:
+            break
+        for name, call in candidates.items():
+            sleep(pause)
+            for _ in range(lead):
+                call()
+            start = clock()
+            call()
+            times[name].append(clock() - start)
+    return times
+
+
+class Neighbours:
+    """Processor time that other processes took while the ``with`` block ran.
+
+    Attributes
+    ----------
+    cores : float or None
+        Processors busy for others on average; None where the system does not say.
+    """
+
+    cores: float | None = None
+
+    def __enter__(self) -> Neighbours:
+        self._start = time.perf_counter(), _busy(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        wall, busy, own = self._start
+        now = _busy()
+        if busy is not None and now is not None:
+            spent = (now - busy) - (time.process_time() - own)
+            self.cores = round(max(spent / max(time.perf_counter() - wall, 1e-9), 0.0), 2)
+
+
+def _busy() -> float | None:
+    """Seconds all processors have worked since the system started (user, nice, system, interrupts, steal)."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    except OSError:
+        return None
+    ticks = sum(int(value) for i, value in enumerate(fields[:8]) if i not in (3, 4))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def median(values: list[float]) -> float:
+    """Median of one candidate's seconds."""
+    return statistics.median(values)
+
+
+def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
+    """Median over rounds of the time of `slow` over that of `fast` in the same round."""
+    return statistics.median(a / b for a, b in zip(times[slow], times[fast], strict=True))
+
+
+@dataclass
+class Context:
+    """What a case needs to know.
+
+    Attributes
+    ----------
+    threads : int
+        Threads given to every candidate.
+    quick : bool
+        Small sizes and few rounds: shows that everything runs, measures nothing.
+    missing : dict
+        Peers that were left out, with the reason.
+    """
+
+    threads: int
+    quick: bool = False
+    missing: dict[str, str] = field(default_factory=dict)
+    probes: Any = None
+
+    @property
+    def rounds(self) -> int:
+        """Timed rounds of a sweep."""
+        return 3 if self.quick else 9
+
+    def say(self, text: str) -> None:
+        """One progress line, with the time of day."""
+        print(f"  {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+    def leave_out(self, peer: str, reason: str) -> None:
+        """Name a peer that cannot take part, once."""
+        if peer not in self.missing:
+            self.missing[peer] = reason.strip().splitlines()[0][:200] if reason.strip() else "failed"
+            self.say(f"without {peer}: {self.missing[peer]}")
+
+
+def environment() -> dict[str, Any]:
+    """Processor, versions and kernels, without names of hosts, users or folders."""
+    import fastrecover as fr
+
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "caches": _caches(),
+        "instructions": _instructions(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "fastrecover": fr.__version__,
+        "kernels": fr.get_kernels(),
+        "versions": versions,
+        "load": [round(x, 2) for x in os.getloadavg()] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def _cpuinfo(*keys: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.split(":", 1)[1].strip() for line in lines if line.split("\t")[0] in keys), "")
+
+
+def _processor() -> str:
+    return _cpuinfo("model name", "Model") or platform.processor() or platform.machine()
+
+
+def _instructions() -> list[str]:
+    flags = _cpuinfo("flags", "Features").split()
+    return [flag for flag in _FLAGS if flag in flags]
+
+
+def _caches() -> dict[str, str]:
+    found = {}
+    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            level, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
+        except OSError:
+            continue
+        found[f"L{level} {kind.lower()}"] = size
+    return found
+
+
+class Results:
+    """The result file: one entry for each case, written again after every row.
+
+    Parameters
+    ----------
+    folder : Path
+    quick : bool
+    threads : int
+    """
+
+    def __init__(self, folder: Path, quick: bool, threads: int) -> None:
+        self.path = folder / "results.json"
+        self.settings = {"quick": quick, "threads": threads}
+        self.data: dict[str, Any] = {"environment": environment(), "cases": {}}
+        if self.path.exists():
+            try:
+                self.data["cases"] = json.loads(self.path.read_text())["cases"]
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(f"{self.path} is no result file: remove it or choose another --out") from None
+
+    def finished(self, case: str) -> bool:
+        """Whether the file holds this case, complete and with the same settings."""
+        entry = self.data["cases"].get(case, {})
+        return bool(entry.get("complete")) and entry.get("settings") == self.settings
+
+    def run(self, case: str, rows: Iterator[dict[str, Any]], context: Context) -> list[dict[str, Any]]:
+        """Run a case, keeping each row as it comes."""
+        entry: dict[str, Any] = {"settings": self.settings, "complete": False, "rows": []}
+        previous, self.data["cases"][case] = self.data["cases"].get(case), entry
+        start = time.perf_counter()
+        try:
+            for row in rows:
+                entry["rows"].append(row)
+                self.save(entry, start, context)
+            entry["complete"] = True
+            self.save(entry, start, context)
+        except BaseException:
+            if previous is not None and previous.get("complete"):
+                self.data["cases"][case] = previous  # an interrupted repeat must not cost the earlier result
+                self.save(previous, None, context)
+            raise
+        return entry["rows"]
+
+    def save(self, entry: dict[str, Any], start: float | None, context: Context) -> None:
+        """Write the file in one piece."""
+        if start is not None:
+            entry["seconds"] = round(time.perf_counter() - start, 1)
+            entry["left out"] = dict(context.missing)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_suffix(".part")
+        part.write_text(json.dumps(self.data, indent=1, default=float, allow_nan=True))
+        os.replace(part, self.path)

@@ -1,0 +1,165 @@
+"""One gradient sweep: ours against NumPy, PyTorch and the machine's limits.
+
+The limits are part of the rounds: the array is read and multiply-adds are done between the candidates, and
+the bound of a round is the larger of the two times that the same machine needed at the same moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median as middle
+from typing import Any
+
+import numpy as np
+
+from .harness import Context, Neighbours, alternate, median, ratio
+from .peers import Problem, hold_threads, numpy_sweep, our_sweep, torch_sweep
+
+CELLS = (
+    (400_000, 128, 4),
+    (200_000, 256, 8),
+    (100_000, 512, 16),
+    (50_000, 1024, 64),
+    (100_000, 512, 8),
+    (50_000, 1024, 32),
+    (2_000_000, 20, 3),
+    (20_000, 10_000, 10),
+)
+GOAL_PEER = {"float64": 3.0, "float32": 2.0}
+_QUICK_CELLS = ((20_000, 128, 4), (2_000, 1024, 64))
+_AGREE = {"float64": 1e-9, "float32": 2e-3}
+_BUDGET = 6.0
+_QUIET, _TRIES = 0.15, 3
+
+
+def run(context: Context) -> Iterator[dict[str, Any]]:
+    """Rows of the case, one for each cell, dtype and activation."""
+    hold_threads(context.threads)
+    for shape in _QUICK_CELLS if context.quick else CELLS:
+        for dtype in ("float64", "float32"):
+            for activation in ("relu", "sigmoid"):
+                context.say(f"sweep {shape} {dtype} {activation}")
+                yield measure(problem_of(shape, dtype, activation), context)
+
+
+def problem_of(shape: tuple[int, int, int], dtype: str, activation: str) -> Problem:
+    """Random problem of one cell."""
+    n, d, k = shape
+    rng = np.random.default_rng(0)
+    x = np.empty((n, d), dtype)
+    for start in range(0, n, 20_000):
+        part = x[start : start + 20_000]
+        part[:] = rng.standard_normal(part.shape, np.float32)
+    w = rng.standard_normal((k, d)) / np.sqrt(d)
+    return Problem(x, rng.standard_normal(n), w, activation)
+
+
+def measure(problem: Problem, context: Context) -> dict[str, Any]:
+    """Time one cell in turn with its peers and its limits."""
+    dtype, threads = str(problem.x.dtype), context.threads
+    sweeps = _agreeing(problem, context, _candidates(problem, context))
+    calls: dict[str, Any] = dict(sweeps)
+    if context.probes is not None:
+        for count in {1, threads}:
+            calls[f"read {count}"] = context.probes.reader(problem.x, count)
+            calls[f"fma {count}"] = context.probes.multiplier(dtype, count)
+    times, others = _quietest(calls, context)
+    row: dict[str, Any] = {
+        "n": problem.x.shape[0],
+        "d": problem.x.shape[1],
+        "k": len(problem.w),
+        "dtype": dtype,
+        "activation": problem.activation,
+        "threads": threads,
+        "rounds": len(times["ours"]),
+        "others": others,
+        "seconds": {name: median(values) for name, values in times.items()},
+        "gflops": problem.flops / median(times["ours"]) / 1e9,
+        "gbytes": problem.bytes / median(times["ours"]) / 1e9,
+        "intensity": problem.flops / problem.bytes,
+    }
+    if "ours 1" in times:
+        row["speedup"] = ratio(times, "ours 1", "ours")
+    peers = [name for name in times if name in ("numpy", "torch", "torch compiled")]
+    if peers:
+        row["fastest peer"] = min(peers, key=lambda name: median(times[name]))
+        row["ratio"] = ratio(times, row["fastest peer"], "ours")
+        row["ratios"] = {name: ratio(times, name, "ours") for name in (*peers, *({"numba"} & set(times)))}
+    if context.probes is not None:
+        row.update(_roofline(problem, times, context))
+    return row
+
+
+def _quietest(calls: dict[str, Any], context: Context) -> tuple[dict[str, list[float]], float | None]:
+    """Rounds of the try that other processes disturbed least."""
+    tries = []
+    for _ in range(1 if context.quick else _TRIES):
+        with Neighbours() as others:
+            times = alternate(calls, rounds=context.rounds, warmup=0, budget=_BUDGET)
+        tries.append((others.cores or 0.0, times))
+        if tries[-1][0] <= _QUIET:
+            break
+        context.say(f"{tries[-1][0]:.2f} processors were busy for others")
+    cores, times = min(tries, key=lambda t: t[0])
+    return times, cores
+
+
+def _candidates(problem: Problem, context: Context) -> dict[str, Any]:
+    threads = context.threads
+    makers = {
+        "ours": lambda: our_sweep(problem, threads),
+        "ours 1": lambda: our_sweep(problem, 1),
+        "numba": lambda: our_sweep(problem, threads, "numba"),
+        "numpy": lambda: numpy_sweep(problem),
+        "torch": lambda: torch_sweep(problem),
+        "torch compiled": lambda: torch_sweep(problem, compiled=True),
+    }
+    if threads == 1:
+        del makers["ours 1"]
+    if context.quick:
+        del makers["torch compiled"]
+    return {name: make for name, make in makers.items() if name not in context.missing}
+
+
+def _agreeing(problem: Problem, context: Context, makers: dict[str, Any]) -> dict[str, Any]:
+    """Candidates that run; that they compute the same is checked, and is each one's warm-up."""
+    sweeps, reference = {}, None
+    for name, make in makers.items():
+        try:
+            sweep = make()
+            value, grad = sweep()
+            sweep()
+        except Exception as error:
+            if name == "ours" and "compiled" not in str(error):
+                raise
+            context.leave_out(name, f"{type(error).__name__}: {error}")
+            continue
+        if reference is None:
+            reference = value, grad
+        off = np.linalg.norm(grad - reference[1]) / np.linalg.norm(reference[1])
+        if off > _AGREE[str(problem.x.dtype)] or abs(value / reference[0] - 1) > _AGREE[str(problem.x.dtype)]:
+            raise ArithmeticError(f"{name} computes another gradient: relative difference {off:.1e}")
+        sweeps[name] = sweep
+    return sweeps
+
+
+def _roofline(problem: Problem, times: dict[str, list[float]], context: Context) -> dict[str, Any]:
+    threads, scale = context.threads, problem.flops / context.probes.multiplier_flops(problem.x.dtype)
+    bytes_scale = problem.bytes / problem.x.nbytes
+    found = {}
+    for name, count in (("ours", threads), ("ours 1", 1)):
+        if name not in times:
+            continue
+        bounds = [
+            max(read * bytes_scale, fma * scale)
+            for read, fma in zip(times[f"read {count}"], times[f"fma {count}"], strict=True)
+        ]
+        found[name] = middle(b / t for b, t in zip(bounds, times[name], strict=True))
+    read, fma = (median(times[f"{kind} {threads}"]) for kind in ("read", "fma"))
+    return {
+        "roofline": found["ours"],
+        "roofline, 1 thread": found.get("ours 1"),
+        "bound": "memory" if read * bytes_scale > fma * scale else "compute",
+        "read GB/s": problem.x.nbytes / read / 1e9,
+        "peak GFLOP/s": problem.flops / scale / fma / 1e9,
+    }

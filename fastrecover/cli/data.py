@@ -1,0 +1,266 @@
+"""Rows and responses from .npy, .npz and .csv files, and ranges of them.
+
+Arrays in .npy files are mapped rather than read, so that a fit touches a large file only as often as it sweeps
+it; nothing that a file contains is ever executed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..models.regression import nearest
+from ..sources import lagged
+
+_SEPARATORS = (",", ";", "\t")
+
+
+@dataclass
+class Table:
+    """Rows (n, d), responses (n,) and weights (n,) or None; ``shape`` is that of a unit as an image, if any."""
+
+    X: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None
+    shape: tuple[int, int] | None = None
+
+    def part(self, rows: slice) -> Table:
+        """The same arrays on some rows, as views."""
+        return Table(self.X[rows], self.y[rows], None if self.weight is None else self.weight[rows], self.shape)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that say what to read."""
+    add = parser.add_argument_group("data").add_argument
+    add("data", metavar="DATA", type=Path, help=".npy (rows), .npz (named arrays) or .csv (one row a line)")
+    add("responses", metavar="DATA2", type=Path, nargs="?", help=".npy file of responses, beside a .npy DATA")
+    add("--x-key", help="array of rows in the .npz file (default X)")
+    add("--y-key", help="responses: array in the .npz file (default y), or column of the .csv file (default: the last)")
+    add("--weight-key", help="row weights: array in the .npz file or column of the .csv file")
+    add("--dtype", choices=("float32", "float64"), help="convert the rows")
+    add("--lags", type=int, metavar="N", help="DATA is a time series: one row for each window of N frames")
+    add(
+        "--lag-shift",
+        type=int,
+        metavar="S",
+        help="pair the window that ends at frame t-S with the response of frame t (default 0)",
+    )
+    add("--train-rows", metavar="A:B", help="rows to fit (default: all but the test rows)")
+    add("--test-rows", metavar="C:D", help="rows to hold back and report on; -1000: are the last 1000")
+
+
+def read(args: argparse.Namespace) -> Table:
+    """What the options of :func:`add_arguments` ask for.
+
+    Raises
+    ------
+    OSError
+        A file cannot be read.
+    TypeError, ValueError
+        It does not hold what was asked for.
+    """
+    if args.responses is not None and args.data.suffix != ".npy":
+        raise ValueError(f"DATA2 goes with a .npy DATA only; {args.data.name} holds its own responses (see --y-key)")
+    if args.lag_shift is not None and args.lags is None:
+        raise ValueError("--lag-shift needs --lags")
+    for path in filter(None, (args.data, args.responses)):
+        if not path.is_file():
+            problem = "is a folder, not a file" if path.is_dir() else "does not exist"
+            raise FileNotFoundError(f"{path} {problem}")
+    readers = {".npy": _from_npy, ".npz": _from_npz, ".csv": _from_csv}
+    if args.data.suffix not in readers:
+        raise ValueError(f"cannot tell what {args.data.name} holds: its name must end in {', '.join(readers)}")
+    X, y, weight = readers[args.data.suffix](args)
+    if X.ndim not in (1, 2) or (X.ndim == 1 and args.lags is None):
+        raise ValueError(f"the rows must be a matrix (n_rows, n_features), got shape {X.shape}")
+    y = _one_for_each(y, len(X), "responses")
+    weight = None if weight is None else _one_for_each(weight, len(X), "row weights")
+    if args.dtype is not None and X.dtype.kind in "fiub":
+        X = X.astype(args.dtype, copy=False)
+    table = Table(X, y, weight)
+    return table if args.lags is None else _windows(table, args.lags, args.lag_shift or 0)
+
+
+def split(args: argparse.Namespace, n: int) -> tuple[slice, slice | None]:
+    """Training rows, and test rows if any, of n.
+
+    Raises
+    ------
+    ValueError
+        Ranges that are no ranges, are empty, or overlap.
+    """
+    test = None if args.test_rows is None else _range("--test-rows", args.test_rows, n)
+    if args.train_rows is not None:
+        train = _range("--train-rows", args.train_rows, n)
+    elif test is None:
+        train = slice(0, n)
+    elif 0 in (test.start, n - test.stop):
+        train = slice(0, test.start) if test.start else slice(test.stop, n)
+    else:
+        raise ValueError("--test-rows lie in the middle: say with --train-rows which rows to fit")
+    if train.start == train.stop:
+        raise ValueError("--test-rows leave no row to fit")
+    if test is not None and test.start < train.stop and train.start < test.stop:
+        raise ValueError(
+            f"--test-rows {test.start}:{test.stop} overlap the rows that are fitted, {train.start}:{train.stop}"
+        )
+    return train, test
+
+
+def _one_for_each(values: np.ndarray, n: int, what: str) -> np.ndarray:
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1 or len(values) != n:
+        raise ValueError(f"the {what} must be one number for each of {n} rows, got shape {values.shape}")
+    return values
+
+
+def _range(option: str, text: str, n: int) -> slice:
+    match = re.fullmatch(r"(-?\d*):(-?\d*)", text)
+    if not match or "-" in match.groups():
+        raise ValueError(f"{option} must be a range of rows like 0:1000 or -500:, got {text!r}")
+    ends = [int(end) if end else None for end in match.groups()]
+    if any(end is not None and not -n <= end <= n for end in ends):
+        raise ValueError(f"{option} {text} reaches beyond the {n} rows that there are")
+    start, stop, _ = slice(*ends).indices(n)
+    if start >= stop:
+        raise ValueError(f"{option} {text} holds no row")
+    return slice(start, stop)
+
+
+def _windows(table: Table, lags: int, shift: int) -> Table:
+    if shift < 0:
+        raise ValueError(f"--lag-shift must not be negative, got {shift}")
+    frames = len(table.X)
+    if lags < 1 or lags + shift > frames:
+        raise ValueError(f"--lags must be at least 1 and fit, with --lag-shift, into {frames} frames, got {lags}")
+    windows = lagged(table.X, lags)
+    windows = windows[: len(windows) - shift]
+    skipped = slice(lags - 1 + shift, None)
+    weight = None if table.weight is None else table.weight[skipped]
+    return Table(windows, table.y[skipped], weight, (lags, windows.shape[1] // lags))
+
+
+def _from_npy(args: argparse.Namespace) -> tuple:
+    for option in ("x_key", "y_key", "weight_key"):
+        if getattr(args, option) is not None:
+            raise ValueError(f"--{option.replace('_', '-')} goes with .npz and .csv files, and {args.data.name} is none")
+    if args.responses is None:
+        raise ValueError(f"{args.data.name} holds rows only: name the .npy file of responses after it")
+    if args.responses.suffix != ".npy":
+        raise ValueError(f"DATA2 must be a .npy file, got {args.responses.name}")
+    return array(args.data), array(args.responses), None
+
+
+def array(path: Path) -> np.ndarray:
+    """Array in a .npy file, mapped read-only; ValueError for anything else."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(_unreadable(path.name, ".npy", error)) from None
+
+
+def _from_npz(args: argparse.Namespace) -> tuple:
+    import zipfile
+
+    try:
+        with np.load(args.data, allow_pickle=False) as archive:
+            return (
+                _member(archive, "--x-key", args.x_key or "X", args.data),
+                _member(archive, "--y-key", args.y_key or "y", args.data),
+                _member(archive, "--weight-key", args.weight_key, args.data) if args.weight_key else None,
+            )
+    except (zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
+        raise ValueError(_unreadable(args.data.name, ".npz", error)) from None
+
+
+def _member(archive: Any, option: str, key: str, path: Path) -> np.ndarray:
+    if key not in archive.files:
+        known = tuple(archive.files)
+        raise ValueError(
+            f"{option}: {path.name} has no array {key!r}{nearest(key, known)} (it has: {', '.join(known) or 'nothing'})"
+        )
+    try:
+        return archive[key]
+    except (ValueError, EOFError) as error:
+        raise ValueError(_unreadable(f"{key!r} in {path.name}", "array of numbers", error)) from None
+
+
+def _unreadable(name: str, kind: str, error: Exception) -> str:
+    if "Object arrays" in str(error):
+        return f"{name} holds Python objects: save it as an array of numbers"
+    if "allow_pickle" in str(error) or "magic" in str(error):
+        return f"{name} is not a readable {kind} file"
+    return f"{name} is not a readable {kind}: {error}"
+
+
+def _from_csv(args: argparse.Namespace) -> tuple:
+    if args.x_key is not None:
+        raise ValueError("--x-key goes with .npz files; the rows of a .csv file are its columns but y and weights")
+    name = args.data.name
+    try:
+        with open(args.data, encoding="utf-8-sig") as file:
+            first = file.readline().rstrip("\r\n")
+            separator = next((s for s in _SEPARATORS if s in first), ",")
+            header = [field.strip().strip('"') for field in first.split(separator)]
+            titled = not all(map(_is_number, header))
+            if not titled:
+                file.seek(0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # an empty file is reported below
+                values = np.loadtxt(file, delimiter=separator, ndmin=2, comments=None)
+    except UnicodeDecodeError:
+        raise ValueError(f"{name} is not a text file") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {_where(str(error), titled)}") from None
+    if not values.size:
+        raise ValueError(f"{name} has no rows")
+    if values.shape[1] < 2:
+        raise ValueError(f"{name} has one column: at least one feature and the responses are needed")
+    names = header if titled else [str(i) for i in range(values.shape[1])]
+    if len(names) != values.shape[1]:
+        raise ValueError(f"{name} has {len(names)} titles for {values.shape[1]} columns")
+    y = _column("--y-key", args.y_key, names, titled) if args.y_key is not None else values.shape[1] - 1
+    w = None if args.weight_key is None else _column("--weight-key", args.weight_key, names, titled)
+    if y == w:
+        raise ValueError("--y-key and --weight-key name the same column")
+    features = [j for j in range(values.shape[1]) if j not in (y, w)]
+    if not features:
+        raise ValueError(f"{name} has no column left for the features")
+    return np.ascontiguousarray(values[:, features]), values[:, y], None if w is None else values[:, w]
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def _where(message: str, titled: bool) -> str:
+    """NumPy's complaint with the line of the file, counted from 1, in place of its row."""
+
+    def line(match: re.Match) -> str:
+        return f"line {int(match[1]) + 1 + titled}"
+
+    first = message.split(";")[0]
+    if "could not convert" in first:
+        return re.sub(r"row (\d+)", line, first)
+    return re.sub(r"row (\d+)", lambda match: f"line {int(match[1]) + titled}", first)
+
+
+def _column(option: str, key: str, names: list[str], titled: bool) -> int:
+    if key in names:
+        return names.index(key)
+    if re.fullmatch(r"-?\d+", key) and -len(names) <= int(key) < len(names):
+        return int(key) % len(names)
+    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    kind = f"has the columns: {shown}" if titled else f"has columns 0 to {len(names) - 1} and no titles"
+    raise ValueError(f"{option}: no column {key!r}{nearest(key, tuple(names)) if titled else ''} (the file {kind})")

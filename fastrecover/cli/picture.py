@@ -1,0 +1,121 @@
+"""The picture of the demo: one row for each planted network, from the fall of the loss to the weights themselves.
+
+Built as an object and never through pyplot, like the pictures of single fits, whose style it shares.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..datasets import Teacher
+from ..recovery import Recovery
+
+_EXACT, _NOISY, _FAINT = "#4477aa", "#ee6677", "#c8c8c8"
+_FLOOR = 1e-34  # exact fits reach a loss of zero, which has no place on a logarithmic axis
+
+Result = tuple[Teacher, float, Recovery, float]
+
+
+def check_picture(path: Path) -> None:
+    """Raise ImportError without Matplotlib, and ValueError for a format that it cannot write."""
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ImportError as error:
+        raise ImportError("--plot needs Matplotlib: pip install 'fastrecover[plot]'") from error
+    known = sorted(FigureCanvasBase.get_supported_filetypes())
+    if path.suffix.lstrip(".").lower() not in known:
+        raise ValueError(f"--plot: cannot tell the format of {path.name}; its name must end in one of {', '.join(known)}")
+
+
+def draw(results: list[Result], path: Path) -> None:
+    """Write the picture of all trials.
+
+    Parameters
+    ----------
+    results : list of (teacher, noise, recovery, error)
+        Trials of one teacher stand together.
+    path : Path
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    from ..plotting import _STYLE
+
+    networks: dict[int, list[Result]] = {}
+    for result in results:
+        networks.setdefault(id(result[0]), []).append(result)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(13.5, 3.1 * len(networks) + 0.7), layout="constrained")
+        figure.suptitle("Planted networks and what was recovered of them", fontsize=14)
+        for part, trials in zip(_stacked(figure, len(networks)), networks.values(), strict=True):
+            _network(part, trials)
+        figure.savefig(path, dpi=130)
+
+
+def _stacked(figure: Any, count: int) -> list[Any]:
+    return list(np.ravel(figure.subfigures(count, 1, squeeze=False)))
+
+
+def _network(part: Any, trials: list[Result]) -> None:
+    teacher = trials[0][0]
+    left, middle, right = part.subplots(1, 3, width_ratios=(1.25, 0.9, 2.2))
+    left.set(title=f"{teacher.model.activation.name}: loss", xlabel="passes over the data", yscale="log")
+    middle.set(title="Weights: recovered against true", xlabel="true", ylabel="recovered", aspect="equal")
+    bound = 1.08 * float(np.abs(_truth(teacher).weights).max())
+    middle.plot([-bound, bound], [-bound, bound], color=_FAINT, lw=1.0, zorder=1)
+    for trial in sorted(trials, key=lambda trial: -trial[1]):
+        _curve(left, trial)
+        _points(middle, trial)
+    left.grid(axis="y", color=_FAINT, lw=0.5, alpha=0.6)
+    left.legend(frameon=False)
+    middle.legend(frameon=False, loc="upper left", handletextpad=0.1, markerscale=1.6)
+    _maps(part, right, trials[-1])
+
+
+def _curve(axes: Any, trial: Result) -> None:
+    _, noise, recovery, _ = trial
+    history = recovery.history
+    colour, label = _looks(noise)
+    loss = np.maximum(history["loss"], _FLOOR)
+    full = history["rows"] == recovery.n_rows
+    axes.plot(history["pass"], loss, color=colour, lw=1.2, alpha=0.7)
+    axes.plot(history["pass"][~full], loss[~full], "o", ms=3.5, mfc="white", color=colour)
+    axes.plot(history["pass"][full], loss[full], "o", ms=4.5, mew=0, color=colour, label=label)
+
+
+def _points(axes: Any, trial: Result) -> None:
+    teacher, noise, recovery, error = trial
+    colour, label = _looks(noise)
+    found = recovery.align(teacher).weights
+    size = dict(ms=6, alpha=0.55) if noise else dict(ms=2.5)
+    axes.plot(
+        _truth(teacher).weights.ravel(), found.ravel(), "o", mew=0, color=colour, label=f"{label}: {error:.0e}", **size
+    )
+
+
+def _maps(part: Any, axes: Any, trial: Result) -> None:
+    """True and recovered weights, unit above unit, with a gap between the two."""
+    teacher, noise, recovery, _ = trial
+    true, found = _truth(teacher).weights, recovery.align(teacher).weights
+    gap = np.full((1, true.shape[1]), np.nan)
+    bound = float(np.abs(true).max())
+    image = axes.imshow(
+        np.concatenate([true, gap, found]), cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto", interpolation="nearest"
+    )
+    k = len(true)
+    axes.set(title=f"True weights, and recovered ones ({_looks(noise)[1]})", xlabel="input")
+    axes.set_yticks([(k - 1) / 2, k + 1 + (k - 1) / 2], ["true", "recovered"], rotation=90, va="center")
+    axes.tick_params(left=False)
+    axes.spines[:].set_visible(False)
+    part.colorbar(image, ax=axes, aspect=25, pad=0.01).outline.set_visible(False)
+
+
+def _truth(teacher: Teacher) -> Any:
+    return teacher.parameters.canonical(teacher.model.activation, teacher.model.free_v)
+
+
+def _looks(noise: float) -> tuple[str, str]:
+    return (_NOISY, f"noise {noise:g}") if noise else (_EXACT, "no noise")

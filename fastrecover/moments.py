@@ -1,0 +1,104 @@
+"""Gaussian moments of responses on arrays: ``E[y He_j(x)]``, whole or contracted with a few directions.
+
+A thin face of the moment sweeps for use outside a fit; see Zhong et al. 2017, section 3, for the definitions
+``M_1 = E[y x]``, ``M_2 = E[y (x x' - I)]``, ``M_3 = E[y (x^(x)3 - sym(x, I))]``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._validation import check_finite, check_rows, check_vector, check_weights
+from .engines import ThreadEngine
+from .sources import ArraySource
+from .sweeps import MomentSweeps
+from .tensors import hermite_to_tensor
+
+
+def _sweeps(X, y, sample_weight, n_jobs) -> MomentSweeps:
+    X = check_rows(X)
+    source = ArraySource(X, check_vector(y, len(X), "y"), check_weights(sample_weight, len(X)))
+    return MomentSweeps(ThreadEngine(source, n_jobs))
+
+
+def _directions(V, d: int) -> np.ndarray:
+    V = np.atleast_2d(check_rows(np.atleast_2d(np.asarray(V)), "V")).astype(np.float64)
+    if V.shape[1] != d:
+        raise ValueError(f"V must have one row per direction and {d} columns, got shape {V.shape}")
+    check_finite(V, "V")
+    return V
+
+
+def first(X, y, *, sample_weight=None, n_jobs=None) -> np.ndarray:
+    """``M_1 = E[y x]``.
+
+    Parameters
+    ----------
+    X : array_like (n, d)
+    y : array_like (n,)
+    sample_weight : array_like (n,), optional
+    n_jobs : int, optional
+
+    Returns
+    -------
+    ndarray (d,)
+    """
+    return _sweeps(X, y, sample_weight, n_jobs).first()[1]
+
+
+def second(X, y, V=None, *, sample_weight=None, n_jobs=None) -> np.ndarray:
+    """``M_2 V'`` row by row, or the whole of ``M_2 = E[y (x x' - I)]``.
+
+    Parameters
+    ----------
+    X : array_like (n, d)
+    y : array_like (n,)
+    V : array_like (m, d), optional
+        Directions; without them the d x d matrix is formed.
+    sample_weight, n_jobs
+        As for :func:`first`.
+
+    Returns
+    -------
+    ndarray (m, d) or (d, d)
+    """
+    sweeps = _sweeps(X, y, sample_weight, n_jobs)
+    d = sweeps.n_features
+    if V is None:
+        whole = sweeps.product(np.eye(d))
+        return (whole + whole.T) / 2.0
+    return sweeps.product(_directions(V, d))
+
+
+def third(X, y, V, *, sample_weight=None, n_jobs=None) -> np.ndarray:
+    """``M_3(V, V, V)``, using the symmetry (one number for each a <= b <= c and row).
+
+    Parameters
+    ----------
+    X : array_like (n, d)
+    y : array_like (n,)
+    V : array_like (m, d)
+        Directions, not necessarily orthonormal.
+    sample_weight, n_jobs
+        As for :func:`first`.
+
+    Returns
+    -------
+    ndarray (m, m, m)
+    """
+    return _contracted(_sweeps(X, y, sample_weight, n_jobs), V, 3)
+
+
+def fourth(X, y, V, *, sample_weight=None, n_jobs=None) -> np.ndarray:
+    """``M_4(V, V, V, V)``; arguments as for :func:`third`, result (m, m, m, m)."""
+    return _contracted(_sweeps(X, y, sample_weight, n_jobs), V, 4)
+
+
+def _contracted(sweeps: MomentSweeps, V, order: int) -> np.ndarray:
+    V = _directions(V, sweeps.n_features)
+    # In an orthonormal basis of the rows the moment is a table of Hermite averages.
+    q, r = np.linalg.qr(V.T)
+    tensor = hermite_to_tensor(sweeps.hermite(q.T, (order,))[0], q.shape[1], order)
+    for _ in range(order):
+        tensor = np.tensordot(tensor, r, axes=(0, 0))
+    return tensor

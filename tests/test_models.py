@@ -1,0 +1,230 @@
+"""Models and parameters: flat vectors, symmetries and the comparison of networks up to them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fastrecover.activations import Activation
+from fastrecover.models import NAMES, Parameters, Quadratic, Regression, align, get_model
+
+K, D = 3, 5
+
+
+def random_parameters(seed=0, k=K, d=D, v=None):
+    rng = np.random.default_rng(seed)
+    v = rng.choice([-1.0, 1.0], k) * rng.uniform(0.5, 2, k) if v is None else np.array(v, float)
+    return Parameters(rng.standard_normal((k, d)), v, rng.standard_normal(d), float(rng.standard_normal()))
+
+
+def output(p, activation, x):
+    f = activation.value(x @ p.weights.T) @ p.output_weights + p.intercept
+    return f if p.linear is None else f + x @ p.linear
+
+
+@pytest.mark.parametrize("v", ["ones", "free", (1.5, -2.0, 0.5)])
+@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.parametrize("intercept", [False, True])
+def test_pack_and_unpack_are_inverse(v, linear, intercept):
+    model = Regression("softplus", K, v, fit_intercept=intercept, linear_term=linear)
+    theta = np.random.default_rng(1).standard_normal(model.n_parameters(D))
+    p = model.unpack(theta, D)
+    np.testing.assert_array_equal(model.pack(p), theta)
+    np.testing.assert_array_equal(theta[: K * D], p.weights.ravel())
+    assert (p.linear is None) is not linear and len(theta) == K * D + (
+        v == "free"
+    ) * K + linear * D + intercept
+    if v != "free":
+        np.testing.assert_array_equal(p.output_weights, np.ones(K) if v == "ones" else v)
+    if intercept:
+        assert p.intercept == theta[-1]
+
+
+def test_unpack_errors():
+    with pytest.raises(ValueError, match=r"theta must have shape \(15,\)"):
+        Regression("relu", K).unpack(np.zeros(14), D)
+    with pytest.raises(ValueError, match="leaves v unknown"):
+        Regression("relu", K, "signs").unpack(np.zeros(15), D)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("free", [True, False])
+def test_canonical_form_is_the_same_function_and_idempotent(name, free):
+    activation = Regression(name, 1).activation
+    x = np.random.default_rng(2).standard_normal((200, D))
+    for seed in range(4):
+        p = random_parameters(seed)
+        c = p.canonical(activation, free)
+        np.testing.assert_allclose(output(c, activation, x), output(p, activation, x), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(c.canonical(activation, free).flat(), c.flat(), rtol=1e-14, atol=1e-15)
+        if activation.degree is not None:
+            sizes = np.linalg.norm(c.weights, axis=1) if free else np.abs(c.output_weights)
+            np.testing.assert_allclose(sizes, 1.0, rtol=1e-14)
+        if activation.parity == "odd":
+            assert (c.output_weights > 0).all()
+
+
+def test_canonical_form_of_a_dead_unit_stays_finite():
+    p = Parameters(np.array([[0.0, 0.0], [1.0, 2.0]]), np.array([1.0, 0.0]))
+    for free in (True, False):
+        assert np.isfinite(p.canonical(Regression("relu", 2).activation, free).flat()).all()
+
+
+def equivalents(p, activation, free, seed=3):
+    """Parameters of the same function that differ in every way the model allows."""
+    rng = np.random.default_rng(seed)
+    yield "order", p.reordered(rng.permutation(len(p.weights)))
+    if activation.parity == "even":
+        yield "sign", replace(p, weights=p.weights * rng.choice([-1.0, 1.0], (K, 1)))
+    if activation.parity == "odd":
+        flip = np.array([-1.0, 1.0, -1.0])
+        yield "sign", replace(p, weights=p.weights * flip[:, None], output_weights=p.output_weights * flip)
+    if free and activation.degree is not None:
+        scale = rng.uniform(0.2, 5.0, K)
+        v = p.output_weights * scale**-activation.degree
+        yield "scale", replace(p, weights=p.weights * scale[:, None], output_weights=v)
+    if free and activation.name == "sigmoid":
+        flip = np.array([-1.0, 1.0, 1.0])
+        c = p.intercept + p.output_weights[0]
+        yield (
+            "flip",
+            replace(
+                p, weights=p.weights * flip[:, None], output_weights=p.output_weights * flip, intercept=c
+            ),
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("v", ["ones", "free"])
+def test_error_and_alignment_ignore_the_symmetries(name, v):
+    model = Regression(name, K, v, fit_intercept=True, linear_term=True)
+    truth = random_parameters(5, v=None if v == "free" else np.ones(K))
+    x = np.random.default_rng(6).standard_normal((50, D))
+    for what, other in equivalents(truth, model.activation, model.free_v):
+        np.testing.assert_allclose(
+            output(other, model.activation, x), output(truth, model.activation, x), atol=1e-11
+        )
+        assert model.error(other, truth) < 1e-13, what
+        a, b = align(other, truth, model.activation, model.free_v)
+        np.testing.assert_allclose(a.flat(), b.flat(), atol=1e-12, err_msg=what)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("v", ["ones", "free"])
+def test_error_is_of_the_size_of_the_difference(name, v):
+    model = Regression(name, K, v, fit_intercept=True, linear_term=True)
+    truth = random_parameters(5, v=None if v == "free" else np.ones(K))
+    step = np.random.default_rng(7).standard_normal((K, D))
+    errors = [
+        model.error(replace(truth, weights=truth.weights + h * step), truth) for h in (1e-2, 1e-3, 1e-6)
+    ]
+    assert 1e-3 < errors[0] < 0.1
+    assert errors[0] / errors[1] == pytest.approx(10, rel=0.1) and errors[1] / errors[2] == pytest.approx(
+        1e3, rel=0.1
+    )
+
+
+def test_error_of_known_weights_is_the_plain_relative_norm():
+    truth = random_parameters(1, v=np.ones(K))
+    other = replace(
+        truth, weights=truth.weights + 0.01, linear=truth.linear - 0.02, intercept=truth.intercept + 0.03
+    )
+    expected = np.sqrt(K * D * 0.01**2 + D * 0.02**2 + 0.03**2) / np.linalg.norm(truth.flat())
+    model = Regression("softplus", K, fit_intercept=True, linear_term=True)
+    assert model.error(other.reordered(np.array([2, 0, 1])), truth) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("signs", [(1.0, 1.0, 1.0), (1.0, -1.0, 1.0)])
+def test_quadratic_error_is_that_of_the_matrix_and_rotations_do_not_count(signs):
+    model = Quadratic(K, "signs", linear_term=True, fit_intercept=True)
+    a, b = (random_parameters(seed, v=signs) for seed in (1, 2))
+    ma, mb = (p.weights.T @ np.diag(p.output_weights) @ p.weights for p in (a, b))
+    above = np.sum((ma - mb) ** 2) + np.sum((a.linear - b.linear) ** 2) + (a.intercept - b.intercept) ** 2
+    below = np.sum(mb**2) + b.linear @ b.linear + b.intercept**2
+    assert model.error(a, b) == pytest.approx(np.sqrt(above / below), rel=1e-12)
+    angle = 0.7
+    turn = np.eye(3)
+    turn[np.ix_([0, 2], [0, 2])] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+    turned = replace(b, weights=turn @ b.weights)
+    assert model.error(turned, b) < 1e-14
+    aligned, truth = align(turned, b, model.activation, False)
+    np.testing.assert_allclose(aligned.weights, truth.weights, atol=1e-13)
+
+
+def test_comparisons_refuse_networks_of_different_shape():
+    model, truth = Regression("relu", K), random_parameters()
+    with pytest.raises(ValueError, match="cannot compare weights of shape"):
+        model.error(random_parameters(k=2), truth)
+    with pytest.raises(ValueError, match="only one of the two networks has a linear term"):
+        model.error(replace(truth, linear=None), truth)
+
+
+def test_finished_orders_units_by_size_and_keeps_the_function():
+    model = Regression("relu", K, "free", linear_term=True, fit_intercept=True)
+    p = random_parameters(4)
+    done = model.finished(p)
+    assert (np.diff(np.abs(done.output_weights)) <= 0).all()
+    x = np.random.default_rng(0).standard_normal((40, D))
+    np.testing.assert_allclose(output(done, model.activation, x), output(p, model.activation, x), atol=1e-12)
+
+
+def test_refined_models():
+    v = np.array([0.4, -3.0, 2.0])
+    assert Regression("relu", K, "signs").refined(v).output_weights == (1.0, -1.0, 1.0)
+    assert Regression("relu", K, "free").refined(v).output_weights == (1.0, -1.0, 1.0)
+    for model in (
+        Regression("tanh", K, "free"),
+        Regression("relu", K, "ones"),
+        Regression("relu", K, (2.0, 1.0, 3.0)),
+    ):
+        assert model.refined(v) == model
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Regression("leaky_relu", 2, "free", slope=0.3),
+        Regression("tanh", 2, (1.5, -0.1), fit_intercept=True),
+        Quadratic(3, "signs", linear_term=True),
+    ],
+)
+def test_a_description_is_plain_and_gives_the_model_back(model):
+    options = model.describe()
+    assert all(isinstance(value, (str, int, float, bool, list, type(None))) for value in options.values())
+    assert get_model(options.pop("activation"), **options) == model
+
+
+def test_user_activation_cannot_be_described():
+    mine = Activation.from_functions(lambda z: z * z * z, lambda z: 3 * z * z, name="cube")
+    with pytest.raises(ValueError, match="user code"):
+        Regression(mine, 2).describe()
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda: get_model("rellu", 2), ValueError, "did you mean 'relu'"),
+        (lambda: get_model("relu"), ValueError, "n_hidden is required"),
+        (lambda: get_model(3, 2), TypeError, "model must be a name"),
+        (lambda: get_model("relu", 2, fit_intercpt=True), TypeError, "did you mean 'fit_intercept'"),
+        (lambda: get_model(Regression("relu", 2), 3), ValueError, "contradicts"),
+        (lambda: get_model(Regression("relu", 2), slope=0.1), TypeError, "cannot be combined"),
+        (lambda: Regression("relu", 0), ValueError, "n_hidden must be at least 1"),
+        (lambda: Regression("relu", True), TypeError, "n_hidden must be an integer"),
+        (lambda: Regression("relu", 2, "sign"), ValueError, "did you mean 'signs'"),
+        (lambda: Regression("relu", 2, [1.0]), ValueError, r"output_weights must have shape \(2,\)"),
+        (lambda: Regression("relu", 2, [1.0, 0.0]), ValueError, "finite and non-zero"),
+        (lambda: Regression("relu", 2, object()), TypeError, "output_weights must be a name or numbers"),
+        (lambda: Regression("sigmoid", 2, "signs"), ValueError, "not identifiable for sigmoid"),
+        (lambda: Regression("tanh", 2, slope=0.1), ValueError, "slope belongs to leaky_relu"),
+    ],
+)
+def test_bad_models(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_signs_of_an_odd_activation_are_ones():
+    assert Regression("tanh", 2, "signs").output_weights == "ones"
