@@ -1,20 +1,19 @@
-"""Command line of the benchmarks: ``python -m bench [case ...] [--quick] [--out DIR] [--threads N] [--resume]``.
+"""Command line: ``python -m bench [case ...] [--quick] [--out DIR] [--threads N] [--resume]``.
 
-Every case is a module with a generator ``run(context)`` of plain rows; they are written to the result file as they
-come, so an interruption costs at most the row that was being measured.
+Every case is a module with a generator ``run(context)`` of plain rows; they are written to the result file as
+they come, so an interruption costs at most the row that was being measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 import warnings
 from pathlib import Path
 
 from . import report
-from .harness import Context, Results
+from .harness import Context, Results, cpu_count
 
 CASES = ("startup", "sweeps", "lagged", "recovery", "passes", "scaling")
 
@@ -32,8 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         0; 1 if a case failed or the results cannot be written; 130 after Ctrl-C (finished cases are kept).
     """
     options = _options(argv)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    context = Context(options.threads or cores, options.quick)
+    context = Context(options.threads or cpu_count(), options.quick)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         results = Results(options.out, context.quick, context.threads)
@@ -57,10 +55,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("bench", description="Time fastrecover beside its peers and the machine's limits.")
+    parser = argparse.ArgumentParser(
+        "bench", description="Time fastrecover beside its peers and the machine's limits."
+    )
     parser.add_argument("cases", nargs="*", metavar="case", help=f"any of: {', '.join(CASES)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="small sizes: shows that everything runs, measures nothing")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder for JSON and PNG")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes: shows that everything runs, measures nothing"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results", help="folder for JSON and PNG"
+    )
     parser.add_argument("--threads", type=int, help="threads for every candidate (default: all processors)")
     parser.add_argument("--resume", action="store_true", help="skip cases that the result file already holds")
     options = parser.parse_args(argv)
@@ -82,7 +86,9 @@ def _probe(context: Context, results: Results) -> None:
         context.leave_out("roofline", str(error))
         return
     context.say("the machine's limits")
-    results.data["environment"]["limits"] = context.probes.summary(context.threads, 64 if context.quick else 1024)
+    results.data["environment"]["limits"] = context.probes.summary(
+        context.threads, 64 if context.quick else 1024
+    )
     for name, value in results.data["environment"]["limits"].items():
         print(f"{name}: {report.text(value)}")
 
@@ -101,7 +107,8 @@ def _case(case: str, results: Results, context: Context, resume: bool) -> bool:
         except Exception as error:
             print(f"{case}: {type(error).__name__}: {error}", file=sys.stderr)
             return False
-    print(f"\n{case}\n{'=' * len(case)}\n{(report.sweeps if case == 'sweeps' else report.plain)(rows)}\n", flush=True)
+    shown = report.sweeps(rows) if case == "sweeps" else report.plain(rows)
+    print(f"\n{case}\n{'=' * len(case)}\n{shown}\n", flush=True)
     return True
 
 

@@ -1,6 +1,6 @@
 """Timing in turn, the record of the machine, and the result file.
 
-On a machine that others use too, only times taken within the same second compare: every round calls each
+On a machine that others use too, only times taken within the same second compare: every round times each
 candidate once, ratios are taken within a round, and medians over rounds are what is reported.
 """
 
@@ -22,6 +22,10 @@ _PACKAGES = ("numpy", "scipy", "numba", "torch", "scikit-learn", "matplotlib")
 _FLAGS = ("avx512f", "avx2", "fma", "asimd", "sve")
 
 
+class Measured(float):
+    """Seconds that a candidate measured itself: returned by it, they stand for the time of the call."""
+
+
 def alternate(
     candidates: dict[str, Callable[[], Any]],
     *,
@@ -39,6 +43,7 @@ def alternate(
     Parameters
     ----------
     candidates : dict of callables
+        One that returns :class:`Measured` is taken at its word.
     rounds, warmup : int
         Timed rounds, and untimed ones before them.
     lead : int
@@ -69,8 +74,9 @@ def alternate(
             for _ in range(lead):
                 call()
             start = clock()
-            call()
-            times[name].append(clock() - start)
+            result = call()
+            took = clock() - start
+            times[name].append(float(result) if isinstance(result, Measured) else took)
     return times
 
 
@@ -117,6 +123,11 @@ def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
     return statistics.median(a / b for a, b in zip(times[slow], times[fast], strict=True))
 
 
+def cpu_count() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass
 class Context:
     """What a case needs to know.
@@ -127,12 +138,15 @@ class Context:
         Threads given to every candidate.
     quick : bool
         Small sizes and few rounds: shows that everything runs, measures nothing.
+    cores : int
+        Processors of the machine.
     missing : dict
         Peers that were left out, with the reason.
     """
 
     threads: int
     quick: bool = False
+    cores: int = field(default_factory=cpu_count)
     missing: dict[str, str] = field(default_factory=dict)
     probes: Any = None
 
@@ -164,16 +178,25 @@ def environment() -> dict[str, Any]:
             versions[name] = None
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cpu_count(),
         "caches": _caches(),
         "instructions": _instructions(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "fastrecover": fr.__version__,
         "kernels": fr.get_kernels(),
+        "kernel instructions": _kernel_instructions(),
         "versions": versions,
         "load": [round(x, 2) for x in os.getloadavg()] if hasattr(os, "getloadavg") else None,
     }
+
+
+def _kernel_instructions() -> str | None:
+    try:
+        from fastrecover.kernels import _compiled
+    except ImportError:
+        return None
+    return _compiled.instruction_set()
 
 
 def _cpuinfo(*keys: str) -> str:
@@ -222,7 +245,9 @@ class Results:
             try:
                 self.data["cases"] = json.loads(self.path.read_text())["cases"]
             except (ValueError, KeyError, TypeError):
-                raise ValueError(f"{self.path} is no result file: remove it or choose another --out") from None
+                raise ValueError(
+                    f"{self.path} is no result file: remove it or choose another --out"
+                ) from None
 
     def finished(self, case: str) -> bool:
         """Whether the file holds this case, complete and with the same settings."""

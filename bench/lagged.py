@@ -1,7 +1,7 @@
 """A lag-embedded series swept as a view against its materialised copy.
 
-Neighbouring rows of the view share all but one frame, so a sweep needs a tenth of the traffic of the copy here; the
-two must agree to the last bit, since blocks are cut by row number alone.
+Neighbouring rows of the view share all but one frame, so a sweep needs a tenth of the copy's traffic; the two
+must agree to the last bit, since blocks are cut by row number alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def _measure(stim, view, copy, y, activation: str, k: int, context: Context) -> 
 
     w = np.random.default_rng(k).standard_normal(k * view.shape[1]) / np.sqrt(view.shape[1])
     ours = {
-        name: fr.objective(rows, y, activation, k, n_jobs=context.threads) for name, rows in (("view", view), ("copy", copy))
+        name: fr.objective(rows, y, activation, k, n_jobs=context.threads)
+        for name, rows in (("view", view), ("copy", copy))
     }
     calls: dict[str, Any] = {name: lambda o=o: o.value_and_grad(w) for name, o in ours.items()}
     same = all(np.array_equal(a, b) for a, b in zip(calls["view"](), calls["copy"](), strict=True))

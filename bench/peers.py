@@ -1,6 +1,6 @@
 """The same loss and gradient as a competent user of NumPy or PyTorch would write it.
 
-Every peer gets its own array type ready-made and returns plain numbers, so that only the sweep is timed and all
+Every peer gets its own array type ready-made and returns plain numbers, so that only the sweep is timed, and
 results can be compared before anything is.
 """
 

@@ -5,9 +5,11 @@
  * loop exists for every vector width and the widest one the processor has is taken. */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #define PIECE (1 << 20) /* bytes, a multiple of everything below */
 #define MAX_THREADS 256
@@ -97,12 +99,25 @@ typedef struct {
     int streams, single;
     long pieces, steps;
     long next;
+    int ready, wanted;
+    double begun;
 } Job;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 static void *work(void *argument) {
     Job *job = argument;
     const Kind *kind = best();
     long i;
+    /* The clock starts when every thread runs: a new thread may wait milliseconds for a processor. */
+    if (__atomic_add_fetch(&job->ready, 1, __ATOMIC_ACQ_REL) == job->wanted)
+        job->begun = now();
+    else
+        while (__atomic_load_n(&job->ready, __ATOMIC_ACQUIRE) < job->wanted) sched_yield();
     while ((i = __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED)) < job->pieces) {
         if (job->data) {
             size_t at = (size_t)i * PIECE, left = job->bytes - at;
@@ -115,26 +130,31 @@ static void *work(void *argument) {
     return NULL;
 }
 
-static int spread(Job *job, int threads) {
+/* Seconds the job took, negative if a thread could not be started. */
+static double spread(Job *job, int threads) {
     pthread_t others[MAX_THREADS];
-    int started = 0, wanted = threads < MAX_THREADS ? threads : MAX_THREADS;
-    while (started < wanted - 1 && !pthread_create(&others[started], NULL, work, job)) started++;
+    int started = 0;
+    double end;
+    job->wanted = threads < MAX_THREADS ? threads : MAX_THREADS;
+    while (started < job->wanted - 1 && !pthread_create(&others[started], NULL, work, job)) started++;
+    int short_of = job->wanted - 1 - started;
+    if (short_of) __atomic_add_fetch(&job->ready, short_of, __ATOMIC_ACQ_REL);
     work(job);
     for (int i = 0; i < started; i++) pthread_join(others[i], NULL);
-    return started + 1;
+    end = now();
+    return short_of ? -1.0 : end - job->begun;
 }
 
 const char *probe_name(void) { return best()->name; }
 
-/* Reads `bytes` bytes once. */
-int probe_read(const void *data, size_t bytes, int threads, int streams, size_t ahead) {
-    Job job = {data, bytes, ahead, streams, 0, (long)((bytes + PIECE - 1) / PIECE), 0, 0};
+/* Seconds for reading `bytes` bytes once. */
+double probe_read(const void *data, size_t bytes, int threads, int streams, size_t ahead) {
+    Job job = {data, bytes, ahead, streams, 0, (long)((bytes + PIECE - 1) / PIECE), 0, 0, 0, 0, 0.0};
     return spread(&job, threads);
 }
 
-/* Does `pieces` pieces of `steps` steps; returns the floating-point operations done. */
+/* Seconds for `pieces` pieces of `steps` steps of 12 vector multiply-adds. */
 double probe_fma(int single, long pieces, long steps, int threads) {
-    Job job = {NULL, 0, 0, 1, single, pieces, steps, 0};
-    spread(&job, threads);
-    return 2.0 * 12.0 * (best()->width / (single ? 4 : 8)) * (double)pieces * (double)steps;
+    Job job = {NULL, 0, 0, 1, single, pieces, steps, 0, 0, 0, 0.0};
+    return spread(&job, threads);
 }

@@ -1,7 +1,7 @@
 """The machine's limits, measured where and when they are needed.
 
-``probes.c`` is compiled with the system's C compiler into a temporary folder.  The reading probe runs over the very
-array that a kernel sweeps, in the same round, so caches and other users of the machine weigh on both alike.
+``probes.c`` is compiled with the system's C compiler into a temporary folder.  The reading probe runs over
+the very array that a kernel sweeps, in the same round, so caches and neighbours weigh on both.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
+from .harness import Measured
+
 _SOURCE = Path(__file__).with_name("probes.c")
 _VARIANTS = ((1, 0), (4, 0), (1, 2048), (4, 512))  # streams, bytes of prefetch
-_PIECES, _STEPS = 64, 30_000
+_PIECES, _STEPS = 256, 30_000
 
 
 class Probes:
@@ -32,8 +33,9 @@ class Probes:
 
     def __init__(self) -> None:
         self._lib = _build()
+        self._peaks: dict[tuple[int, int], float] = {}
         self._lib.probe_name.restype = ctypes.c_char_p
-        self._lib.probe_fma.restype = ctypes.c_double
+        self._lib.probe_fma.restype = self._lib.probe_read.restype = ctypes.c_double
         self._lib.probe_fma.argtypes = (ctypes.c_int, ctypes.c_long, ctypes.c_long, ctypes.c_int)
         self._lib.probe_read.argtypes = (
             ctypes.c_void_p,
@@ -60,17 +62,26 @@ class Probes:
         if not x.flags.c_contiguous:
             raise ValueError("x must be contiguous")
 
-        def read(variant: tuple[int, int]) -> None:
-            self._lib.probe_read(x.ctypes.data, x.nbytes, threads, *variant)
+        def read(variant: tuple[int, int]) -> Measured:
+            return Measured(self._lib.probe_read(x.ctypes.data, x.nbytes, threads, *variant))
 
-        seconds = {variant: _best(lambda v=variant: read(v), 3) for variant in _VARIANTS}
-        chosen = min(seconds, key=seconds.__getitem__)
+        chosen = min(_VARIANTS, key=lambda variant: min(read(variant) for _ in range(3)))
         return lambda: read(chosen)
 
     def multiplier(self, dtype, threads: int):
         """Callable that does :meth:`multiplier_flops` operations."""
         single = int(np.dtype(dtype) == np.float32)
-        return lambda: self._lib.probe_fma(single, _PIECES, _STEPS, threads)
+
+        def multiply() -> Measured:
+            seconds = Measured(self._lib.probe_fma(single, _PIECES, _STEPS, threads))
+            self._peaks[single, threads] = max(self._peaks.get((single, threads), 0.0), 1.0 / seconds)
+            return seconds
+
+        return multiply
+
+    def peak(self, dtype, threads: int) -> float:
+        """Most operations a second that :meth:`multiplier` has shown in this run."""
+        return self._peaks[int(np.dtype(dtype) == np.float32), threads] * self.multiplier_flops(dtype)
 
     def multiplier_flops(self, dtype) -> float:
         """Floating-point operations of one call of :meth:`multiplier`."""
@@ -90,12 +101,7 @@ class Probes:
 
 
 def _best(call, times: int) -> float:
-    seconds = []
-    for _ in range(times):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    return min(call() for _ in range(times))
 
 
 def _build() -> ctypes.CDLL:

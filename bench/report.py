@@ -1,4 +1,7 @@
-"""Tables for the terminal and two pictures: the roofline with our sweeps under it, and ratios to the fastest peer."""
+"""Tables for the terminal and two pictures: the roofline with our sweeps under it, and ratios to the peers.
+
+Rows stay plain dictionaries up to here, so a case can add a column without telling anybody.
+"""
 
 from __future__ import annotations
 
@@ -137,7 +140,11 @@ def _roofline(rows: Rows, path: Path) -> Path:
             flops = [4.0 * row["n"] * row["d"] * row["k"] / 1e9 for row in part]
             x = [row["intensity"] for row in part]
             for name, color in (("ours", "tab:blue"), ("numpy", "tab:orange"), ("torch", "tab:red")):
-                pairs = [(a, f / r["seconds"][name]) for a, f, r in zip(x, flops, part, strict=True) if name in r["seconds"]]
+                pairs = [
+                    (a, f / r["seconds"][name])
+                    for a, f, r in zip(x, flops, part, strict=True)
+                    if name in r["seconds"]
+                ]
                 if pairs:
                     xs, ys = zip(*pairs, strict=True)
                     ax.scatter(xs, ys, marker=marker, color=color, s=28, label=f"{name}, {activation}")
@@ -149,13 +156,17 @@ def _roofline(rows: Rows, path: Path) -> Path:
 
 def _ratios(rows: Rows, path: Path) -> Path:
     cells = [row for row in rows if "ratios" in row]
-    names = [n for n in ("numpy", "torch", "torch compiled", "numba") if any(n in row["ratios"] for row in cells)]
+    names = [
+        n for n in ("numpy", "torch", "torch compiled", "numba") if any(n in row["ratios"] for row in cells)
+    ]
     figure = _figure(10, 0.34 * len(cells) + 1.2)
     ax = figure.subplots()
     height = 0.8 / len(names)
     for j, name in enumerate(names):
         values = [row["ratios"].get(name, math.nan) for row in cells]
-        ax.barh([i + (j - len(names) / 2 + 0.5) * height for i in range(len(cells))], values, height, label=name)
+        ax.barh(
+            [i + (j - len(names) / 2 + 0.5) * height for i in range(len(cells))], values, height, label=name
+        )
     ax.axvline(1.0, color="black", lw=1)
     labels = [f"{r['n']:,} x {r['d']:,}, k={r['k']}, {r['dtype']}, {r['activation']}" for r in cells]
     ax.set_yticks(range(len(cells)), labels, fontsize=8)

@@ -1,6 +1,6 @@
 """What a user waits for before anything is large: import, the first fit of a process, a small fit.
 
-Each number of the first two comes from new processes, started in turn with an empty one and one that imports NumPy.
+Imports and first fits are timed in new processes, imports in turn with an empty one and with NumPy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from typing import Any
 
 from .harness import Context, alternate
 
-_PROGRAMS = {"nothing": "pass", "numpy": "import numpy", "fastrecover": "import fastrecover"}
+_PROGRAMS = {
+    "nothing": "pass",
+    "numpy": "import numpy",
+    "fastrecover": "import fastrecover",
+    "fastrecover.fit": "import fastrecover; fastrecover.fit",
+}
 _INSIDE = """
 import json, time
 start = time.perf_counter()
@@ -49,7 +54,7 @@ def run(context: Context) -> Iterator[dict[str, Any]]:
 
 def _imports(repeats: int) -> dict[str, Any]:
     calls = {name: lambda code=code: _python(code) for name, code in _PROGRAMS.items()}
-    times = alternate(calls, rounds=repeats, lead=0)
+    times = alternate(calls, rounds=repeats, lead=0, pause=0.0)
     inside = median(json.loads(_python(_INSIDE)) for _ in range(repeats))
     row: dict[str, Any] = {"what": "import"}
     row.update({f"{name} ms": 1e3 * median(values) for name, values in times.items()})
@@ -94,12 +99,16 @@ def _small_fit(model: str, context: Context) -> dict[str, Any]:
     }
 
 
-def _python(code: str) -> str:
+def surroundings() -> dict[str, str]:
+    """Environment in which a new process imports the same fastrecover."""
     import fastrecover
 
     path = [str(Path(fastrecover.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
+
+
+def _python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], env=surroundings(), capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"a new process failed: {done.stderr.strip()[-500:]}")
     return done.stdout

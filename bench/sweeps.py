@@ -1,13 +1,12 @@
 """One gradient sweep: ours against NumPy, PyTorch and the machine's limits.
 
-The limits are part of the rounds: the array is read and multiply-adds are done between the candidates, and
-the bound of a round is the larger of the two times that the same machine needed at the same moment.
+The limits are part of the rounds: the very array is read, and multiply-adds are done, between the candidates.
+Times and ratios are medians; the share of the roofline sets our best round against the limit's best.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from statistics import median as middle
 from typing import Any
 
 import numpy as np
@@ -27,9 +26,10 @@ CELLS = (
 )
 GOAL_PEER = {"float64": 3.0, "float32": 2.0}
 _QUICK_CELLS = ((20_000, 128, 4), (2_000, 1024, 64))
-_AGREE = {"float64": 1e-9, "float32": 2e-3}
-_BUDGET = 6.0
-_QUIET, _TRIES = 0.15, 3
+# In float32 a projection may fall on the other side of a kink, which moves a whole row.
+_AGREE = {"float64": 1e-9, "float32": 1e-2}
+_BUDGET = 3.0
+_QUIET, _TRIES = 0.25, 2
 
 
 def run(context: Context) -> Iterator[dict[str, Any]]:
@@ -91,13 +91,13 @@ def measure(problem: Problem, context: Context) -> dict[str, Any]:
 
 
 def _quietest(calls: dict[str, Any], context: Context) -> tuple[dict[str, list[float]], float | None]:
-    """Rounds of the try that other processes disturbed least."""
-    tries = []
+    """Rounds of the try that others disturbed least; those on processors we leave idle do not count."""
+    tries, spare = [], context.cores - context.threads
     for _ in range(1 if context.quick else _TRIES):
         with Neighbours() as others:
             times = alternate(calls, rounds=context.rounds, warmup=0, budget=_BUDGET)
         tries.append((others.cores or 0.0, times))
-        if tries[-1][0] <= _QUIET:
+        if tries[-1][0] <= spare + _QUIET:
             break
         context.say(f"{tries[-1][0]:.2f} processors were busy for others")
     cores, times = min(tries, key=lambda t: t[0])
@@ -144,22 +144,16 @@ def _agreeing(problem: Problem, context: Context, makers: dict[str, Any]) -> dic
 
 
 def _roofline(problem: Problem, times: dict[str, list[float]], context: Context) -> dict[str, Any]:
-    threads, scale = context.threads, problem.flops / context.probes.multiplier_flops(problem.x.dtype)
-    bytes_scale = problem.bytes / problem.x.nbytes
-    found = {}
-    for name, count in (("ours", threads), ("ours 1", 1)):
+    """Share of the bound: best round against best round, since a bound is what can be reached."""
+    dtype, row = problem.x.dtype, {}
+    for key, name, count in (("roofline", "ours", context.threads), ("roofline, 1 thread", "ours 1", 1)):
         if name not in times:
             continue
-        bounds = [
-            max(read * bytes_scale, fma * scale)
-            for read, fma in zip(times[f"read {count}"], times[f"fma {count}"], strict=True)
-        ]
-        found[name] = middle(b / t for b, t in zip(bounds, times[name], strict=True))
-    read, fma = (median(times[f"{kind} {threads}"]) for kind in ("read", "fma"))
-    return {
-        "roofline": found["ours"],
-        "roofline, 1 thread": found.get("ours 1"),
-        "bound": "memory" if read * bytes_scale > fma * scale else "compute",
-        "read GB/s": problem.x.nbytes / read / 1e9,
-        "peak GFLOP/s": problem.flops / scale / fma / 1e9,
-    }
+        reading = min(times[f"read {count}"]) * problem.bytes / problem.x.nbytes
+        computing = problem.flops / context.probes.peak(dtype, count)
+        row[key] = max(reading, computing) / min(times[name])
+        if name == "ours":
+            row["bound"] = "memory" if reading > computing else "compute"
+            row["read GB/s"] = problem.bytes / reading / 1e9
+            row["peak GFLOP/s"] = problem.flops / computing / 1e9
+    return row

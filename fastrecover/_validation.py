@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+#: Eighth powers, which moments of order four need, still fit into float64.
+_LARGEST = 1e35
+
 
 def check_rows(X: Any, name: str = "X") -> np.ndarray:
     """`X` as a float32 or float64 matrix with unit column stride; nothing is copied where it already is one.
@@ -79,7 +82,8 @@ def check_weights(w: Any, n: int) -> np.ndarray | None:
         return None
     w = check_vector(w, n, "sample_weight")
     if (w < 0).any():
-        raise ValueError(f"sample_weight must not be negative, but row {int(np.argmax(w < 0))} is {w.min():g} or so")
+        at = int(np.argmax(w < 0))
+        raise ValueError(f"sample_weight must not be negative, but row {at} is {w[at]:g}")
     if not w.any():
         raise ValueError("sample_weight must not be zero everywhere: no row would count")
     return w
@@ -90,6 +94,14 @@ def check_varies(y: np.ndarray, w: np.ndarray | None) -> None:
     seen = y if w is None else y[w > 0]
     if seen.size and seen.min() == seen.max():
         raise ValueError(f"y must vary, but every response is {seen[0]:g}: there is nothing to recover")
+
+
+def check_moderate(a: np.ndarray, name: str) -> None:
+    """Raise ValueError where powers would overflow; of a long array some 512 rows are looked at."""
+    few = a[:: max(1, len(a) // 512)] if a.ndim == 2 else a
+    largest = float(np.abs(few).max(initial=0.0))
+    if np.isfinite(largest) and largest > _LARGEST:
+        raise ValueError(f"{name} has entries as large as {largest:.3g}, whose powers overflow: rescale {name}")
 
 
 def check_columns(X: np.ndarray) -> None:
@@ -107,13 +119,13 @@ def check_enough_rows(n: int, w: np.ndarray | None, parameters: int) -> None:
     counting = n if w is None else int(np.count_nonzero(w))
     if counting < parameters:
         raise ValueError(
-            f"{counting} rows cannot determine {parameters} parameters: give at least as many rows as parameters, "
-            "or fewer hidden units"
+            f"X has {counting} rows that count, which cannot determine {parameters} parameters: give at least as many "
+            "rows as parameters, or a smaller n_hidden"
         )
 
 
-def check_positive(value: Any, name: str) -> float:
-    """A positive finite number.
+def check_positive(value: Any, name: str, most: float = np.finfo(float).max) -> float:
+    """A positive number, by default a finite one.
 
     Raises
     ------
@@ -121,8 +133,8 @@ def check_positive(value: Any, name: str) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if not value > 0:
-        raise ValueError(f"{name} must be positive, got {value!r}")
+    if not 0 < value <= most:
+        raise ValueError(f"{name} must be positive{'' if most == np.inf else ' and finite'}, got {value!r}")
     return float(value)
 
 
@@ -151,9 +163,75 @@ def seed_sequence(random_state: Any) -> np.random.SeedSequence:
 
 
 def _numeric(a: Any, name: str) -> np.ndarray:
-    a = np.asarray(a)
+    try:
+        a = np.asarray(a)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
     if a.dtype.kind == "O":
         raise TypeError(f"{name} has dtype object: convert it to numbers first, e.g. np.asarray({name}, dtype=float)")
     if a.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be real numbers, got dtype {a.dtype}")
     return a
+
+
+def check_labels(y: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Targets in [0, 1] and the two labels that 0 and 1 stand for.
+
+    Strings, booleans and any other two labels that are not numbers are mapped in sorted order; numbers must be
+    targets already (0, 1, or fractions such as averaged labels).
+
+    Returns
+    -------
+    targets : ndarray (n,) of float64
+    classes : ndarray (2,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        Wrong length, numbers outside [0, 1], more than two labels, or one class only.
+    """
+    labels = np.asarray(y)
+    if labels.dtype.kind in "OUSb":
+        labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
+        if labels.ndim != 1 or len(labels) != n:
+            raise ValueError(f"y must hold one label for each of the {n} rows of X, got shape {labels.shape}")
+        try:
+            classes = np.unique(labels)
+        except TypeError:
+            raise TypeError("y mixes labels of different types: use strings, booleans or numbers in [0, 1]") from None
+        if len(classes) != 2:
+            some = ", ".join(repr(c) for c in classes[:4].tolist())
+            raise ValueError(f"y must have two classes, got {len(classes)}: {some}")
+        return (labels == classes[1]).astype(np.float64), classes.astype(str) if classes.dtype.kind == "O" else classes
+    targets = check_vector(y, n, "y")
+    outside = (targets < 0) | (targets > 1)
+    if outside.any():
+        at = int(np.argmax(outside))
+        raise ValueError(f"y must lie in [0, 1] for a classification, but row {at} is {targets[at]:g}")
+    if targets.min() == targets.max():
+        raise ValueError(f"y has one class only (every target is {targets[0]:g}): there is nothing to recover")
+    return targets, np.array([0, 1])
+
+
+def encode_labels(y: Any, classes: np.ndarray, n: int | None = None) -> np.ndarray:
+    """Targets in [0, 1] for labels of known classes.
+
+    Raises
+    ------
+    ValueError
+        A label that is not one of the classes.
+    """
+    labels = np.asarray(y).reshape(-1)
+    if n is not None and len(labels) != n:
+        raise ValueError(f"y has {len(labels)} entries but X has {n} rows")
+    if classes.dtype.kind in "US":
+        labels = labels.astype(str)
+    if classes.dtype.kind in "iuf" and labels.dtype.kind in "iufb":
+        targets = labels.astype(np.float64)
+        known = (targets >= 0) & (targets <= 1)
+    else:
+        targets = (labels == classes[1]).astype(np.float64)
+        known = np.isin(labels, classes)
+    if not known.all():
+        raise ValueError(f"y must hold labels of {classes.tolist()}, got {labels[~known][0]!r}")
+    return targets

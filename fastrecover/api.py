@@ -17,6 +17,8 @@ from ._validation import (
     check_columns,
     check_enough_rows,
     check_finite,
+    check_labels,
+    check_moderate,
     check_positive,
     check_rows,
     check_varies,
@@ -26,8 +28,8 @@ from ._validation import (
 )
 from .engines import ThreadEngine
 from .exceptions import convergence_warning
-from .models import Model, get_model
-from .models.regression import nearest
+from .models import Network, get_model, nearest
+from .papers import PRESETS, preset
 from .recovery import Recovery
 from .solvers import Monitor
 from .solvers.plan import INITS, SOLVERS, Fit
@@ -38,7 +40,7 @@ from .sweeps import MomentSweeps, Objective
 def fit(
     X,
     y,
-    model: str | Model = "relu",
+    model: str | Network = "relu",
     n_hidden: int | None = None,
     *,
     init="auto",
@@ -61,16 +63,18 @@ def fit(
         Inputs; float32 and float64 rows with unit column stride are swept where they lie (any row stride, so
         ``lagged`` views and memory maps cost no copy), everything else is converted.
     y : array_like (n,)
-        Responses.
-    model : str or Model
-        Activation name (``relu leaky_relu squared_relu sigmoid tanh erf softplus quadratic``) or an object of
-        ``fastrecover.models``.
+        Responses; for a classification labels (strings, booleans, 0 and 1) or targets in [0, 1].
+    model : str or Network
+        Activation name (``relu leaky_relu squared_relu sigmoid tanh erf softplus quadratic``) for a regression,
+        ``fcn`` or ``cnn`` for a classification, a preset of ``fastrecover.papers`` (``zhong2017 zhang2018
+        fu2018-fcn fu2018-cnn``), or an object of ``fastrecover.models``.
     n_hidden : int
         Number of hidden units; required with a name.
-    init : {"auto", "tensor", "spectral", "random"} or ndarray (n_hidden, d) or Parameters
+    init : {"auto", "tensor", "tensor-published", "spectral", "random"} or ndarray (n_hidden, d) or Parameters
         Where refinement begins.  "tensor": moments by regression; "spectral" is its name for quadratic networks.
+        "tensor-published": moments by averaging, as Zhong et al. 2017.
         "random": restarts side by side, signs around the inertia of the second moment.  "auto": tensor, checked, with random restarts behind it.
-    solver : {"auto", "gauss-newton", "lbfgs", "gd"} or solver object
+    solver : {"auto", "gauss-newton", "lbfgs", "gd", "resampled-gd"} or solver object
         "auto" works on a sub-sample first; the others run on all rows from the start.
     sample_weight : array_like (n,), optional
         Non-negative weights; a weight of 2 counts as the row given twice.
@@ -88,7 +92,8 @@ def fit(
     verbose : int
         1: a line for each stage on standard error; 2: a line for each step.
     **model_options
-        ``output_weights``, ``fit_intercept``, ``linear_term``, ``slope`` with a model name.
+        ``output_weights``, ``fit_intercept``, ``linear_term``, ``slope`` with an activation name, ``n_patches``
+        with ``cnn``.
 
     Returns
     -------
@@ -104,15 +109,20 @@ def fit(
     ConvergenceWarning
         The fit ended before it had converged; ``message`` says why.
     """
-    recipe = get_model(model, n_hidden, **model_options)
-    source = _source(X, y, sample_weight, recipe)
+    if isinstance(model, str) and model in PRESETS:
+        recipe, init, solver = preset(model, n_hidden, init, solver, model_options)
+    else:
+        recipe = get_model(model, n_hidden, **model_options)
+    source, classes = _source(X, y, sample_weight, recipe)
     engine = ThreadEngine(source, n_jobs)
     start = _check_init(init, recipe, engine.shape[1])
     _check_solver(solver)
     tol = 1e-6 if tol is None else check_positive(tol, "tol")
-    budget = np.inf if max_passes is None else check_positive(max_passes, "max_passes")
+    budget = np.inf if max_passes is None else check_positive(max_passes, "max_passes", most=np.inf)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {callback!r}")
+    if not isinstance(verbose, (int, np.integer)):
+        raise TypeError(f"verbose must be 0, 1 or 2, got {verbose!r}")
     if checkpoint is not None:
         raise ValueError("checkpoint must be None: checkpoints are not available in this version")
     seeds = seed_sequence(random_state)
@@ -121,6 +131,8 @@ def fit(
         _check_inputs(engine)
         done = Fit(engine, recipe, seeds, monitor, tol).run(start, solver)
     objective: Objective = done.objective
+    if classes is not None:
+        done.info["classes"] = classes.tolist()
     recovery = Recovery(
         model=recipe,
         parameters=recipe.finished(objective.unpack(done.state.theta)),
@@ -139,7 +151,7 @@ def fit(
     return recovery
 
 
-def objective(X, y, model: str | Model, n_hidden: int | None = None, *, sample_weight=None, n_jobs=None, **model_options):
+def objective(X, y, model: str | Network, n_hidden: int | None = None, *, sample_weight=None, n_jobs=None, **model_options):
     """Loss of a model on data as a function of one flat vector, for other optimisers.
 
     Parameters
@@ -160,18 +172,27 @@ def objective(X, y, model: str | Model, n_hidden: int | None = None, *, sample_w
     """
     X = check_rows(X)
     recipe = get_model(model, n_hidden, **model_options)
+    recipe.filter_length(X.shape[1])
     weight = check_weights(sample_weight, len(X))
-    return Objective(ThreadEngine(ArraySource(X, check_vector(y, len(X), "y"), weight), n_jobs), recipe)
+    y = check_labels(y, len(X))[0] if recipe.is_classifier else check_vector(y, len(X), "y")
+    return Objective(ThreadEngine(ArraySource(X, y, weight, recipe.n_patches), n_jobs), recipe)
 
 
-def _source(X, y, sample_weight, model: Model) -> ArraySource:
-    X = check_rows(X)
-    y = check_vector(y, len(X), "y")
+def _source(X, y, sample_weight, model: Network) -> tuple[ArraySource, np.ndarray | None]:
+    """Checked rows, and the two labels of a classification."""
+    X, classes = check_rows(X), None
+    inputs = model.filter_length(X.shape[1])
+    if model.is_classifier:
+        y, classes = check_labels(y, len(X))
+    else:
+        y = check_vector(y, len(X), "y")
     w = check_weights(sample_weight, len(X))
-    check_enough_rows(len(X), w, model.n_parameters(X.shape[1]))
+    check_enough_rows(len(X), w, model.n_parameters(inputs))
     check_varies(y, w)
+    check_moderate(y, "y")
+    check_moderate(X, "X")
     check_columns(X)
-    return ArraySource(X, y, w)
+    return ArraySource(X, y, w, model.n_patches), classes
 
 
 def _check_inputs(engine: ThreadEngine) -> None:
@@ -180,7 +201,7 @@ def _check_inputs(engine: ThreadEngine) -> None:
         raise ValueError("X has entries so large that their sums overflow: rescale it")
 
 
-def _check_init(init, model: Model, d: int):
+def _check_init(init, model: Network, d: int):
     from .models import Parameters
     from .starts import check_resolvable
 
@@ -191,11 +212,13 @@ def _check_init(init, model: Model, d: int):
             raise ValueError(f"unknown init {init!r}{nearest(init, INITS)} (known: {', '.join(INITS)}, or an array)")
         if init == "spectral" and model.activation.name != "quadratic":
             raise ValueError("init='spectral' is for model='quadratic', whose second moment holds all there is; use 'tensor'")
-        if init in ("tensor", "spectral"):
+        if init in ("tensor", "tensor-published", "spectral"):
             check_resolvable(model, d)
         return init
     if isinstance(init, Parameters):
         return init
+    if init is None or np.ndim(init) == 0:
+        raise TypeError(f"init must be one of {', '.join(INITS)}, or an array ({model.n_hidden}, {d}), got {init!r}")
     weights = check_rows(init, "init").astype(np.float64)
     if weights.shape != (model.n_hidden, d):
         raise ValueError(f"init must have shape ({model.n_hidden}, {d}), got {weights.shape}")

@@ -17,8 +17,7 @@ import numpy as np
 
 from ._validation import seed_sequence
 from .engines.threads import resolve_jobs
-from .models import Parameters, Regression, get_model
-from .models.regression import replace_model
+from .models import Parameters, Network, get_model
 from .prediction import is_sweepable, predict
 
 _NUMBERS_IN_BLOCK = 1 << 16
@@ -33,7 +32,7 @@ class Teacher:
 
     Parameters
     ----------
-    model : Regression
+    model : Network
         What somebody who fits the data would ask for.
     parameters : Parameters
         ``weights`` (n_hidden, n_features), ``output_weights`` (n_hidden,), ``linear`` (n_features,) or None,
@@ -45,7 +44,7 @@ class Teacher:
         If the shapes contradict each other or the model.
     """
 
-    model: Regression
+    model: Network
     parameters: Parameters
 
     def __post_init__(self) -> None:
@@ -86,7 +85,7 @@ class Teacher:
     @property
     def n_features(self) -> int:
         """Number of inputs."""
-        return self.weights.shape[1]
+        return self.weights.shape[1] * self.model.n_patches
 
     def predict(self, X: Any, n_jobs: int | None = None) -> np.ndarray:
         """Noise-free output for every row; see :func:`fastrecover.prediction.predict`.
@@ -112,7 +111,7 @@ class Teacher:
         inputs: str = "gaussian",
         n_jobs: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draw rows and responses ``y = f(x) + noise * N(0, 1)``.
+        """Draw rows and responses ``y = f(x) + noise * N(0, 1)``, or labels 0 and 1 with ``P(y = 1) = f(x)``.
 
         With the same `random_state` the first rows of a larger sample are the smaller sample, bit for bit,
         and float32 rows are the float64 rows rounded.
@@ -122,7 +121,7 @@ class Teacher:
         n : int
             Number of rows.
         noise : float
-            Standard deviation of the noise.
+            Standard deviation of the noise; must be 0 for a classification, whose labels are random anyway.
         random_state : int, SeedSequence, Generator or None
         dtype : dtype
             float64 or float32; not used when `out` is given.
@@ -147,6 +146,8 @@ class Teacher:
         """
         n = _count("n", n)
         noise = _number("noise", noise, 0.0)
+        if noise and self.model.is_classifier:
+            raise ValueError(f"noise must be 0 for a classification, whose labels are random, got {noise}")
         if inputs not in _INPUTS:
             raise ValueError(f"inputs must be one of {', '.join(_INPUTS)}, got {inputs!r}")
         x = _destination(out, (n, self.n_features), dtype)
@@ -156,8 +157,10 @@ class Teacher:
         def draw(block: int) -> None:
             rows = slice(block * step, min((block + 1) * step, n))
             _draw_rows(np.random.default_rng(child(root, _ROWS, block)), inputs, x[rows])
-            if noise:
-                rng = np.random.default_rng(child(root, _NOISE, block))
+            rng = np.random.default_rng(child(root, _NOISE, block))
+            if self.model.is_classifier:
+                y[rows] = rng.random(y[rows].size)
+            elif noise:
                 y[rows] = noise * rng.standard_normal(y[rows].size)
 
         blocks = range(-(-n // step))
@@ -169,15 +172,15 @@ class Teacher:
             with ThreadPoolExecutor(threads) as pool:
                 for _ in pool.map(draw, blocks):
                     pass
-        y += self.predict(x, n_jobs)
-        return x, y
+        f = self.predict(x, n_jobs)
+        return x, (y < f).astype(np.float64) if self.model.is_classifier else y + f
 
     def __repr__(self) -> str:
         return f"<Teacher {self.model.activation.name}: {self.n_hidden} units, {self.n_features} features>"
 
 
 def make_teacher(
-    model: str | Regression = "relu",
+    model: str | Network = "relu",
     n_features: int = 50,
     n_hidden: int | None = None,
     condition_number: float = 2.0,
@@ -187,6 +190,7 @@ def make_teacher(
     linear_term: Any = None,
     slope: float | None = None,
     random_state: Any = 0,
+    n_patches: int | None = None,
 ) -> Teacher:
     """Plant a random network.
 
@@ -196,7 +200,7 @@ def make_teacher(
 
     Parameters
     ----------
-    model : str or Regression
+    model : str or Network
         A name of ``fastrecover.models.NAMES`` or a model object.
     n_features : int
         d.
@@ -218,6 +222,8 @@ def make_teacher(
     slope : float, optional
         Negative-side slope of ``leaky_relu``.
     random_state : int, SeedSequence, Generator or None
+    n_patches : int, optional
+        Patches of model ``cnn``.
 
     Returns
     -------
@@ -240,19 +246,19 @@ def make_teacher(
     root = seed_sequence(random_state)
     rng = [np.random.default_rng(child(root, _TEACHER, purpose)) for purpose in range(3)]
 
-    shape = _shape_of(model, n_hidden, output_weights, slope)
-    wanted = linear_term if linear_term is not None else isinstance(model, Regression) and model.linear_term
+    shape = _shape_of(model, n_hidden, output_weights, slope, n_patches)
+    wanted = linear_term if linear_term is not None else isinstance(model, Network) and model.linear_term
     linear = _linear(wanted, d, rng[2])
     for name, given, allowed in (
         ("intercept", intercept != 0.0, shape.fit_intercept),
         ("linear_term", linear is not None, shape.linear_term),
     ):
-        if isinstance(model, Regression) and given and not allowed:
+        if isinstance(model, Network) and given and not allowed:
             raise ValueError(f"{name} is given, but the model object has none")
-    shape = replace_model(
-        shape, fit_intercept=shape.fit_intercept or intercept != 0.0, linear_term=linear is not None
+    shape = shape.changed(
+        fit_intercept=shape.fit_intercept or intercept != 0.0, linear_term=linear is not None
     )
-    weights = _weights(shape.n_hidden, d, kappa, norms, rng[0])
+    weights = _weights(shape.n_hidden, shape.filter_length(d), kappa, norms, rng[0])
     return Teacher(shape, Parameters(weights, _output_weights(shape, rng[1]), linear, intercept))
 
 
@@ -261,8 +267,17 @@ def child(root: np.random.SeedSequence, *key: int) -> np.random.SeedSequence:
     return np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, *key), pool_size=root.pool_size)
 
 
-def _shape_of(model: Any, n_hidden: int | None, output_weights: Any, slope: float | None) -> Regression:
-    if isinstance(model, Regression):
+def _shape_of(
+    model: Any, n_hidden: int | None, output_weights: Any, slope: float | None, n_patches: int | None
+) -> Network:
+    if model in ("fcn", "cnn") and isinstance(model, str):
+        if output_weights is not None or slope is not None:
+            raise TypeError(f"output_weights and slope do not apply to model {model!r}")
+        patches = {} if n_patches is None else {"n_patches": n_patches}
+        return get_model(model, 5 if n_hidden is None and model == "fcn" else n_hidden, **patches)
+    if n_patches is not None:
+        raise TypeError("n_patches applies to model 'cnn' only")
+    if isinstance(model, Network):
         if slope is not None:
             raise TypeError("slope cannot be combined with a model object")
         model = get_model(model, n_hidden)
@@ -296,7 +311,7 @@ def _with_norms(weights: np.ndarray, norms: np.ndarray) -> np.ndarray:
     return weights * (norms / np.linalg.norm(weights, axis=1))[:, None]
 
 
-def _output_weights(model: Regression, rng: np.random.Generator) -> np.ndarray:
+def _output_weights(model: Network, rng: np.random.Generator) -> np.ndarray:
     if model.known_v is not None:
         return model.known_v
     signs = rng.choice([-1.0, 1.0], model.n_hidden)

@@ -14,8 +14,7 @@ import numpy as np
 
 from ._validation import check_finite, check_rows, check_vector, check_weights
 from .engines import ThreadEngine
-from .models import Parameters, Regression
-from .models.regression import replace_model
+from .models import Parameters, Network
 from .sources import ArraySource
 from .sweeps.objective import Objective
 
@@ -23,7 +22,7 @@ MAX_DENSE = 5000
 _SINGULAR = 1e-10
 
 
-def on_data(X: Any, y: Any, sample_weight: Any, model: Regression, n_features: int) -> Objective:
+def on_data(X: Any, y: Any, sample_weight: Any, model: Network, n_features: int) -> Objective:
     """Objective of known output weights on rows that a user hands in.
 
     Parameters
@@ -31,7 +30,7 @@ def on_data(X: Any, y: Any, sample_weight: Any, model: Regression, n_features: i
     X : array_like (n, n_features)
     y : array_like (n,)
     sample_weight : array_like (n,) or None
-    model : Regression
+    model : Network
     n_features : int
 
     Returns
@@ -47,22 +46,24 @@ def on_data(X: Any, y: Any, sample_weight: Any, model: Regression, n_features: i
     if x.shape[1] != n_features:
         raise ValueError(f"X must have {n_features} columns, one for each feature, got {x.shape[1]}")
     check_finite(x, "X")
-    source = ArraySource(x, check_vector(y, len(x), "y"), check_weights(sample_weight, len(x)))
+    y, w = check_vector(y, len(x), "y"), check_weights(sample_weight, len(x))
+    source = ArraySource(x, y, w, model.n_patches)
     return Objective(ThreadEngine(source), model)
 
 
-def standard_errors(objective: Objective, model: Regression, parameters: Parameters) -> Parameters:
-    """Standard errors of canonical parameters, by the sandwich ``H^-1 S H^-1``.
+def standard_errors(objective: Objective, model: Network, parameters: Parameters) -> Parameters:
+    """Standard errors of canonical parameters, by the sandwich ``H^-1 S H^-1``, or the inverse Fisher information.
 
     ``H = sum w J'J`` (the Hessian almost everywhere at a good fit) and ``S = sum w^2 r^2 J'J`` over rows with
     Jacobian J, residual r and weight w, times ``n / (n - p)`` (MacKinnon and White 1985, HC1); valid whether
-    or not the noise has the same variance on every row.
+    or not the noise has the same variance on every row.  For cross entropy the inverse of the Fisher information,
+    ``F^-1 sum w^2 / (sum w)^2``.
 
     Parameters
     ----------
     objective : Objective
         On the data; its model does not matter.
-    model : Regression
+    model : Network
         The model asked for.
     parameters : Parameters
         Canonical.
@@ -89,7 +90,7 @@ def standard_errors(objective: Objective, model: Regression, parameters: Paramet
         raise ValueError(f"standard errors need more rows than parameters, got {n} rows and {p} parameters")
     source = objective.engine.source
     w = np.ones(len(source.y)) if source.w is None else source.w
-    squares = (w * (objective.predict(theta) - source.y)) ** 2
+    squares = w**2 if model.is_classifier else (w * (objective.predict(theta) - source.y)) ** 2
     _, _, hessian = objective.gauss_newton(theta)
     values, vectors = np.linalg.eigh(hessian)
     if not values[0] > 1e-14 * values[-1]:
@@ -98,7 +99,9 @@ def standard_errors(objective: Objective, model: Regression, parameters: Paramet
             "take more rows, or fewer hidden units"
         )
     covariance = np.zeros((p, p))
-    if squares.any():
+    if model.is_classifier:
+        covariance = (vectors / values) @ vectors.T * (squares.sum() / w.sum() ** 2)
+    elif squares.any():
         _, _, meat = _reweighted(objective, squares).gauss_newton(theta)
         inverse = (vectors / values) @ vectors.T
         scale = squares.sum() / w.sum() ** 2 * (n / (n - p))
@@ -106,7 +109,7 @@ def standard_errors(objective: Objective, model: Regression, parameters: Paramet
     return _carried_back(covariance, objective.model, at, parameters, model)
 
 
-def certificate(objective: Objective, model: Regression, parameters: Parameters) -> dict[str, Any]:
+def certificate(objective: Objective, model: Network, parameters: Parameters) -> dict[str, Any]:
     """What the data say about a fit at the given parameters; see :meth:`Recovery.certificate`.
 
     Parameters
@@ -133,8 +136,8 @@ def certificate(objective: Objective, model: Regression, parameters: Parameters)
     steep = values > 1e-14 * values[-1]
     decrement = float(np.sqrt(((vectors[:, steep].T @ grad) ** 2 / values[steep]).sum()))
     spread = float(np.sqrt(2.0 * loss))
-    exact = spread <= _exact_below(objective)
-    away = 0.0 if exact else decrement / np.sqrt(2.0 * loss * p / _size(objective))
+    exact = not model.is_classifier and spread <= _exact_below(objective)
+    away = 0.0 if exact else decrement / (objective.noise(loss) * np.sqrt(p / _size(objective)))
     return dict(
         n_parameters=int(p),
         rows_per_parameter=float(n / p),
@@ -150,32 +153,36 @@ def certificate(objective: Objective, model: Regression, parameters: Parameters)
     )
 
 
-def n_flat(model: Regression) -> int:
+def n_flat(model: Network) -> int:
     """Dimension of the continuous symmetries of canonical parameters: the rotations of a quadratic model."""
     return model.n_hidden * (model.n_hidden - 1) // 2 if model.activation.name == "quadratic" else 0
 
 
-def _coordinates(objective: Objective, model: Regression, parameters: Parameters) -> tuple:
+def _coordinates(objective: Objective, model: Network, parameters: Parameters) -> tuple:
     """Parameters, theta and objective in coordinates without flat scales, units as in `parameters`."""
+    if not isinstance(model.output_weights, str) and parameters.intercept == 0.0:
+        return parameters, model.pack(parameters), _within_limit(objective.with_model(model))
     free = model.free_v and model.activation.degree is None
     at = parameters.canonical(model.activation, free) if model.free_v else parameters
-    model = replace_model(
-        model,
+    model = model.changed(
         output_weights="free" if free else np.where(at.output_weights == 0, 1.0, at.output_weights),
         fit_intercept=model.fit_intercept or at.intercept != 0.0,
     )
-    p = model.n_parameters(objective.n_features)
-    if p > MAX_DENSE:
+    return at, model.pack(at), _within_limit(objective.with_model(model))
+
+
+def _within_limit(objective: Objective) -> Objective:
+    if objective.n_parameters > MAX_DENSE:
         raise ValueError(
-            f"there are {p} parameters, but standard errors and certificates need a dense matrix "
-            f"of at most {MAX_DENSE}"
+            f"there are {objective.n_parameters} parameters, but standard errors and certificates need a dense "
+            f"matrix of at most {MAX_DENSE}"
         )
-    return at, model.pack(at), objective.with_model(model)
+    return objective
 
 
 def _reweighted(objective: Objective, weights: np.ndarray) -> Objective:
     engine, source = objective.engine, objective.engine.source
-    return objective.on(ThreadEngine(ArraySource(source.x, source.y, weights), engine.n_jobs, engine.meter))
+    return objective.on(ThreadEngine(source.reweighted(weights), engine.n_jobs, engine.meter))
 
 
 def _rows(objective: Objective) -> int:
@@ -198,7 +205,7 @@ def _exact_below(objective: Objective) -> float:
 
 
 def _carried_back(
-    covariance: np.ndarray, inner: Regression, at: Parameters, parameters: Parameters, model: Regression
+    covariance: np.ndarray, inner: Network, at: Parameters, parameters: Parameters, model: Network
 ) -> Parameters:
     k, d = at.weights.shape
     errors = np.sqrt(np.maximum(covariance.diagonal(), 0.0))

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from ._validation import check_rows
-from .models import Parameters, Regression
-from .models.regression import replace_model
+from .models import Parameters, Network
 
 _NUMBERS_AT_ONCE = 1 << 22
 
@@ -24,12 +23,12 @@ def is_sweepable(x: np.ndarray) -> bool:
     return bool(fits and spaced and (x.shape[1] == 1 or x.strides[1] == x.itemsize))
 
 
-def predict(model: Regression, parameters: Parameters, X: Any, n_jobs: int | None = None) -> np.ndarray:
+def predict(model: Network, parameters: Parameters, X: Any, n_jobs: int | None = None) -> np.ndarray:
     """``f(x) = sum_j v_j phi(w_j . x) + b . x + c`` for every row.
 
     Parameters
     ----------
-    model : Regression
+    model : Network
         Only its activation and number of units matter.
     parameters : Parameters
     X : array_like (n, n_features)
@@ -48,14 +47,14 @@ def predict(model: Regression, parameters: Parameters, X: Any, n_jobs: int | Non
     ValueError
         `X` is not two-dimensional or has the wrong number of columns.
     """
-    x, d = np.asarray(X), parameters.weights.shape[1]
+    x, d = np.asarray(X), parameters.weights.shape[1] * model.n_patches
     if x.dtype.kind not in "fiub":
         raise TypeError(f"X must be a dense array of real numbers, got {type(X).__name__} of dtype {x.dtype}")
     if x.ndim != 2 or x.shape[1] != d:
         raise ValueError(f"X must have shape (n, {d}), one column for each feature, got {x.shape}")
     # Everything free: also output weights of zero are then numbers like any other.
-    model = replace_model(
-        model, output_weights="free", fit_intercept=True, linear_term=parameters.linear is not None
+    model = model.changed(
+        output_weights="free", fit_intercept=True, linear_term=parameters.linear is not None, loss="squared"
     )
     step = len(x) if is_sweepable(x) else _NUMBERS_AT_ONCE // d
     out = np.empty(len(x))
@@ -65,9 +64,9 @@ def predict(model: Regression, parameters: Parameters, X: Any, n_jobs: int | Non
     return out
 
 
-def _swept(model: Regression, parameters: Parameters, x: np.ndarray, n_jobs: int | None) -> np.ndarray:
+def _swept(model: Network, parameters: Parameters, x: np.ndarray, n_jobs: int | None) -> np.ndarray:
     from .engines import ThreadEngine
     from .sources import ArraySource
     from .sweeps.objective import Objective
 
-    return Objective(ThreadEngine(ArraySource(x), n_jobs), model).predict(model.pack(parameters))
+    return Objective(ThreadEngine(ArraySource(x, group=model.n_patches), n_jobs), model).predict(model.pack(parameters))

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import check_vector, check_weights
-from .models import Parameters, Regression, align
+from ._validation import check_vector, check_weights, encode_labels
+from .models import Parameters, Network, align
 from .prediction import predict
 
 HISTORY = {"stage": "U", "pass": "d", "loss": "d", "grad_norm": "d", "rows": "q", "seconds": "d"}
@@ -23,10 +23,10 @@ class Recovery:
 
     Parameters
     ----------
-    model : Regression
+    model : Network
         The model that was asked for.
     parameters : Parameters
-        Canonical (:meth:`Regression.finished`).
+        Canonical (:meth:`Network.finished`).
     loss : float
         Weighted mean of ``0.5 (f - y)^2`` over all rows.
     converged : bool
@@ -52,7 +52,7 @@ class Recovery:
     def __init__(
         self,
         *,
-        model: Regression,
+        model: Network,
         parameters: Parameters,
         loss: float,
         converged: bool,
@@ -97,10 +97,17 @@ class Recovery:
     @property
     def n_features(self) -> int:
         """Number of inputs."""
-        return self.weights.shape[1]
+        return self.weights.shape[1] * self.model.n_patches
+
+    @property
+    def classes(self) -> np.ndarray | None:
+        """The two labels of a classification, the one of probability f last; None for a regression."""
+        if not self.model.is_classifier:
+            return None
+        return np.array(self.info.get("classes", [0, 1]))
 
     def predict(self, X: Any, n_jobs: int | None = None) -> np.ndarray:
-        """Output for every row.
+        """Output for every row; the more likely label for a classification.
 
         Parameters
         ----------
@@ -111,28 +118,75 @@ class Recovery:
 
         Returns
         -------
-        ndarray (n,) of float64
+        ndarray (n,)
+            float64, or labels for a classification.
 
         Raises
         ------
         TypeError, ValueError
             `X` is not numeric or has the wrong shape.
         """
-        return predict(self.model, self.parameters, X, n_jobs)
+        f = predict(self.model, self.parameters, X, n_jobs)
+        classes = self.classes
+        return f if classes is None else classes[(f > 0.5).astype(int)]
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Class probabilities, which a regression model does not have.
+    def predict_proba(self, X: Any, n_jobs: int | None = None) -> np.ndarray:
+        """Probabilities of the two classes.
+
+        Parameters
+        ----------
+        X : array_like (n, n_features)
+        n_jobs : int, optional
+
+        Returns
+        -------
+        ndarray (n, 2)
+            In the order of :attr:`classes`.
 
         Raises
         ------
         TypeError
-            Always.
+            The model is a regression, or `X` is not numeric.
+        ValueError
+            `X` has the wrong shape.
         """
-        name = self.model.activation.name
-        raise TypeError(f"this {name} model is a regression without class probabilities: use predict")
+        if self.classes is None:
+            name = self.model.activation.name
+            raise TypeError(f"this {name} model is a regression without class probabilities: use predict")
+        f = predict(self.model, self.parameters, X, n_jobs)
+        return np.column_stack([1.0 - f, f])
+
+    def log_loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Mean cross entropy of labels or fractional targets, in log-sum form.
+
+        Parameters
+        ----------
+        X : array_like (n, n_features)
+        y : array_like (n,)
+            Labels of :attr:`classes`, or targets in [0, 1].
+        sample_weight : array_like (n,), optional
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        TypeError
+            The model is a regression.
+        ValueError
+            Wrong shapes or labels.
+        """
+        if self.classes is None:
+            raise TypeError("log_loss needs a classification model: this is a regression")
+        from .inference import on_data
+
+        targets = encode_labels(y, self.classes)
+        objective = on_data(X, targets, sample_weight, self.model, self.n_features)
+        return objective.value(self.model.pack(self.parameters))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Coefficient of determination ``R^2 = 1 - sum w (y - f)^2 / sum w (y - mean y)^2``.
+        """Coefficient of determination ``R^2 = 1 - sum w (y - f)^2 / sum w (y - mean y)^2``, or accuracy.
 
         Parameters
         ----------
@@ -143,7 +197,7 @@ class Recovery:
         Returns
         -------
         float
-            For constant y 1.0 if the predictions are exact, else 0.0; nan for fewer than two rows.
+            Accuracy (share of weight with the right label) for a classification.  For constant y 1.0 if the predictions are exact, else 0.0; nan for fewer than two rows.
 
         Raises
         ------
@@ -151,6 +205,10 @@ class Recovery:
             Wrong types or shapes.
         """
         f = self.predict(X)
+        if self.classes is not None:
+            w = check_weights(sample_weight, len(f))
+            right = encode_labels(y, self.classes, len(f)) == (f == self.classes[1])
+            return float(np.average(right, weights=w))
         y, w = check_vector(y, len(f), "y"), check_weights(sample_weight, len(f))
         if len(f) < 2:
             return float("nan")
@@ -333,7 +391,11 @@ class Recovery:
             raise TypeError("X and y must be given together")
         from .inference import on_data
 
-        return on_data(X, y, sample_weight, self.model.with_output_weights("free"), self.n_features)
+        known = isinstance(self.model.output_weights, tuple)
+        model = self.model if known else self.model.with_output_weights("free")
+        if self.classes is not None:
+            y = encode_labels(y, self.classes)
+        return on_data(X, y, sample_weight, model, self.n_features)
 
 
 def load(path: str | os.PathLike[str]) -> Recovery:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .models import Parameters, get_model
+from .models import Parameters, rebuilt
 from .recovery import HISTORY, Recovery
 
 FORMAT, VERSION = "fastrecover.Recovery", 1
@@ -85,8 +85,7 @@ def check_destination(path: Path) -> None:
 
 
 def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Recovery:
-    options = dict(header["model"])
-    model = get_model(options.pop("activation"), **options)
+    model = rebuilt(header["model"])
     w, v, b = arrays["weights"], arrays["output_weights"], arrays.get("linear")
     k = (model.n_hidden,)
     if w.ndim != 2 or w.shape[:1] != k or v.shape != k or (b is not None and b.shape != w.shape[1:]):

@@ -1,8 +1,8 @@
 """The command line: one parser, one place where errors become one line and an exit code.
 
-Each command lives in a module of its own with ``add_arguments`` and ``run``, and returns its exit code; only what
-a person can put right (bad usage, bad input, missing packages) is turned into a line, everything else is a bug
-and keeps its traceback.
+Each command lives in a module of its own with ``add_arguments`` and ``run``, and returns its exit code; only
+what a person can put right (bad usage, bad input, missing packages) is turned into a line, everything else is a
+bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         130: interrupted.
     """
     try:
-        args = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
+        args = _parsed(_joined(sys.argv[1:] if argv is None else argv))
     except SystemExit as stop:
         return int(stop.code or 0)
     try:
@@ -54,9 +54,18 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except MemoryError as error:
-        return _fail(args.command, f"not enough memory: {error}" if str(error) else "not enough memory", USAGE)
+        return _fail(args.command, f"not enough memory. {error}", USAGE)
     except (ValueError, TypeError, OSError, ImportError) as error:
         return _fail(args.command, str(error), USAGE)
+
+
+def _parsed(argv: list[str]) -> argparse.Namespace:
+    args, rest = _parser().parse_known_args(argv)
+    if args.command == "bench":
+        args.arguments = rest + args.arguments
+    elif rest:
+        _Parser(prog=f"fastrecover {args.command}").error(f"unknown arguments: {' '.join(rest)}")
+    return args
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -72,12 +81,12 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="fastrecover", description="Recover the weights of one-hidden-layer networks from data.")
+    parser = _Parser(prog="fastrecover", description="Recover the weights of one-hidden-layer networks.")
     parser.add_argument("--version", action="version", version=f"fastrecover {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, module in _COMMANDS.items():
         text = module.__doc__ or ""
-        described = dict(help=text.splitlines()[0], description=text, allow_abbrev=False)
+        described: dict[str, Any] = dict(help=text.splitlines()[0], description=text, allow_abbrev=False)
         command = commands.add_parser(name, formatter_class=argparse.RawDescriptionHelpFormatter, **described)
         module.add_arguments(command)
     return parser

@@ -1,7 +1,7 @@
 """Rows and responses from .npy, .npz and .csv files, and ranges of them.
 
-Arrays in .npy files are mapped rather than read, so that a fit touches a large file only as often as it sweeps
-it; nothing that a file contains is ever executed.
+Arrays in .npy files are mapped rather than read, so that a fit touches a large file only as often as it
+sweeps it; nothing that a file contains is ever executed.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import re
 import warnings
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..models.regression import nearest
+from ..models import nearest
 from ..sources import lagged
 
 _SEPARATORS = (",", ";", "\t")
@@ -23,7 +25,7 @@ _SEPARATORS = (",", ";", "\t")
 
 @dataclass
 class Table:
-    """Rows (n, d), responses (n,) and weights (n,) or None; ``shape`` is that of a unit as an image, if any."""
+    """Rows (n, d), responses (n,), weights (n,) or None, and the shape of a unit as an image, if any."""
 
     X: np.ndarray
     y: np.ndarray
@@ -32,7 +34,8 @@ class Table:
 
     def part(self, rows: slice) -> Table:
         """The same arrays on some rows, as views."""
-        return Table(self.X[rows], self.y[rows], None if self.weight is None else self.weight[rows], self.shape)
+        weight = None if self.weight is None else self.weight[rows]
+        return Table(self.X[rows], self.y[rows], weight, self.shape)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("data", metavar="DATA", type=Path, help=".npy (rows), .npz (named arrays) or .csv (one row a line)")
     add("responses", metavar="DATA2", type=Path, nargs="?", help=".npy file of responses, beside a .npy DATA")
     add("--x-key", help="array of rows in the .npz file (default X)")
-    add("--y-key", help="responses: array in the .npz file (default y), or column of the .csv file (default: the last)")
+    add(
+        "--y-key",
+        help="responses: array in the .npz file (default y) or column of the .csv file (default: last)",
+    )
     add("--weight-key", help="row weights: array in the .npz file or column of the .csv file")
     add("--dtype", choices=("float32", "float64"), help="convert the rows")
     add("--lags", type=int, metavar="N", help="DATA is a time series: one row for each window of N frames")
@@ -66,7 +72,7 @@ def read(args: argparse.Namespace) -> Table:
         It does not hold what was asked for.
     """
     if args.responses is not None and args.data.suffix != ".npy":
-        raise ValueError(f"DATA2 goes with a .npy DATA only; {args.data.name} holds its own responses (see --y-key)")
+        raise ValueError(f"DATA2 goes with a .npy DATA; {args.data.name} holds its responses (see --y-key)")
     if args.lag_shift is not None and args.lags is None:
         raise ValueError("--lag-shift needs --lags")
     for path in filter(None, (args.data, args.responses)):
@@ -75,7 +81,7 @@ def read(args: argparse.Namespace) -> Table:
             raise FileNotFoundError(f"{path} {problem}")
     readers = {".npy": _from_npy, ".npz": _from_npz, ".csv": _from_csv}
     if args.data.suffix not in readers:
-        raise ValueError(f"cannot tell what {args.data.name} holds: its name must end in {', '.join(readers)}")
+        raise ValueError(f"cannot tell what {args.data.name} is: its name must end in {', '.join(readers)}")
     X, y, weight = readers[args.data.suffix](args)
     if X.ndim not in (1, 2) or (X.ndim == 1 and args.lags is None):
         raise ValueError(f"the rows must be a matrix (n_rows, n_features), got shape {X.shape}")
@@ -108,7 +114,7 @@ def split(args: argparse.Namespace, n: int) -> tuple[slice, slice | None]:
         raise ValueError("--test-rows leave no row to fit")
     if test is not None and test.start < train.stop and train.start < test.stop:
         raise ValueError(
-            f"--test-rows {test.start}:{test.stop} overlap the rows that are fitted, {train.start}:{train.stop}"
+            f"--test-rows {test.start}:{test.stop} overlap the fitted rows {train.start}:{train.stop}"
         )
     return train, test
 
@@ -139,7 +145,9 @@ def _windows(table: Table, lags: int, shift: int) -> Table:
         raise ValueError(f"--lag-shift must not be negative, got {shift}")
     frames = len(table.X)
     if lags < 1 or lags + shift > frames:
-        raise ValueError(f"--lags must be at least 1 and fit, with --lag-shift, into {frames} frames, got {lags}")
+        raise ValueError(
+            f"--lags must be at least 1 and, with --lag-shift, at most {frames} frames, got {lags}"
+        )
     windows = lagged(table.X, lags)
     windows = windows[: len(windows) - shift]
     skipped = slice(lags - 1 + shift, None)
@@ -150,7 +158,8 @@ def _windows(table: Table, lags: int, shift: int) -> Table:
 def _from_npy(args: argparse.Namespace) -> tuple:
     for option in ("x_key", "y_key", "weight_key"):
         if getattr(args, option) is not None:
-            raise ValueError(f"--{option.replace('_', '-')} goes with .npz and .csv files, and {args.data.name} is none")
+            flag = option.replace("_", "-")
+            raise ValueError(f"--{flag} goes with .npz and .csv files, and {args.data.name} is none")
     if args.responses is None:
         raise ValueError(f"{args.data.name} holds rows only: name the .npy file of responses after it")
     if args.responses.suffix != ".npy":
@@ -163,46 +172,44 @@ def array(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(_unreadable(path.name, ".npy", error)) from None
+        raise ValueError(_unreadable(path.name, ".npy file", error)) from None
 
 
 def _from_npz(args: argparse.Namespace) -> tuple:
-    import zipfile
-
     try:
-        with np.load(args.data, allow_pickle=False) as archive:
-            return (
-                _member(archive, "--x-key", args.x_key or "X", args.data),
-                _member(archive, "--y-key", args.y_key or "y", args.data),
-                _member(archive, "--weight-key", args.weight_key, args.data) if args.weight_key else None,
-            )
-    except (zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
-        raise ValueError(_unreadable(args.data.name, ".npz", error)) from None
+        archive = np.load(args.data, allow_pickle=False)
+        archive.files  # noqa: B018  (an array under the name of an archive has none)
+    except (zipfile.BadZipFile, ValueError, EOFError, AttributeError) as error:
+        raise ValueError(_unreadable(args.data.name, ".npz file", error)) from None
+    with archive:
+        return (
+            _member(archive, "--x-key", args.x_key or "X", args.data),
+            _member(archive, "--y-key", args.y_key or "y", args.data),
+            _member(archive, "--weight-key", args.weight_key, args.data) if args.weight_key else None,
+        )
 
 
 def _member(archive: Any, option: str, key: str, path: Path) -> np.ndarray:
     if key not in archive.files:
         known = tuple(archive.files)
-        raise ValueError(
-            f"{option}: {path.name} has no array {key!r}{nearest(key, known)} (it has: {', '.join(known) or 'nothing'})"
-        )
+        held = f"it has: {', '.join(known) or 'nothing'}"
+        raise ValueError(f"{option}: {path.name} has no array {key!r}{nearest(key, known)} ({held})")
     try:
         return archive[key]
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(_unreadable(f"{key!r} in {path.name}", "array of numbers", error)) from None
 
 
 def _unreadable(name: str, kind: str, error: Exception) -> str:
-    if "Object arrays" in str(error):
+    if "Object arrays" in str(error) or "Python objects" in str(error):
         return f"{name} holds Python objects: save it as an array of numbers"
-    if "allow_pickle" in str(error) or "magic" in str(error):
-        return f"{name} is not a readable {kind} file"
-    return f"{name} is not a readable {kind}: {error}"
+    # NumPy takes whatever it does not know for a pickle, which no reader should be told to trust.
+    return f"{name} is not a readable {kind}" + ("" if "pickle" in str(error) else f": {error}")
 
 
 def _from_csv(args: argparse.Namespace) -> tuple:
     if args.x_key is not None:
-        raise ValueError("--x-key goes with .npz files; the rows of a .csv file are its columns but y and weights")
+        raise ValueError("--x-key goes with .npz files; a .csv file gives all columns but the responses")
     name = args.data.name
     try:
         with open(args.data, encoding="utf-8-sig") as file:
@@ -263,4 +270,5 @@ def _column(option: str, key: str, names: list[str], titled: bool) -> int:
         return int(key) % len(names)
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     kind = f"has the columns: {shown}" if titled else f"has columns 0 to {len(names) - 1} and no titles"
-    raise ValueError(f"{option}: no column {key!r}{nearest(key, tuple(names)) if titled else ''} (the file {kind})")
+    hint = nearest(key, tuple(names)) if titled else ""
+    raise ValueError(f"{option}: no column {key!r}{hint} (the file {kind})")

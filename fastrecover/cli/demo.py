@@ -1,7 +1,7 @@
 """plant networks, recover them, and show how well and how fast that went
 
-Each planted network is recovered twice: from exact responses, where the relative error must fall below 1e-8, and
-from noisy ones, where it is compared with the error that the standard errors of the fit predict.
+Each planted network is recovered twice: from exact responses, where the relative error must fall below 1e-8,
+and from noisy ones, where it is compared with the error that the standard errors of the fit predict.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .picture import check_picture, draw
 from .terminal import StatusLine, table
 
 EXACT = 1e-8  # relative error that a recovery from exact responses must reach
+_STAGES = ("start", "sub-sample", "all rows")
 CLOSE = 2.0  # times the predicted error that a recovery from noisy responses may have
 
 
@@ -59,9 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--n", type=int, default=100_000, help="rows (default 100000)")
     add("--features", type=int, default=50, metavar="D", help="inputs (default 50)")
     add("--hidden", type=int, default=5, metavar="K", help="hidden units (default 5)")
-    add("--noise", type=float, default=0.1, help="standard deviation of the noise (default 0.1; 0: no noisy trial)")
+    add("--noise", type=float, default=0.1, help="standard deviation of the noise (default 0.1; 0: none)")
     add("--seed", type=int, default=0, help="seed of all random numbers (default 0)")
-    add("--jobs", type=int, metavar="N", help="threads (default: all processors); results do not depend on it")
+    add("--jobs", type=int, metavar="N", help="threads (default: all); results do not depend on it")
     add("--kernels", metavar="NAME", help="compiled, numba or reference")
 
 
@@ -82,7 +83,10 @@ def run(args: argparse.Namespace) -> int:
         check_destination(args.plot)
         check_picture(args.plot)
     started = time.perf_counter()
-    teachers = [make_teacher(name, args.features, args.hidden, random_state=args.seed) for name in args.model]
+    teachers = [
+        make_teacher(name, args.features, args.hidden, random_state=seed)
+        for seed, name in enumerate(args.model, args.seed)
+    ]
     with StatusLine() as line, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the table says whether a fit converged
         line.show("loading SciPy and the kernels", now=True)
@@ -141,11 +145,12 @@ def _predicted(recovery: Recovery, teacher: Teacher) -> float:
 
 
 def _name(trial: Trial) -> str:
-    return f"{trial.teacher.model.activation.name}, " + (f"noise {trial.noise:g}" if trial.noise else "no noise")
+    noise = f"noise {trial.noise:g}" if trial.noise else "no noise"
+    return f"{trial.teacher.model.activation.name}, {noise}"
 
 
 def _rows(trials: list[Trial]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    header = ("network", "responses", "error", "predicted", "converged", "passes", "start", "sub-sample", "all rows")
+    header = ("network", "responses", "error", "predicted", "converged", "passes", *_STAGES)
     rows = []
     for trial in trials:
         known = trial.noise and not np.isnan(trial.predicted)

@@ -1,13 +1,13 @@
 """recover a network from a data file
 
-Rows and responses come from X.npy y.npy, from one .npz file, or from one .csv file. The exit code is 0 when the
-fit converged, 1 when it did not (the result is written all the same) and 2 for bad usage or input.
+Rows and responses come from X.npy y.npy, from one .npz file, or from one .csv file. The exit code is 0 when
+the fit converged, 1 when it did not (the result is written all the same) and 2 for bad usage or input.
 
 examples:
   fastrecover fit X.npy y.npy --model relu --n-hidden 5 -o rec.npz
   fastrecover fit table.csv --y-key price --model softplus --n-hidden 3 --output-weights free --intercept
-  fastrecover fit cell.npz --x-key stim --y-key spikes --lags 10 --lag-shift 3 --model quadratic --n-hidden 8
-      --output-weights signs --intercept --linear-term --train-rows 0:180000 --test-rows -30000: --plot cell.png
+  fastrecover fit cell.npz --x-key stim --y-key spikes --lags 10 --lag-shift 3 --model quadratic --n-hidden 12
+      --output-weights signs --intercept --linear-term --tol 0.01 --test-rows -30000: --plot cell.png
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..api import fit
-from ..models import Model, get_model
+from ..models import Network, get_model
 from ..recovery import Recovery
 from ..storage import check_destination
 from . import data
@@ -36,20 +36,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("model").add_argument
     add("--model", default="relu", metavar="NAME", help="activation of the hidden units (default relu)")
     add("-k", "--n-hidden", type=int, required=True, metavar="K", help="number of hidden units")
-    add("--output-weights", default="ones", metavar="V", help="ones (default), signs, free, or numbers like 1,1,-1")
+    add("--output-weights", metavar="V", help="ones (default), signs, free, or numbers like 1,1,-1")
     add("--intercept", action="store_true", help="fit an intercept")
     add("--linear-term", action="store_true", help="fit a linear term")
     add("--slope", type=float, help="negative-side slope of leaky_relu")
     add = parser.add_argument_group("fit").add_argument
-    add("--init", default="auto", help="auto (default), tensor, random, or a .npy file of weights (K, n_features)")
+    add("--init", default="auto", help="auto (default), tensor, spectral, random, or a .npy file of weights")
     add("--solver", default="auto", help="auto (default), gauss-newton, lbfgs or gd")
     add("--tol", type=float, help="stop at this fraction of the statistical error (default 1e-6)")
     add("--max-passes", type=float, metavar="N", help="stop after this many passes over the rows")
     add("--seed", type=int, default=0, help="seed of all random numbers (default 0)")
-    add("--jobs", type=int, metavar="N", help="threads (default: all processors); results do not depend on it")
+    add("--jobs", type=int, metavar="N", help="threads (default: all); results do not depend on it")
     add("--kernels", metavar="NAME", help="compiled, numba or reference")
     add = parser.add_argument_group("output").add_argument
-    add("-o", "--output", type=Path, metavar="FILE", help="write the recovery here; fastrecover.load reads it")
+    add(
+        "-o", "--output", type=Path, metavar="FILE", help="write the recovery here; fastrecover.load reads it"
+    )
     add("--plot", type=Path, metavar="FILE", help="write a picture of the fit here")
     add("-v", "--verbose", action="count", default=0, help="a line for each stage; twice: for each step")
     add("--json", action="store_true", help="print the summary as JSON")
@@ -97,22 +99,24 @@ def run(args: argparse.Namespace) -> int:
     return 0 if recovery.converged else 1
 
 
-def _model(args: argparse.Namespace) -> Model:
-    options: dict[str, Any] = {} if args.slope is None else {"slope": args.slope}
-    v: Any = args.output_weights
-    if v.lstrip()[:1] in set("0123456789+-."):
-        try:
-            v = [float(part) for part in v.split(",")]
-        except ValueError:
-            raise ValueError(f"--output-weights must be a name or numbers like 1,1,-1, got {v!r}") from None
-    return get_model(
-        args.model,
-        args.n_hidden,
-        output_weights=v,
-        fit_intercept=args.intercept,
-        linear_term=args.linear_term,
-        **options,
-    )
+def _model(args: argparse.Namespace) -> Network:
+    options: dict[str, Any] = {"output_weights": _numbers(args.output_weights), "slope": args.slope}
+    options |= {"fit_intercept": args.intercept or None, "linear_term": args.linear_term or None}
+    given = {name: value for name, value in options.items() if value is not None}
+    model = get_model(args.model, args.n_hidden, **given)
+    if model.is_classifier:
+        raise ValueError(f"--model {args.model} is a classification, and this command fits regressions only")
+    return model
+
+
+def _numbers(value: str | None) -> Any:
+    """A name as it is, or the numbers in ``1,1,-1``."""
+    if value is None or value.lstrip()[:1] not in set("0123456789+-."):
+        return value
+    try:
+        return [float(part) for part in value.split(",")]
+    except ValueError:
+        raise ValueError(f"--output-weights must be a name or numbers like 1,1,-1, got {value!r}") from None
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
@@ -159,8 +163,13 @@ def _write(args: argparse.Namespace, recovery: Recovery, shape: tuple[int, int] 
 
 
 def _text(recovery: Recovery, figures: dict, ranges: dict, written: list[str]) -> str:
-    rows = [
-        (name, f"{ranges[name].start}:{ranges[name].stop}", f"{found['r2']:.4f}", f"{found['correlation']:.4f}")
+    rows: list[tuple[str, ...]] = [
+        (
+            name,
+            f"{ranges[name].start}:{ranges[name].stop}",
+            f"{found['r2']:.4f}",
+            f"{found['correlation']:.4f}",
+        )
         for name, found in figures.items()
     ]
     state = "converged" if recovery.converged else "NOT CONVERGED"

@@ -1,4 +1,4 @@
-"""The picture of the demo: one row for each planted network, from the fall of the loss to the weights themselves.
+"""The picture of the demo: a row for each planted network, from the fall of the loss to the weights.
 
 Built as an object and never through pyplot, like the pictures of single fits, whose style it shares.
 """
@@ -27,7 +27,7 @@ def check_picture(path: Path) -> None:
         raise ImportError("--plot needs Matplotlib: pip install 'fastrecover[plot]'") from error
     known = sorted(FigureCanvasBase.get_supported_filetypes())
     if path.suffix.lstrip(".").lower() not in known:
-        raise ValueError(f"--plot: cannot tell the format of {path.name}; its name must end in one of {', '.join(known)}")
+        raise ValueError(f"--plot: {path.name} must end in one of {', '.join(known)}")
 
 
 def draw(results: list[Result], path: Path) -> None:
@@ -69,6 +69,19 @@ def _network(part: Any, trials: list[Result]) -> None:
     for trial in sorted(trials, key=lambda trial: -trial[1]):
         _curve(left, trial)
         _points(middle, trial)
+    began = min(float(recovery.history["pass"].min(initial=np.inf)) for _, _, recovery, _ in trials)
+    if np.isfinite(began):
+        left.axvspan(0, began, color=_FAINT, alpha=0.35, lw=0)
+        left.text(
+            began / 2,
+            0.5,
+            "start",
+            rotation=90,
+            ha="center",
+            va="center",
+            transform=left.get_xaxis_transform(),
+        )
+    left.set_xlim(left=0)
     left.grid(axis="y", color=_FAINT, lw=0.5, alpha=0.6)
     left.legend(frameon=False)
     middle.legend(frameon=False, loc="upper left", handletextpad=0.1, markerscale=1.6)
@@ -82,7 +95,8 @@ def _curve(axes: Any, trial: Result) -> None:
     loss = np.maximum(history["loss"], _FLOOR)
     full = history["rows"] == recovery.n_rows
     axes.plot(history["pass"], loss, color=colour, lw=1.2, alpha=0.7)
-    axes.plot(history["pass"][~full], loss[~full], "o", ms=3.5, mfc="white", color=colour)
+    small = None if noise else "on a sub-sample"
+    axes.plot(history["pass"][~full], loss[~full], "o", ms=3.5, mfc="white", color=colour, label=small)
     axes.plot(history["pass"][full], loss[full], "o", ms=4.5, mew=0, color=colour, label=label)
 
 
@@ -92,7 +106,13 @@ def _points(axes: Any, trial: Result) -> None:
     found = recovery.align(teacher).weights
     size = dict(ms=6, alpha=0.55) if noise else dict(ms=2.5)
     axes.plot(
-        _truth(teacher).weights.ravel(), found.ravel(), "o", mew=0, color=colour, label=f"{label}: {error:.0e}", **size
+        _truth(teacher).weights.ravel(),
+        found.ravel(),
+        "o",
+        mew=0,
+        color=colour,
+        label=f"{label}: {error:.0e}",
+        **size,
     )
 
 
@@ -103,7 +123,12 @@ def _maps(part: Any, axes: Any, trial: Result) -> None:
     gap = np.full((1, true.shape[1]), np.nan)
     bound = float(np.abs(true).max())
     image = axes.imshow(
-        np.concatenate([true, gap, found]), cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto", interpolation="nearest"
+        np.concatenate([true, gap, found]),
+        cmap="RdBu_r",
+        vmin=-bound,
+        vmax=bound,
+        aspect="auto",
+        interpolation="nearest",
     )
     k = len(true)
     axes.set(title=f"True weights, and recovered ones ({_looks(noise)[1]})", xlabel="input")

@@ -90,6 +90,10 @@ class ThreadEngine:
         source = self.source.sample(m, seed)
         return self if source is self.source else ThreadEngine(source, self.n_jobs, self.meter)
 
+    def part(self, i: int, count: int) -> ThreadEngine:
+        """Engine on part i of `count` consecutive parts of the rows, counted by the same meter."""
+        return ThreadEngine(self.source.part(i, count), self.n_jobs, self.meter)
+
     def run(self, p: np.ndarray, row: RowFunction, out: np.ndarray | None = None) -> tuple:
         """Sums of `row` over all rows of the source.
 
@@ -105,11 +109,12 @@ class ThreadEngine:
         a, s : ndarray
             See :func:`fastrecover.kernels.sweep`.
         """
-        source, (n, d) = self.source, self.source.shape
+        source = self.source
+        n, d = source.x.shape
         p = np.ascontiguousarray(p, np.float64)
         block = layout(row, d, source.x.itemsize)[1]
         n_blocks = -(-n // block)
-        self.meter.rows += n
+        self.meter.rows += source.shape[0]
 
         def part(start: int, count: int) -> tuple:
             return sweep(source.x, source.y, source.w, p, row, start, count, out=out)

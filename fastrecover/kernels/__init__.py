@@ -11,9 +11,9 @@ import os
 
 import numpy as np
 
-from .row import Op, RowFunction, layout
+from .row import CROSS_ENTROPY, SQUARED, Op, RowFunction, layout
 
-__all__ = ["Op", "RowFunction", "layout", "sweep", "activate", "set_kernels", "get_kernels"]
+__all__ = ["CROSS_ENTROPY", "SQUARED", "Op", "RowFunction", "layout", "sweep", "activate", "set_kernels", "get_kernels"]
 
 _MODULES = {"compiled": "._compiled", "numba": ".numba_kernels", "reference": ".reference"}
 _active: tuple[str, object] | None = None

@@ -135,6 +135,13 @@ def _decay(a):
 
 
 @_scalar
+def exp_negative(x):
+    """e^x for x <= 0."""
+    high, p = _exp_parts(-_cap(-x, _EXP_MAX), 0.0)
+    return (high + high * p) * _DROP
+
+
+@_scalar
 def relu(z, slope):
     """max(z, 0) and its derivatives, as (value, first, second); ``slope`` is not used."""
     return 0.0 if z <= 0.0 else z, 0.0 if z <= 0.0 else (1.0 if z > 0.0 else z), z if z != z else 0.0

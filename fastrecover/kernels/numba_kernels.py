@@ -8,20 +8,33 @@ there is one compilation for each data type.
 
 from __future__ import annotations
 
+from hashlib import sha256
+from importlib.resources import files
+
 import numpy as np
 from numba import njit
 
 from . import numba_activations
-from .numba_rowfn import GRAM, HERMITE_GRAM, PREDICT, Row, Work, copy, fill, forward, residual, row_function
+from .numba_arrays import Row, Work, copy, fill, jit, jit_sum
+from .numba_rowfn import GRAM, HERMITE_GRAM, PREDICT, forward, row_function
 
 __all__ = ["activate", "sweep"]
 
-_jit = njit(cache=True, nogil=True, error_model="numpy")
-# The products may be re-associated, otherwise they stay scalar; NaN and infinity keep their meaning.
-_jit_sum = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+_FILES = ("kernels", "arrays", "activations", "cross_entropy", "rowfn")
 
 
-@_jit_sum
+def _sources_key():
+    """Digest of everything that the compiled code is made of, as a number that Numba can key its cache by."""
+    folder = files(__package__)
+    names = ["row.py", *(f"numba_{name}.py" for name in _FILES)]
+    digest = sha256(b"\0".join(folder.joinpath(name).read_bytes() for name in names))
+    return int.from_bytes(digest.digest()[:7], "big")
+
+
+_SOURCES = _sources_key()
+
+
+@jit_sum
 def _corner(n, a, at0, at1, at2, at3, b, to0, to1):
     """Eight dot products, as many as keep both multipliers busy and still fit the registers.
 
@@ -45,7 +58,7 @@ def _corner(n, a, at0, at1, at2, at3, b, to0, to1):
     return (s0, s1, s2, s3), (s4, s5, s6, s7)
 
 
-@_jit
+@jit
 def _store(sums, out, at, width, add):
     if not add:
         for i in range(at, at + width):
@@ -59,7 +72,7 @@ def _store(sums, out, at, width, add):
         out[at + 3] += sums[3]
 
 
-@_jit
+@jit
 def _products(n, a, origin, stride, count_a, b, ldb, count_b, out, ldo, add, upper):
     """out[j, i] = or += sum over n of a_i b_j, in float64; `upper` skips what lies wholly below the diagonal.
 
@@ -79,13 +92,13 @@ def _products(n, a, origin, stride, count_a, b, ldb, count_b, out, ldo, add, upp
                 _store(second_row, out, second * ldo + i, width, add)
 
 
-@_jit
+@jit
 def _line(a, origin, stride, i, n):
     start = origin + i * stride
     return a[start : start + n]
 
 
-@_jit
+@jit
 def _transpose(x, origin, stride, rows, d, xt, ld):
     """xt[j, i] = x[i, j] in groups of eight rows, a cache line of xt; a last group repeats the last row."""
     last = rows - 1
@@ -100,50 +113,76 @@ def _transpose(x, origin, stride, rows, d, xt, ld):
             t[4], t[5], t[6], t[7] = x4[j], x5[j], x6[j], x7[j]
 
 
-@_jit
+@jit
+def _patches(group, ld, samples, g, gx):
+    """gx = g with the patches of a sample, units until now, next to each other again."""
+    span = group * ld
+    for c in range(g.size // span):
+        for p in range(group):
+            for i in range(samples):
+                gx[c * span + i * group + p] = g[c * span + p * ld + i]
+
+
+@jit
 def _block(x, origin, stride, y, w, p, q, row, tile, start, stop, work, xt, gx, a, s, width, out):
     """Sums of the rows from `start` to `stop`, added to a and s."""
-    ld, d, g = work.ld, xt.size // work.ld, work.g.size // work.ld
+    group, ld, span = row.group, work.ld, work.ld * row.group
+    d, g = xt.size // span, a.size // width
     gram = row.op == GRAM or row.op == HERMITE_GRAM
     for first in range(start, stop, tile):
         rows, at = min(tile, stop - first), origin + first * stride
-        yt, wt = y[first : first + rows], w[first : first + rows]
-        _products(d, x, at, stride, rows, p, d, q, work.z, ld, False, False)
-        if row.op == GRAM or (g and not gram):
-            _transpose(x, at, stride, rows, d, xt, ld)
+        samples, sample = rows // group, first // group
+        yt, wt = y[sample : sample + samples], w[sample : sample + samples]
+        for i in range(group):  # patches become units
+            patch, columns = at + i * stride, work.z[i * ld :]
+            _products(d, x, patch, group * stride, samples, p, d, q, columns, span, False, False)
+            if row.op == GRAM:
+                _transpose(x, patch, group * stride, samples, d, xt[i * ld :], span)
+        if g and not gram:
+            _transpose(x, at, stride, rows, d, xt, span)
         for rep in range(row.reps):
-            forward(row, rep, rows, work)
             if row.op == PREDICT:
-                for i in range(rows):
-                    out[first + i, rep] = work.f[i]
+                forward(row, rep, samples, work)
+                for i in range(samples):
+                    out[sample + i, rep] = work.f[i]
             else:
-                residual(rows, yt, wt, work)
-                row_function(row, rep, rows, d, wt, work, xt, s)
+                row_function(row, rep, samples, d, yt, wt, work, xt, s)
         if gram:
-            _products(rows, work.left, 0, ld, g, work.g, ld, g, a, width, True, True)
+            _products(samples, work.left, 0, ld, g, work.g, ld, g, a, width, True, True)
         elif g:
-            copy(work.g, gx)
-            _products(rows, xt, 0, ld, d, gx, ld, g, a, width, True, False)
+            if group == 1:
+                copy(work.g, gx)
+            else:
+                _patches(group, ld, samples, work.g, gx)
+            _products(rows, xt, 0, span, d, gx, span, g, a, width, True, False)
 
 
-@_jit
+@jit
 def _merge(left, right):
     """right = left + right."""
     for j in range(right.size):
         right[j] = left[j] + right[j]
 
 
-@_jit
-def _sweep(x, origin, stride, n, d, y, w, p, q, row, tile, block, first, count, g, width, a, s, out):
-    """Blocks first .. first + count, merged in the canonical tree, into a (g, width) and s."""
-    ld = (min(tile, max(n, 1)) + 7) // 8 * 8
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sweep(
+    x, origin, stride, n, d, y, w, p, q, row, tile, block, first, count, g, width, a, s, out, sources=_SOURCES
+):  # fmt: skip
+    """Blocks first .. first + count, merged in the canonical tree, into a (g, width) and s.
+
+    Numba's cache looks for changes in the file of this function alone, but keys by the type of every argument,
+    and that of an omitted one is its default: so code made of other `sources` is never found.
+    """
     gram = row.op == GRAM or row.op == HERMITE_GRAM
+    ld = (max(min(tile, n) // row.group, 1) + 7) // 8 * 8
+    span = ld * row.group
     units, line = row.k * ld, np.empty((4, ld))
     work = Work(
-        ld, np.zeros(q * ld), np.empty(units), np.empty(units), np.empty(units), line[0], line[1], line[2],
-        line[3], np.zeros(g * ld), np.empty(g * ld if gram else 0), np.empty(row.m * (row.order + 1) * ld),
+        ld, np.zeros(q * span), np.empty(units), np.empty(units), np.empty(units), line[0], line[1], line[2],
+        line[3], np.zeros(g * (ld if gram else span)), np.empty(g * ld if gram else 0),
+        np.empty(row.m * (row.order + 1) * ld),
     )  # fmt: skip
-    xt, gx = np.zeros(d * ld, x.dtype), np.zeros(0 if gram else g * ld, x.dtype)
+    xt, gx = np.zeros(d * span, x.dtype), np.zeros(0 if gram else g * span, x.dtype)
     levels, size = 1, g * width + s.size
     while (1 << (levels - 1)) < count:
         levels += 1
@@ -205,7 +244,8 @@ def sweep(x, y, w, p, row, tile, block, first, count, a, s, out=None):
     """Sums of blocks ``first .. first + count`` into `a` and `s`; see ``kernels.sweep`` for the meaning."""
     act, flat = row.activation, _flat(x)
     plain = Row(
-        int(row.op), act.code, float(act.slope), row.user_address, row.reps, row.k, int(row.linear),
+        int(row.op), act.code, float(act.slope), row.user_address, row.loss, row.group, row.reps,
+        row.k, int(row.linear),
         _constant(row.v), _constant(row.c), int(row.grad), int(row.newton), _constant(row.dv), float(row.dc),
         int(row.free_w), int(row.free_v), int(row.free_c), row.m, row.order, int(row.unit_response),
         float(row.alpha2), _constant(row.factors, np.int32),

@@ -7,64 +7,18 @@ is ``array[j * ld : j * ld + rows]``), so every loop vectorises and one compilat
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from . import numba_activations
+from .numba_arrays import add, add_scaled, copy, dot, fill, jit, line, scaled, total
+from .numba_cross_entropy import cross_entropy
 from .row import Op
 
-_jit = njit(cache=True, nogil=True, error_model="numpy")
-# The sums may be re-associated, otherwise they stay scalar; NaN and infinity keep their meaning.
-_jit_sum = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
-
 LOSS, CURVATURE, GRAM, PREDICT, MOMENT, PAIRS, HERMITE, HERMITE_GRAM = (int(op) for op in Op)
-
-
-class Row(NamedTuple):
-    """A ``RowFunction`` as numbers and read-only arrays; `user` is an address or 0."""
-
-    op: int
-    activation: int
-    slope: float
-    user: int
-    reps: int
-    k: int
-    linear: int
-    v: np.ndarray
-    c: np.ndarray
-    grad: int
-    newton: int
-    dv: np.ndarray
-    dc: float
-    free_w: int
-    free_v: int
-    free_c: int
-    m: int
-    order: int
-    unit_response: int
-    alpha2: float
-    factors: np.ndarray
-
-
-class Work(NamedTuple):
-    """Flat work arrays of one call; names as in ``csrc/rowfn.h``, `left` holding feature rows."""
-
-    ld: int
-    z: np.ndarray
-    u: np.ndarray
-    d1: np.ndarray
-    d2: np.ndarray
-    f: np.ndarray
-    r: np.ndarray
-    e: np.ndarray
-    t: np.ndarray
-    g: np.ndarray
-    left: np.ndarray
-    he: np.ndarray
 
 
 @intrinsic
@@ -82,55 +36,7 @@ def _call_user(typingctx, address, z, u, d1, d2, n):
     return types.void(types.int64, *arrays, types.int64), codegen
 
 
-@_jit_sum
-def _dot(a, b):
-    total = 0.0
-    for i in range(a.size):
-        total += a[i] * b[i]
-    return total
-
-
-@_jit_sum
-def _sum(a):
-    total = 0.0
-    for i in range(a.size):
-        total += a[i]
-    return total
-
-
-@_jit
-def fill(c, out):
-    for i in range(out.size):
-        out[i] = c
-
-
-@_jit
-def copy(a, out):
-    """out = a, without the checks of a slice assignment."""
-    for i in range(out.size):
-        out[i] = a[i]
-
-
-@_jit
-def _scaled(c, a, b, out):
-    """out = c a b."""
-    for i in range(out.size):
-        out[i] = c * a[i] * b[i]
-
-
-@_jit
-def _add(c, a, out):
-    """out += c a."""
-    for i in range(out.size):
-        out[i] += c * a[i]
-
-
-@_jit
-def _at(array, j, rows, ld):
-    return array[j * ld : j * ld + rows]
-
-
-@_jit
+@jit
 def forward(row, rep, rows, work):
     """Output of parameter set `rep` into f, with the derivatives of its units that the operation needs."""
     k, ld, first = row.k, work.ld, rep * (row.k + row.linear)
@@ -145,88 +51,103 @@ def forward(row, rep, rows, work):
         numba_activations.activate(row.activation, row.slope, z, u, d1, d2, order)
     fill(row.c[rep], f)
     for j in range(k):
-        _add(row.v[rep, j], _at(u, j, rows, ld), f)
+        add(row.v[rep, j], line(u, j, rows, ld), f)
     if row.linear:
-        _add(1.0, _at(work.z, first + k, rows, ld), f)
+        add(1.0, line(work.z, first + k, rows, ld), f)
 
 
-@_jit
-def residual(rows, y, w, work):
+@jit
+def _residual(rows, y, w, work):
     """r = f - y and e = w r; arrays of size 0 stand for zeros and ones."""
     f, r, e = work.f[:rows], work.r[:rows], work.e[:rows]
     copy(f, r)
     if y.size:
-        _add(-1.0, y, r)
+        add(-1.0, y, r)
     if w.size:
-        _scaled(1.0, w, r, e)
+        scaled(1.0, w, r, e)
     else:
         copy(r, e)
 
 
-@_jit
+@jit
 def _loss(row, rep, rows, work, s):
     k, ld, at, column = row.k, work.ld, 1 + rep * (row.k + 2), rep * (row.k + row.linear)
     e = work.e[:rows]
-    s[at] += 0.5 * _dot(e, work.r[:rows])
+    s[at] += 0.5 * dot(e, work.r[:rows])
     if not row.grad:
         return
     for j in range(k):
-        _scaled(row.v[rep, j], e, _at(work.d1, j, rows, ld), _at(work.g, column + j, rows, ld))
-        s[at + 1 + j] += _dot(e, _at(work.u, j, rows, ld))
+        scaled(row.v[rep, j], e, line(work.d1, j, rows, ld), line(work.g, column + j, rows, ld))
+        s[at + 1 + j] += dot(e, line(work.u, j, rows, ld))
     if row.linear:
-        copy(e, _at(work.g, column + k, rows, ld))
-    s[at + 1 + k] += _sum(e)
+        copy(e, line(work.g, column + k, rows, ld))
+    s[at + 1 + k] += total(e)
 
 
-@_jit
+@jit
 def _curvature(row, rows, w, work, s):
     k, ld, direction = row.k, work.ld, row.k + row.linear
     h, r, e = work.t[:rows], work.r[:rows], work.e[:rows]
     fill(row.dc, h)
     for j in range(k):
-        zd, d1 = _at(work.z, direction + j, rows, ld), _at(work.d1, j, rows, ld)
-        _scaled(row.v[0, j], d1, zd, r)
-        _add(1.0, r, h)
-        _add(row.dv[j], _at(work.u, j, rows, ld), h)
+        zd, d1 = line(work.z, direction + j, rows, ld), line(work.d1, j, rows, ld)
+        scaled(row.v[0, j], d1, zd, r)
+        add(1.0, r, h)
+        add(row.dv[j], line(work.u, j, rows, ld), h)
     if row.linear:
-        _add(1.0, _at(work.z, direction + k, rows, ld), h)
+        add(1.0, line(work.z, direction + k, rows, ld), h)
     if w.size:
-        _scaled(1.0, w, h, h)
+        scaled(1.0, w, h, h)
     for j in range(k):
         v, dv = row.v[0, j], row.dv[j]
-        zd, d1, g = _at(work.z, direction + j, rows, ld), _at(work.d1, j, rows, ld), _at(work.g, j, rows, ld)
-        _scaled(v, h, d1, g)
-        s[1 + j] += _dot(h, _at(work.u, j, rows, ld))
+        zd, d1, g = line(work.z, direction + j, rows, ld), line(work.d1, j, rows, ld), line(work.g, j, rows, ld)
+        scaled(v, h, d1, g)
+        s[1 + j] += dot(h, line(work.u, j, rows, ld))
         if row.newton:
-            _scaled(1.0, d1, zd, r)
-            s[1 + j] += _dot(e, r)
-            d2 = _at(work.d2, j, rows, ld)
+            scaled(1.0, d1, zd, r)
+            s[1 + j] += dot(e, r)
+            d2 = line(work.d2, j, rows, ld)
             for i in range(rows):
                 g[i] += e[i] * (v * d2[i] * zd[i] + dv * d1[i])
     if row.linear:
-        copy(h, _at(work.g, k, rows, ld))
-    s[1 + k] += _sum(h)
+        copy(h, line(work.g, k, rows, ld))
+    s[1 + k] += total(h)
 
 
-@_jit
+@jit
 def _gram_factors(rows, w, work):
     """Keep the feature rows of g in `left`, then weight those of g."""
     left, g, ld = work.left, work.g, work.ld
     copy(g, left)
     if w.size:
         for j in range(g.size // ld):
-            _scaled(1.0, w, _at(left, j, rows, ld), _at(g, j, rows, ld))
+            scaled(1.0, w, line(left, j, rows, ld), line(g, j, rows, ld))
 
 
-@_jit
-def _gram(row, rows, d, w, work, xt, s):
-    k, ld, at = row.k, work.ld, 0
-    r, g = work.r[:rows], work.g
-    s[1] += 0.5 * _dot(work.e[:rows], r)
-    for j in range(k * row.free_w):
+@jit
+def _jacobian(row, rows, d, work, xt):
+    """Columns of the hidden weights: for every filter and feature, the sum over the patches of a sample."""
+    ld, group, g, at = work.ld, row.group, work.g, 0
+    for j in range(row.k // group):
         for i in range(d):
-            _scaled(row.v[0, j], _at(work.d1, j, rows, ld), _at(xt, i, rows, ld), _at(g, at + i, rows, ld))
-        at += d
+            column = line(g, at, rows, ld)
+            for p in range(group):
+                unit = j * group + p
+                v = 1.0 if row.loss else row.v[0, unit]
+                d1, x = line(work.d1, unit, rows, ld), line(xt, i * group + p, rows, ld)
+                if p == 0:
+                    scaled(v, d1, x, column)
+                else:
+                    add_scaled(v, d1, x, column)
+            at += 1
+
+
+@jit
+def _gram(row, rows, d, w, work, xt):
+    k, ld, at, g = row.k, work.ld, 0, work.g
+    if row.free_w:
+        _jacobian(row, rows, d, work, xt)
+        at += k // row.group * d
     if row.free_v:
         copy(work.u, g[at * ld : (at + k) * ld])
         at += k
@@ -234,18 +155,18 @@ def _gram(row, rows, d, w, work, xt, s):
         copy(xt, g[at * ld : (at + d) * ld])
         at += d
     if row.free_c:
-        fill(1.0, _at(g, at, rows, ld))
+        fill(1.0, line(g, at, rows, ld))
         at += 1
-    copy(r, _at(g, at, rows, ld))
+    copy(work.r[:rows], line(g, at, rows, ld))
     _gram_factors(rows, w, work)
 
 
-@_jit
+@jit
 def _moment(row, rows, w, work, s):
     ld, m, first = work.ld, row.m, row.k + row.linear
-    e, c, b = work.e[:rows], _at(work.g, m, rows, ld), _at(work.g, m + 1, rows, ld)
+    e, c, b = work.e[:rows], line(work.g, m, rows, ld), line(work.g, m + 1, rows, ld)
     if not row.unit_response:
-        s[4] += _dot(e, work.r[:rows])
+        s[4] += dot(e, work.r[:rows])
     elif w.size:
         copy(w, e)
     else:
@@ -253,91 +174,100 @@ def _moment(row, rows, w, work, s):
     copy(e, c)
     copy(e, b)
     if row.order > 2:
-        t = _at(work.z, first + m, rows, ld)
-        _scaled(1.0, e, t, c)
-        s[2] += _sum(c)
+        t = line(work.z, first + m, rows, ld)
+        scaled(1.0, e, t, c)
+        s[2] += total(c)
         if row.order == 4:
             copy(c, b)
             for i in range(rows):
                 c[i] = e[i] * (t[i] * t[i] - row.alpha2)
     for j in range(m):
-        _scaled(1.0, c, _at(work.z, first + j, rows, ld), _at(work.g, j, rows, ld))
-    s[1] += _sum(e)
-    s[3] += _sum(c)
+        scaled(1.0, c, line(work.z, first + j, rows, ld), line(work.g, j, rows, ld))
+    s[1] += total(e)
+    s[3] += total(c)
 
 
-@_jit
+@jit
 def _pairs(row, rows, work, s):
     ld, first, at = work.ld, row.k + row.linear, 0
     e, t = work.e[:rows], work.t[:rows]
     for a in range(row.m):
-        _scaled(1.0, e, _at(work.z, first + a, rows, ld), t)
+        scaled(1.0, e, line(work.z, first + a, rows, ld), t)
         for b in range(a, row.m):
-            _scaled(1.0, t, _at(work.z, first + b, rows, ld), _at(work.g, at, rows, ld))
+            scaled(1.0, t, line(work.z, first + b, rows, ld), line(work.g, at, rows, ld))
             at += 1
-    copy(e, _at(work.g, at, rows, ld))
-    s[1] += _sum(e)
-    s[2] += _dot(e, work.r[:rows])
+    copy(e, line(work.g, at, rows, ld))
+    s[1] += total(e)
+    s[2] += dot(e, work.r[:rows])
 
 
-@_jit
+@jit
 def _hermite_rows(row, rows, work):
     """Rows a (order + 1) + p of he: h_{p+1} = (z h_p - sqrt(p) h_{p-1}) / sqrt(p + 1)."""
     ld = work.ld
     for a in range(row.m):
-        z, at = _at(work.z, row.k + row.linear + a, rows, ld), a * (row.order + 1)
-        fill(1.0, _at(work.he, at, rows, ld))
+        z, at = line(work.z, row.k + row.linear + a, rows, ld), a * (row.order + 1)
+        fill(1.0, line(work.he, at, rows, ld))
         for p in range(row.order):
             up = 1.0 / math.sqrt(p + 1.0)
-            h = _at(work.he, at + p + 1, rows, ld)
-            _scaled(up, z, _at(work.he, at + p, rows, ld), h)
+            h = line(work.he, at + p + 1, rows, ld)
+            scaled(up, z, line(work.he, at + p, rows, ld), h)
             if p:
-                _add(-math.sqrt(p) * up, _at(work.he, at + p - 1, rows, ld), h)
+                add(-math.sqrt(p) * up, line(work.he, at + p - 1, rows, ld), h)
 
 
-@_jit
+@jit
 def _feature(factor, rows, work, out):
     """Product of at most four Hermite rows."""
     fill(1.0, out)
     for index in factor:
         if index < 0:
             break
-        _scaled(1.0, _at(work.he, index, rows, work.ld), out, out)
+        scaled(1.0, line(work.he, index, rows, work.ld), out, out)
 
 
-@_jit
+@jit
 def _hermite(row, rows, w, work, s):
     ld, e, r, t = work.ld, work.e[:rows], work.r[:rows], work.t[:rows]
     count = len(row.factors)
-    s[1] += _sum(e)
-    s[2] += _dot(e, r)
+    s[1] += total(e)
+    s[2] += dot(e, r)
     _hermite_rows(row, rows, work)
     for j in range(count):
         if row.op == HERMITE:
             _feature(row.factors[j], rows, work, t)
-            s[3 + j] += _dot(e, t)
+            s[3 + j] += dot(e, t)
         else:
-            _feature(row.factors[j], rows, work, _at(work.g, j, rows, ld))
+            _feature(row.factors[j], rows, work, line(work.g, j, rows, ld))
     if row.op == HERMITE_GRAM:
-        copy(r, _at(work.g, count, rows, ld))
+        copy(r, line(work.g, count, rows, ld))
         _gram_factors(rows, w, work)
 
 
-@_jit
-def row_function(row, rep, rows, d, w, work, xt, s):
-    """From f, r and e of set `rep`: fill g and, for the Gram matrices, `left`; add to the sums `s`."""
+@jit
+def row_function(row, rep, rows, d, y, w, work, xt, s):
+    """From the projections of set `rep`: fill g and, for the Gram matrices, `left`; add to the sums `s`."""
     if rep == 0:
-        s[0] += _sum(w) if w.size else float(rows)
+        s[0] += total(w) if w.size else float(rows)
+    if row.loss and row.op <= GRAM:
+        cross_entropy(row, rep, rows, y, w, work, s, row.op == CURVATURE, row.op == GRAM)
+    else:
+        forward(row, rep, rows, work)
+        _residual(rows, y, w, work)
     if row.op >= MOMENT:  # their response is y - f
         for i in range(rows):
             work.r[i] = -work.r[i]
             work.e[i] = -work.e[i]
-    if row.op == LOSS:
-        _loss(row, rep, rows, work, s)
+    if row.op == GRAM:
+        if not row.loss:
+            s[1] += 0.5 * dot(work.e[:rows], work.r[:rows])
+        _gram(row, rows, d, w, work, xt)
+    elif row.op == LOSS:
+        if not row.loss:
+            _loss(row, rep, rows, work, s)
     elif row.op == CURVATURE:
-        _curvature(row, rows, w, work, s)
-    elif row.op == GRAM:
-        _gram(row, rows, d, w, work, xt, s)
+        if not row.loss:
+            _curvature(row, rows, w, work, s)
     elif row.op == MOMENT:
         _moment(row, rows, w, work, s)
     elif row.op == PAIRS:

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from .classification import Classification, ConvClassification
+from .names import NAMES, get_model
+from .network import Network, nearest, rebuilt
 from .parameters import Parameters, align
-from .regression import NAMES, Model, Quadratic, Regression, get_model
+from .regression import ConvRegression, Quadratic, Regression
 
-__all__ = ["NAMES", "Model", "Parameters", "Quadratic", "Regression", "align", "get_model"]
+__all__ = [
+    "NAMES",
+    "Classification",
+    "ConvClassification",
+    "ConvRegression",
+    "Network",
+    "Parameters",
+    "Quadratic",
+    "Regression",
+    "align",
+    "get_model",
+    "nearest",
+    "rebuilt",
+]

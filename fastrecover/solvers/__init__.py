@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .gradient import GradientDescent
+from .gradient import GradientDescent, ResampledGradientDescent
 from .lbfgs import LBFGS
 from .loop import Monitor, State, run
 from .newton import DENSE_LIMIT, GaussNewton
 
-__all__ = ["DENSE_LIMIT", "GaussNewton", "GradientDescent", "LBFGS", "Monitor", "State", "run"]
+__all__ = ["DENSE_LIMIT", "GaussNewton", "GradientDescent", "LBFGS", "Monitor", "ResampledGradientDescent", "State", "run"]

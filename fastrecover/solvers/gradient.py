@@ -17,26 +17,30 @@ class GradientDescent:
 
     Parameters
     ----------
-    step_size : float, optional
-        Constant step; by default each step is the best of five between 4 and 1/64 times the last one, their
+    step_size : float or "curvature", optional
+        Constant step, or 1 over the largest curvature at the start.  By default each step is the best of five between 4 and 1/64 times the last one, their
         losses taken in one pass, and the first is the inverse of the curvature along the gradient.
     """
 
     name = "gd"
 
-    def __init__(self, step_size: float | None = None) -> None:
-        if step_size is not None and not (np.isfinite(step_size) and step_size > 0):
-            raise ValueError(f"step_size must be a positive number, got {step_size!r}")
+    def __init__(self, step_size: float | str | None = None) -> None:
+        known = step_size is None or step_size == "curvature"
+        if not known and not (isinstance(step_size, (int, float)) and np.isfinite(step_size) and step_size > 0):
+            raise ValueError(f"step_size must be a positive number, 'curvature' or None, got {step_size!r}")
         self.step_size = step_size
 
     def begin(self, objective: Objective, theta: np.ndarray) -> State:
         """State at theta, after one pass."""
         loss, grad = objective.value_and_grad(theta)
-        return State(theta, loss, grad)
+        constant = self.step_size
+        if constant == "curvature":
+            constant = 1.0 / largest_curvature(objective, theta)
+        return State(theta, loss, grad, memory={} if constant is None else {"constant": constant})
 
     def step(self, objective: Objective, state: State) -> State:
         """One step downhill."""
-        t, memory = self.step_size, state.memory
+        t, memory = state.memory.get("constant"), state.memory
         if t is None:
             t = self._search(objective, state)
             if t == 0:
@@ -60,3 +64,52 @@ class GradientDescent:
                 return float(ladder[best])
             t = ladder[-1]
         return 0.0
+
+
+class ResampledGradientDescent:
+    """Gradient descent that takes fresh rows for every step (solver ``resampled-gd``; Zhong et al. 2017).
+
+    The rows are cut into as many consecutive batches as there are steps and each batch is used once, so every
+    step is independent of the point it is taken from, as the proof requires.
+
+    Parameters
+    ----------
+    step_size : float or "curvature"
+        Constant step, or 1 over the largest curvature at the start.
+    n_batches : int
+        Batches, and so steps.
+    """
+
+    name = "resampled-gd"
+    patience = np.inf  # losses of different batches cannot be compared
+
+    def __init__(self, step_size: float | str = "curvature", n_batches: int = 100) -> None:
+        if n_batches < 1:
+            raise ValueError(f"n_batches must be at least 1, got {n_batches}")
+        self.constant, self.n_batches = GradientDescent(step_size), n_batches
+
+    def begin(self, objective: Objective, theta: np.ndarray) -> State:
+        """State at theta: loss on all rows, step size where none was given."""
+        state = self.constant.begin(objective, theta)
+        return replace(state, memory={"t": state.memory["constant"], "batch": 0})
+
+    def step(self, objective: Objective, state: State) -> State:
+        """One step on the next batch; after the last one the loss on all rows."""
+        batch = state.memory["batch"]
+        if batch == self.n_batches:
+            loss, grad = objective.value_and_grad(state.theta)
+            return replace(state, loss=loss, grad=grad, stopped=True, message="every batch was used once")
+        fresh = objective.on(objective.engine.part(batch, self.n_batches))
+        loss, grad = fresh.value_and_grad(state.theta)
+        memory = {**state.memory, "batch": batch + 1}
+        return replace(state, theta=state.theta - memory["t"] * grad, loss=loss, grad=grad, memory=memory)
+
+
+def largest_curvature(objective: Objective, theta: np.ndarray, iterations: int = 12) -> float:
+    """Largest eigenvalue of the Gauss-Newton matrix, by power iteration (one pass each)."""
+    v = np.random.default_rng(0).standard_normal(len(theta))
+    size = 1.0
+    for _ in range(iterations):
+        v = objective.hessp(theta, v / np.linalg.norm(v), gauss_newton=True)
+        size = float(np.linalg.norm(v))
+    return size

@@ -19,6 +19,10 @@ from ..sweeps import Objective
 #: of the statistical excess loss ``loss p / n`` are those jumps and end a run after three steps.
 _KINK_RESOLUTION = 1e-4
 
+#: Norm of a unit of a classification beyond which its sigmoid is a step for inputs of unit variance.
+_INFINITE = 100.0
+_SEPARABLE = "the weights run off to infinity: the data are separable, or too few rows for this many parameters"
+
 #: A loss below (EXACT * eps)^2 of the mean square of y is rounding: the fit is exact.
 EXACT = 30.0
 
@@ -142,6 +146,7 @@ def run(
     least, patience = 1e-12, 6
     if kinked:
         least, patience = _KINK_RESOLUTION * objective.n_parameters / objective.n_rows, 3
+    patience = getattr(solver, "patience", patience)
     state = solver.begin(objective, theta)
     monitor.record(objective, stage, state.loss, state.grad)
     for _ in range(max_iterations):
@@ -153,14 +158,23 @@ def run(
         if objective.passes >= monitor.max_passes:
             state.message = f"max_passes={monitor.max_passes:g} reached"
             return state
-        before = state.loss
-        state = solver.step(objective, state)
+        before, state = state, solver.step(objective, state)
+        if _runs_off(objective, state.theta):
+            before.stopped, before.message = True, _SEPARABLE
+            return before
         state.iteration += 1
-        state.stalled = state.stalled + 1 if before - state.loss <= least * before else 0
+        state.stalled = state.stalled + 1 if before.loss - state.loss <= least * before.loss else 0
         monitor.record(objective, stage, state.loss, state.grad)
     if not _settled(state, objective, tol, exact_loss, patience, kinked):
         state.message = f"not converged after {max_iterations} iterations"
     return state
+
+
+def _runs_off(objective: Objective, theta: np.ndarray) -> bool:
+    """Whether a classification has no finite optimum in sight."""
+    if not objective.model.is_classifier:
+        return False
+    return bool(np.linalg.norm(objective.unpack(theta).weights, axis=1).max() > _INFINITE)
 
 
 def _settled(
@@ -169,7 +183,7 @@ def _settled(
     if not np.isfinite(state.loss):
         state.stopped, state.message = True, "the loss is not finite: the steps diverge"
         return True
-    noise = np.sqrt(2.0 * state.loss)
+    noise = objective.noise(state.loss)
     if state.loss <= exact_loss:
         state.converged, state.message = True, "exact fit: the loss is at rounding level"
     elif state.decrement <= tol * noise * np.sqrt(objective.n_parameters / objective.n_rows):

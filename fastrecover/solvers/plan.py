@@ -7,18 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from ..models import Model, Parameters
-from ..starts import StartError, check_resolvable, inertia, random_start, tensor_start
+from ..models import Network, Parameters
+from ..starts import StartError, check_resolvable, inertia, published_start, random_start, tensor_start
 from ..sweeps import Objective
-from .gradient import GradientDescent
+from .gradient import GradientDescent, ResampledGradientDescent
 from .lbfgs import LBFGS, minimise_many
 from .loop import Monitor, State, run, tolerance
 from .newton import DENSE_LIMIT, GaussNewton
 
-INITS = ("auto", "tensor", "spectral", "random")
-SOLVERS: dict[str, Any] = {"auto": None, "gauss-newton": GaussNewton, "lbfgs": LBFGS, "gd": GradientDescent}
+INITS = ("auto", "tensor", "tensor-published", "spectral", "random")
+SOLVERS: dict[str, Any] = {
+    "auto": None,
+    "gauss-newton": GaussNewton,
+    "lbfgs": LBFGS,
+    "gd": GradientDescent,
+    "resampled-gd": ResampledGradientDescent,
+}
 _ITERATIONS = {"gauss-newton": 300, "lbfgs": 2000, "gd": 20000}
 _ROWS_PER_PARAMETER = 20
+_ROWS_PER_LABELLED = 400  # a label says far less than a number
 _FEWEST_ROWS = 2000
 _PRECONDITION_LIMIT = 2500
 _CLOSE = 0.5
@@ -50,14 +57,14 @@ class Fit:
     Parameters
     ----------
     engine : ThreadEngine
-    model : Model
+    model : Network
     seeds : SeedSequence
         Root of the random numbers; children are spawned by purpose.
     monitor : Monitor
     tol : float
     """
 
-    def __init__(self, engine: Any, model: Model, seeds: np.random.SeedSequence, monitor: Monitor, tol: float) -> None:
+    def __init__(self, engine: Any, model: Network, seeds: np.random.SeedSequence, monitor: Monitor, tol: float) -> None:
         self.engine, self.model, self.monitor, self.tol = engine, model, monitor, tol
         self.sample_seed, self.start_seed, self.restart_seed = seeds.spawn(3)
         y, w = engine.source.y, engine.source.w
@@ -78,7 +85,8 @@ class Fit:
         -------
         Outcome
         """
-        rows = max(_ROWS_PER_PARAMETER * self.p, _FEWEST_ROWS)
+        per_parameter = _ROWS_PER_LABELLED if self.model.is_classifier else _ROWS_PER_PARAMETER
+        rows = max(per_parameter * self.p, _FEWEST_ROWS)
         small = self.engine.sample(rows, self.sample_seed)
         self.info["sample_rows"] = small.shape[0]
         if solver != "auto":
@@ -103,6 +111,8 @@ class Fit:
         if not isinstance(init, str):
             return Parameters(init, self._signs(engine)[0], np.zeros(d) if self.model.linear_term else None)
         self.info["start"] = init
+        if init == "tensor-published":
+            return published_start(self.engine, self.model, self.start_seed)
         if init != "random":
             try:
                 return tensor_start(engine, self.model, self.start_seed)
@@ -114,7 +124,7 @@ class Fit:
 
     def _refined(self, engine: Any, init: Any) -> Candidate:
         """Best refined start on the sub-sample."""
-        if not isinstance(init, str) or init in ("tensor", "spectral"):
+        if not isinstance(init, str) or init in ("tensor", "tensor-published", "spectral"):
             return self._descend(engine, self._start(engine, init), init if isinstance(init, str) else "given")
         candidates: list[Candidate] = []
         positive = None
@@ -134,9 +144,9 @@ class Fit:
             if self.monitor.ended or self.engine.meter.passes >= self.monitor.max_passes:
                 break
             candidates += self._restarts(engine, rng, positive, f"random restarts {number + 1}")
-            if self._exact(min(candidates, key=lambda c: c.state.loss)):
+            if self._agreed(candidates):
                 break
-        best = min(candidates, key=lambda c: c.state.loss)
+        best = min(candidates, key=lambda c: (not c.state.converged, c.state.loss))
         self.info["candidates"] = len(candidates)
         return best
 
@@ -146,6 +156,14 @@ class Fit:
             return True
         moved = self.model.error(candidate.objective.unpack(candidate.state.theta), start)
         return candidate.state.converged and moved < _CLOSE
+
+    def _agreed(self, candidates: list[Candidate]) -> bool:
+        """An exact fit, or the lowest minimum found more than once."""
+        losses = sorted(c.state.loss for c in candidates if c.state.converged)
+        if not losses:
+            return self.model.is_classifier  # more starts do not make infinite weights finite
+        twice = len(losses) > 1 and losses[1] <= losses[0] * (1 + 1e-4)
+        return twice or losses[0] <= 100 * self._exact_loss(candidates[0].objective)
 
     def _exact(self, candidate: Candidate) -> bool:
         return candidate.state.loss <= 100 * self._exact_loss(candidate.objective)

@@ -6,6 +6,8 @@ random sub-sample as a new source.
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
 
@@ -19,15 +21,41 @@ class ArraySource:
     y : ndarray (n,) of float64 or None
     w : ndarray (n,) of float64 or None
         Sample weights, None for all ones.
+    group : int
+        Patches of a sample: x is cut into `group` equal parts that are swept as rows of their own, without a
+        copy where its rows are contiguous.
     """
 
-    def __init__(self, x: np.ndarray, y: np.ndarray | None = None, w: np.ndarray | None = None) -> None:
-        self.x, self.y, self.w = x, y, w
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray | None = None, w: np.ndarray | None = None, group: int = 1
+    ) -> None:
+        self.x = x if group == 1 else x.reshape(len(x) * group, x.shape[1] // group)
+        self.y, self.w, self.group = y, w, group
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and features."""
-        return self.x.shape
+        """Samples, and features of one row that is swept."""
+        return len(self.x) // self.group, self.x.shape[1]
+
+    def reweighted(self, w: np.ndarray | None) -> ArraySource:
+        """The same rows with other weights."""
+        new = copy.copy(self)
+        new.w = w
+        return new
+
+    def part(self, i: int, count: int) -> ArraySource:
+        """Part i of `count` nearly equal consecutive parts, without a copy."""
+        n = self.shape[0]
+        rows = slice(n * i // count, n * (i + 1) // count)
+        new = copy.copy(self)
+        new.x = self.x[rows.start * self.group : rows.stop * self.group]
+        new.y, new.w = (None if a is None else a[rows] for a in (self.y, self.w))
+        return new
+
+    def patches(self) -> ArraySource:
+        """Every patch as a sample of its own, with the response and weight of its sample."""
+        y, w = (None if a is None else np.repeat(a, self.group) for a in (self.y, self.w))
+        return ArraySource(self.x, y, w)
 
     def sample(self, m: int, seed: np.random.SeedSequence) -> ArraySource:
         """`m` rows drawn without replacement, copied in their original order; all rows if m >= n.
@@ -41,9 +69,13 @@ class ArraySource:
         -------
         ArraySource
         """
-        n = len(self.x)
+        n = self.shape[0]
         if m >= n:
             return self
         rows = np.random.Generator(np.random.PCG64(seed)).choice(n, m, replace=False)
         rows.sort()
-        return ArraySource(self.x[rows], *(None if a is None else a[rows] for a in (self.y, self.w)))
+        new = copy.copy(self)
+        new.y, new.w = (None if a is None else a[rows] for a in (self.y, self.w))
+        patches = rows[:, None] * self.group + np.arange(self.group)
+        new.x = self.x[patches.ravel()]
+        return new

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..models import Model, Parameters
+from ..models import Network, Parameters
 
 
 def random_start(
-    model: Model, n_features: int, rng: np.random.Generator, *, scale: float = 1.5, positive: int | None = None
+    model: Network, n_features: int, rng: np.random.Generator, *, scale: float = 1.5, positive: int | None = None
 ) -> Parameters:
     """Rows ``N(0, scale^2 / d)`` and output weights of the model.
 
     Parameters
     ----------
-    model : Model
+    model : Network
     n_features : int
     rng : Generator
     scale : float

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..activations import Activation
-from ..models import Model, Parameters
+from ..models import Network, Parameters
 from ..sweeps import MomentSweeps, Objective
 from ..tensors import decompose, hermite_to_tensor
 from .affine import affine_fit
@@ -29,12 +29,12 @@ class StartError(ValueError):
     """The start cannot resolve the weights; the message says why."""
 
 
-def check_resolvable(model: Model, n_features: int) -> None:
+def check_resolvable(model: Network, n_features: int) -> None:
     """Raise StartError where moments cannot determine the weights.
 
     Parameters
     ----------
-    model : Model
+    model : Network
     n_features : int
     """
     act, k, d = model.activation, model.n_hidden, n_features
@@ -43,7 +43,7 @@ def check_resolvable(model: Model, n_features: int) -> None:
             f"n_hidden={k} exceeds the number of features {d}: moments resolve at most as many units as features; "
             "use init='random'"
         )
-    if act.parity == "even" and act.degree == 2:
+    if (act.parity == "even" and act.degree == 2) or model.n_patches > 1:
         return
     if act.subspace_order is None or act.tensor_order is None:
         raise StartError(
@@ -52,14 +52,14 @@ def check_resolvable(model: Model, n_features: int) -> None:
         )
 
 
-def tensor_start(engine: Any, model: Model, seed: np.random.SeedSequence) -> Parameters:
+def tensor_start(engine: Any, model: Network, seed: np.random.SeedSequence) -> Parameters:
     """Parameters from moments of the rows of an engine (Zhong et al. 2017, with regression for averaging).
 
     Parameters
     ----------
     engine : ThreadEngine
         Usually on a sub-sample: ten to twenty rows for each parameter are enough.
-    model : Model
+    model : Network
     seed : SeedSequence
 
     Returns
@@ -77,6 +77,8 @@ def tensor_start(engine: Any, model: Model, seed: np.random.SeedSequence) -> Par
     rng = np.random.default_rng(seed)
     affine = affine_fit(engine)
     act, k = model.activation, model.n_hidden
+    if model.n_patches > 1:
+        return filter_start(engine, model, affine, rng)
     if act.subspace_order == 2:
         fit = quadratic_fit(engine, affine, k, rng)
         if act.name == "quadratic":
@@ -89,7 +91,24 @@ def tensor_start(engine: Any, model: Model, seed: np.random.SeedSequence) -> Par
     rows = directions @ basis
     if act.degree is not None:
         return _homogeneous_lengths(engine, model, rows)
-    return _lengths_from_moments(model, rows, directions, coefficients, found, affine.intercept)
+    return lengths_from_moments(model, rows, directions, coefficients, found, affine.intercept)
+
+
+def filter_start(engine: Any, model: Network, affine: Parameters, rng: np.random.Generator) -> Parameters:
+    """Filter of a convolutional network: every patch has first moment ``v m_1(|w|) w / |w|``.
+
+    Where phi is even the first moment is zero and the leading eigenvector of the second moment takes its place.
+    """
+    act, v = model.activation, float(np.asarray(model.known_v)[0])
+    if act.parity == "even":
+        fit = quadratic_fit(engine, affine, 1, rng)
+        direction, order, found = fit.basis[0], 2, 2.0 * float(fit.eigenvalues[0]) / v
+    else:
+        size = float(np.linalg.norm(affine.linear))
+        direction, order, found = affine.linear / max(size, 1e-300), 1, size / v
+    scale = float(act.scale_from_moment(order, found, max_scale=5.0)[0])
+    c = affine.intercept - float(act.moments(scale, 0)[0]) if model.fit_intercept else 0.0
+    return Parameters(scale * direction[None], np.array([v]), None, c)
 
 
 @dataclass(frozen=True)
@@ -226,7 +245,7 @@ def _components(tensors: list[np.ndarray], act: Activation, rng: np.random.Gener
     return found.vectors, found.coefficients
 
 
-def _homogeneous_lengths(engine: Any, model: Model, rows: np.ndarray) -> Parameters:
+def _homogeneous_lengths(engine: Any, model: Network, rows: np.ndarray) -> Parameters:
     """Lengths and signs by least squares of y on ``phi(+-u.x)`` (exact for exact directions)."""
     act, k, d = model.activation, len(rows), rows.shape[1]
     free = replace_free(model, 2 * k)
@@ -250,13 +269,13 @@ def _homogeneous_lengths(engine: Any, model: Model, rows: np.ndarray) -> Paramet
     return Parameters(weights, v, fitted.linear, fitted.intercept)
 
 
-def replace_free(model: Model, k: int) -> Model:
+def replace_free(model: Network, k: int) -> Network:
     """`model` with k units and free output weights."""
     return type(model)(model.activation, k, "free", model.fit_intercept, model.linear_term)
 
 
-def _lengths_from_moments(
-    model: Model,
+def lengths_from_moments(
+    model: Network,
     rows: np.ndarray,
     directions: np.ndarray,
     tensors: list[np.ndarray],
@@ -303,7 +322,7 @@ def _lengths_from_moments(
     return Parameters(weights, v, linear, c)
 
 
-def _output_weight_options(model: Model, known, i: int, shape: np.ndarray, target: np.ndarray) -> list:
+def _output_weight_options(model: Network, known, i: int, shape: np.ndarray, target: np.ndarray) -> list:
     if known is not None:
         return [known[i]]
     if model.output_weights == "signs":
@@ -312,7 +331,7 @@ def _output_weight_options(model: Model, known, i: int, shape: np.ndarray, targe
     return [fitted]
 
 
-def _quadratic_network(fit: QuadraticFit, model: Model) -> Parameters:
+def _quadratic_network(fit: QuadraticFit, model: Network) -> Parameters:
     """Rows sqrt|l| times the eigenvectors; with all-positive units negative eigenvalues are cut off."""
     values, v = fit.eigenvalues, model.known_v
     if v is None:

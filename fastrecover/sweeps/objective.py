@@ -11,26 +11,27 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import Op, RowFunction
-from ..models import Model, Parameters
+from ..kernels import CROSS_ENTROPY, SQUARED, Op, RowFunction
+from ..models import Network, Parameters
 
 
 class Objective:
-    """Weighted mean of ``0.5 (f(x) - y)^2`` over the rows of an engine's source.
+    """Weighted mean of ``0.5 (f(x) - y)^2``, or of the cross entropy of y against f, over a source's samples.
 
     Parameters
     ----------
     engine : ThreadEngine
         Runs the sweeps and counts the rows.
-    model : Model
+    model : Network
         With known or free output weights (unknown signs have no flat vector yet).
 
     Attributes
     ----------
     n_parameters, n_features, n_rows : int
+        Length of theta, inputs of one unit (features, or those of one patch), samples.
     """
 
-    def __init__(self, engine: Any, model: Model) -> None:
+    def __init__(self, engine: Any, model: Network) -> None:
         if model.known_v is None and not model.free_v:
             raise ValueError("output_weights='signs' leaves v unknown: give the signs as an array, or use 'free'")
         self.engine, self.model = engine, model
@@ -46,9 +47,13 @@ class Objective:
         """The same objective on another engine's rows."""
         return self if engine is self.engine else Objective(engine, self.model)
 
-    def with_model(self, model: Model) -> Objective:
+    def with_model(self, model: Network) -> Objective:
         """Another model on the same rows."""
         return Objective(self.engine, model)
+
+    def noise(self, loss: float) -> float:
+        """Scale of the noise: residual standard deviation, or 1 where the loss is a log likelihood."""
+        return 1.0 if self.model.is_classifier else float(np.sqrt(2.0 * loss))
 
     def unpack(self, theta: np.ndarray) -> Parameters:
         """Parameters in a flat vector."""
@@ -56,14 +61,17 @@ class Objective:
 
     def row(self, op: Op, *sets: Parameters, **fields: Any) -> tuple[np.ndarray, RowFunction]:
         """P and row function with the given parameter sets side by side."""
+        patches = self.model.n_patches
         p = [a for s in sets for a in (s.weights, *([s.linear[None]] if s.linear is not None else []))]
         row = RowFunction(
             op,
             self.model.activation,
+            loss=CROSS_ENTROPY if self.model.is_classifier else SQUARED,
+            group=patches,
             reps=len(sets),
-            k=self.model.n_hidden,
+            k=self.model.n_hidden * patches,
             linear=int(self.model.linear_term),
-            v=np.array([s.output_weights for s in sets], np.float64),
+            v=np.repeat(np.array([s.output_weights for s in sets], np.float64), patches, axis=1),
             c=np.array([s.intercept for s in sets], np.float64),
             **fields,
         )
@@ -120,7 +128,7 @@ class Objective:
         return sums[:, 0], np.array(grads)
 
     def hessp(self, theta: np.ndarray, v: np.ndarray, *, gauss_newton: bool = False) -> np.ndarray:
-        """Product of the Hessian (or the Gauss-Newton matrix) at theta with v.
+        """Product of the Hessian (or the Gauss-Newton matrix, for cross entropy the Fisher information) with v.
 
         Kinks contribute nothing (phi'' is taken almost everywhere).
 
@@ -137,14 +145,18 @@ class Objective:
             raise ValueError(f"activation {self.model.activation.name!r} has no second derivative: use gauss_newton=True")
         at, direction = self.unpack(theta), self._direction(v)
         p, row = self.row(
-            Op.CURVATURE, at, newton=not gauss_newton, dv=direction.output_weights, dc=direction.intercept
+            Op.CURVATURE,
+            at,
+            newton=not gauss_newton,
+            dv=np.repeat(direction.output_weights, self.model.n_patches),
+            dc=direction.intercept,
         )
         linear = [] if direction.linear is None else [direction.linear[None]]
         a, s = self.engine.run(np.concatenate([p, direction.weights, *linear]), row)
         return self._flat(a, s[1:-1], s[-1]) / s[0]
 
     def gauss_newton(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """Loss, gradient and dense Gauss-Newton matrix in one pass, O(n n_parameters^2).
+        """Loss, gradient and dense Gauss-Newton (Fisher) matrix in one pass, O(n n_parameters^2).
 
         Returns
         -------

@@ -67,7 +67,9 @@ def features(z, degree):
     m, columns = z.shape[1], []
     for index in combinations_with_replacement(range(m), degree):
         powers = np.bincount(np.array(index, int), minlength=m)
-        parts = [hermeval(z[:, a], np.eye(p + 1)[p]) / math.sqrt(math.factorial(p)) for a, p in enumerate(powers)]
+        parts = [
+            hermeval(z[:, a], np.eye(p + 1)[p]) / math.sqrt(math.factorial(p)) for a, p in enumerate(powers)
+        ]
         columns.append(np.prod(parts, axis=0))
     return np.stack(columns, axis=1)
 

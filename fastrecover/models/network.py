@@ -1,0 +1,247 @@
+"""The record behind every model: one hidden layer, its parameters and its symmetries.
+
+A model is frozen.  It never holds data or numbers that a fit finds; it maps a flat parameter vector to
+:class:`Parameters` and back, and says which row function computes its loss.  The concrete models only differ in
+which fields their users may set.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..activations import Activation, get_activation
+from .parameters import Parameters, relative_error
+
+_OUTPUT_WEIGHTS = ("ones", "signs", "free")
+
+
+@dataclass(frozen=True, init=False)
+class Network:
+    """One hidden layer ``f(x) = sum_j v_j phi(w_j . x) + b . x + c`` under a loss.
+
+    Attributes
+    ----------
+    activation : Activation
+    n_hidden : int
+        Hidden units; 1 for a convolutional network, whose units share one filter.
+    output_weights : {"ones", "signs", "free"} or tuple of float
+        What is known of v.
+    fit_intercept, linear_term : bool
+    loss : {"squared", "cross-entropy"}
+    n_patches : int
+        Disjoint patches of x that the filter is applied to, 1 for a fully connected network.
+    """
+
+    activation: Activation
+    n_hidden: int
+    output_weights: str | tuple[float, ...]
+    fit_intercept: bool
+    linear_term: bool
+    loss: str
+    n_patches: int
+
+    def _set(
+        self,
+        activation: Any,
+        n_hidden: Any,
+        output_weights: Any,
+        fit_intercept: Any = False,
+        linear_term: Any = False,
+        loss: str = "squared",
+        n_patches: Any = 1,
+    ) -> None:
+        act = get_activation(activation)
+        check_count("n_hidden", n_hidden)
+        check_count("n_patches", n_patches)
+        values = dict(
+            activation=act,
+            n_hidden=int(n_hidden),
+            output_weights=_checked_output_weights(output_weights, int(n_hidden), act),
+            fit_intercept=bool(fit_intercept),
+            linear_term=bool(linear_term),
+            loss=loss,
+            n_patches=int(n_patches),
+        )
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def changed(self, **changes: Any) -> Network:
+        """A copy with some fields changed, checked like new ones."""
+        new = copy.copy(self)
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        new._set(**{**fields, **changes})
+        return new
+
+    @property
+    def known_v(self) -> np.ndarray | None:
+        """Output weights where they are fixed numbers, else None."""
+        if self.output_weights == "ones":
+            return np.ones(self.n_hidden)
+        return None if isinstance(self.output_weights, str) else np.array(self.output_weights)
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether the output is a probability."""
+        return self.loss == "cross-entropy"
+
+    @property
+    def free_v(self) -> bool:
+        """Whether output weights are free real numbers."""
+        return self.output_weights == "free"
+
+    def with_output_weights(self, v: str | np.ndarray) -> Network:
+        """The same model with other output weights (a fixed array, or a name)."""
+        return self.changed(output_weights=v)
+
+    def refined(self, v: np.ndarray) -> Network:
+        """The model that refinement works on once a start has found v.
+
+        Unknown signs become the given ones.  Free output weights of a homogeneous activation become signs
+        too, since their size can be moved into the rows; this takes a flat direction out of the problem.
+        """
+        if self.output_weights == "signs" or (self.free_v and self.activation.degree is not None):
+            return self.with_output_weights(np.where(np.asarray(v) < 0, -1.0, 1.0))
+        return self
+
+    def filter_length(self, n_features: int) -> int:
+        """Inputs of one hidden unit: all features, or those of one patch.
+
+        Raises
+        ------
+        ValueError
+            If the features cannot be cut into the model's patches.
+        """
+        if n_features % self.n_patches:
+            raise ValueError(f"X has {n_features} features, which cannot be cut into n_patches={self.n_patches} equal patches")
+        return n_features // self.n_patches
+
+    def n_parameters(self, n_features: int) -> int:
+        """Length of theta for units of `n_features` inputs."""
+        k, d = self.n_hidden, n_features
+        return k * d + self.free_v * k + self.linear_term * d + self.fit_intercept
+
+    def pack(self, parameters: Parameters) -> np.ndarray:
+        """Flat theta: ``weights.ravel()``, then output weights, linear term and intercept where free."""
+        parts = [parameters.weights.ravel()]
+        if self.free_v:
+            parts.append(parameters.output_weights)
+        if self.linear_term:
+            linear = parameters.linear
+            parts.append(np.zeros(parameters.weights.shape[1]) if linear is None else linear)
+        if self.fit_intercept:
+            parts.append(np.array([parameters.intercept]))
+        return np.concatenate(parts)
+
+    def unpack(self, theta: np.ndarray, n_features: int) -> Parameters:
+        """Parameters held in a flat theta.
+
+        Raises
+        ------
+        ValueError
+            If theta has the wrong length, or the output weights are still unknown signs.
+        """
+        k, d = self.n_hidden, n_features
+        theta = np.asarray(theta, np.float64)
+        if theta.shape != (self.n_parameters(d),):
+            raise ValueError(
+                f"theta must have shape ({self.n_parameters(d)},) for {k} units and {d} features, got {theta.shape}"
+            )
+        weights, rest = theta[: k * d].reshape(k, d), theta[k * d :]
+        v = self.known_v
+        if self.free_v:
+            v, rest = rest[:k], rest[k:]
+        if v is None:
+            raise ValueError("output_weights='signs' leaves v unknown: give the signs as an array")
+        linear = None
+        if self.linear_term:
+            linear, rest = rest[:d], rest[d:]
+        return Parameters(weights, v, linear, float(rest[0]) if self.fit_intercept else 0.0)
+
+    def finished(self, parameters: Parameters) -> Parameters:
+        """Canonical parameters, units by falling size ``|v_j| |w_j|``; as they are where v was given."""
+        if not isinstance(self.output_weights, str):
+            return parameters
+        done = parameters.canonical(self.activation, self.free_v, self.fit_intercept)
+        size = np.abs(done.output_weights) * np.linalg.norm(done.weights, axis=1)
+        return done.reordered(np.argsort(-size, kind="stable"))
+
+    def error(self, estimate: Parameters, truth: Parameters) -> float:
+        """Relative Frobenius error of all parameters up to the model's symmetries."""
+        return relative_error(estimate, truth, self.activation, self.free_v)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain data from which :func:`rebuilt` makes the model again."""
+        act = self.activation
+        if act.functions is not None:
+            raise ValueError(f"activation {act.name!r} is user code: a model with it cannot be saved")
+        v = self.output_weights if isinstance(self.output_weights, str) else list(self.output_weights)
+        return dict(
+            activation=act.name,
+            slope=act.slope if act.name == "leaky_relu" else None,
+            n_hidden=self.n_hidden,
+            output_weights=v,
+            fit_intercept=self.fit_intercept,
+            linear_term=self.linear_term,
+            loss=self.loss,
+            n_patches=self.n_patches,
+        )
+
+
+def rebuilt(description: dict[str, Any]) -> Network:
+    """The model that :meth:`Network.describe` described.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not a description.
+    """
+    fields = dict(description)
+    network = object.__new__(Network)
+    fields["activation"] = get_activation(fields["activation"], slope=fields.pop("slope"))
+    network._set(**fields)
+    return network
+
+
+def nearest(name: str, known: tuple[str, ...]) -> str:
+    """``; did you mean 'x'?`` for the closest of the known names, or an empty string."""
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise TypeError or ValueError unless `value` is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def _checked_output_weights(v: Any, k: int, act: Activation) -> str | tuple[float, ...]:
+    if isinstance(v, str):
+        if v not in _OUTPUT_WEIGHTS:
+            raise ValueError(
+                f"output_weights must be one of {', '.join(_OUTPUT_WEIGHTS)} or an array, got {v!r}"
+                f"{nearest(v, _OUTPUT_WEIGHTS)}"
+            )
+        if v == "signs" and act.name == "sigmoid":
+            raise ValueError(
+                "output_weights='signs' is not identifiable for sigmoid units, since s(t) = 1 - s(-t) moves every "
+                "sign into the intercept: use output_weights='ones' with fit_intercept=True, which has the same functions"
+            )
+        if v == "signs" and act.parity == "odd":
+            return "ones"
+        return v
+    try:
+        values = np.array(v, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"output_weights must be a name or numbers, got {v!r}") from None
+    if values.shape != (k,):
+        raise ValueError(f"output_weights must have shape ({k},), got {values.shape}")
+    if not np.isfinite(values).all() or (values == 0).any():
+        raise ValueError("output_weights must be finite and non-zero")
+    return tuple(float(value) for value in values)

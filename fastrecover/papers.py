@@ -1,0 +1,98 @@
+"""Presets that run a paper's algorithm as published: which model, which start, which solver.
+
+Each may be changed piece by piece: an explicit `init` or `solver` of :func:`fastrecover.fit` takes the place of
+the preset's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .models import Network, get_model
+from .solvers import GradientDescent, ResampledGradientDescent
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A published algorithm.
+
+    Attributes
+    ----------
+    reference : str
+    model : callable
+        ``model(n_hidden, options)`` makes the network.
+    init : str
+    solver : callable
+        Makes the solver.
+    """
+
+    reference: str
+    model: Callable[[int | None, dict[str, Any]], Network]
+    init: str
+    solver: Callable[[], Any]
+
+
+def _zhong(n_hidden: int | None, options: dict[str, Any]) -> Network:
+    settings = {"output_weights": "signs", **options}
+    name = settings.pop("activation", "squared_relu")
+    if name == "sigmoid" and "output_weights" not in options:
+        settings["output_weights"] = "ones"
+    return get_model(name, n_hidden, **settings)
+
+
+def _zhang(n_hidden: int | None, options: dict[str, Any]) -> Network:
+    return get_model("relu", n_hidden, **{"output_weights": "ones", **options})
+
+
+PRESETS: dict[str, Preset] = {
+    "zhong2017": Preset(
+        "Zhong, Song, Jain, Bartlett, Dhillon 2017, arXiv 1706.03175",
+        _zhong,
+        "tensor-published",
+        ResampledGradientDescent,
+    ),
+    "zhang2018": Preset(
+        "Zhang, Yu, Wang, Gu 2018, arXiv 1806.07808",
+        _zhang,
+        "tensor-published",
+        lambda: GradientDescent("curvature"),
+    ),
+    "fu2018-fcn": Preset(
+        "Fu, Chi, Liang 2018, arXiv 1802.06463",
+        lambda n_hidden, options: get_model("fcn", n_hidden, **options),
+        "tensor-published",
+        lambda: GradientDescent("curvature"),
+    ),
+    "fu2018-cnn": Preset(
+        "Fu, Chi, Liang 2018, arXiv 1802.06463",
+        lambda n_hidden, options: get_model("cnn", n_hidden, **options),
+        "tensor-published",
+        lambda: GradientDescent("curvature"),
+    ),
+}
+
+
+def preset(name: str, n_hidden: int | None, init: Any, solver: Any, options: dict[str, Any]) -> tuple:
+    """Model, start and solver of a preset, each replaced by what was given explicitly.
+
+    Parameters
+    ----------
+    name : str
+    n_hidden : int or None
+    init, solver
+        ``"auto"`` means the preset's own.
+    options : dict
+        Model options.
+
+    Returns
+    -------
+    model : Network
+    init, solver
+    """
+    chosen = PRESETS[name]
+    own_init = isinstance(init, str) and init == "auto"
+    own_solver = isinstance(solver, str) and solver == "auto"
+    model = chosen.model(n_hidden, dict(options))
+    return model, chosen.init if own_init else init, chosen.solver() if own_solver else solver

@@ -1,0 +1,306 @@
+"""The command line called in process: what it reads and reports, its exit codes, what it leaves on disk.
+
+Figures that it prints are checked against the library called by hand and against plain NumPy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastrecover as fr
+from fastrecover.cli import demo, info, main
+from fastrecover.cli.terminal import table
+
+ROOT = Path(__file__).parents[1]
+K, D = 2, 5
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return fr.datasets.make_teacher("relu", D, K, output_weights="ones", random_state=1)
+
+
+@pytest.fixture(scope="module")
+def sample(teacher):
+    return teacher.sample(600, random_state=2)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def called(capsys, *words) -> tuple[int, str, str]:
+    code = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def as_json(capsys, *words) -> dict:
+    code, out, err = called(capsys, "fit", *words, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+# ---------------------------------------------------------------------------------------------- reading
+
+
+def written(folder: Path, kind: str, X: np.ndarray, y: np.ndarray) -> list[str]:
+    """Arguments of a call that reads the same data from files of one kind."""
+    if kind == "npy":
+        np.save("X.npy", X)
+        np.save("y.npy", y[:, None])
+        return ["X.npy", "y.npy"]
+    if kind == "npz":
+        np.savez("d.npz", X=X, y=y)
+        return ["d.npz"]
+    if kind == "npz keys":
+        np.savez("d.npz", stim=X, X=X[:3], spikes=y)
+        return ["d.npz", "--x-key", "stim", "--y-key", "spikes"]
+    columns = np.c_[X, y]
+    if kind == "csv last":
+        np.savetxt("d.csv", columns, delimiter=",", fmt="%.17g")
+        return ["d.csv"]
+    moved = columns[:, [0, D, *range(1, D)]]
+    if kind == "csv index":
+        np.savetxt("d.csv", moved, delimiter=";", fmt="%.17g")
+        return ["d.csv", "--y-key", "1"]
+    names = ["a", "answer", *(f"x{j}" for j in range(1, D))]
+    text = (
+        "\ufeff" + "\t".join(names) + "\n" + "\n".join("\t".join(f"{v:.17g}" for v in row) for row in moved)
+    )
+    (folder / "d.csv").write_text(text, encoding="utf-8")
+    return ["d.csv", "--y-key", "answer"]
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "npz keys", "csv last", "csv index", "csv named"])
+def test_every_kind_of_file_gives_the_same_bits_as_the_library(kind, folder, sample, capsys):
+    X, y = sample
+    code, out, err = called(capsys, "fit", *written(folder, kind, X, y), "-k", K, "-o", "rec.npz")
+    assert code == 0 and err == ""
+    expected = fr.fit(X, y, "relu", K, random_state=0)
+    got = fr.load("rec.npz")
+    np.testing.assert_array_equal(got.weights, expected.weights)
+    assert "wrote rec.npz" in out and "converged" in out
+    assert sorted(p.name for p in folder.iterdir() if p.name.startswith("rec")) == ["rec.npz"]
+
+
+def test_options_reach_the_model(folder, capsys):
+    rng = np.random.default_rng(0)
+    model = fr.models.Regression("softplus", 2, "free", fit_intercept=True, linear_term=True)
+    teacher = fr.datasets.make_teacher(model, 3, random_state=0)
+    X, y = teacher.sample(800, noise=0.05, random_state=1)
+    np.savez("d.npz", X=X, y=y, w=rng.integers(1, 3, 800))
+    words = ["--model", "softplus", "-k", 2, "--output-weights", "free", "--intercept", "--linear-term"]
+    code, out, err = called(capsys, "fit", "d.npz", *words, "--weight-key", "w", "--json", "--max-passes", 40)
+    assert code in (0, 1), err
+    found = json.loads(out)
+    assert found["model"]["output_weights"] == "free" and found["model"]["activation"] == "softplus"
+    assert found["linear_norm"] > 0 and found["intercept"] != 0.0 and len(found["units"]) == 2
+
+
+def test_given_output_weights_and_start(folder, capsys):
+    teacher = fr.datasets.make_teacher("relu", D, K, output_weights=[1.0, -1.0], random_state=3)
+    X, y = teacher.sample(500, random_state=4)
+    np.savez("d.npz", X=X, y=y)
+    np.save("start.npy", teacher.weights + 0.05)
+    found = as_json(capsys, "d.npz", "-k", K, "--output-weights=1,-1", "--init", "start.npy")
+    assert sorted(unit["output_weight"] for unit in found["units"]) == [-1.0, 1.0]
+    assert found["loss"] < 1e-20
+
+
+def test_windows_pair_with_later_responses(folder, capsys):
+    rng = np.random.default_rng(5)
+    stim = rng.choice(np.array([-1, 1], np.int8), (900, 3))
+    lags, shift = 4, 2
+    teacher = fr.datasets.make_teacher("squared_relu", lags * 3, 2, output_weights="ones", random_state=6)
+    # Brute force: the response of frame t follows the window that ends at frame t - shift.
+    responses = rng.standard_normal(len(stim))
+    for t in range(lags - 1 + shift, len(stim)):
+        window = stim[t - shift - lags + 1 : t - shift + 1].astype(float).reshape(1, -1)
+        responses[t] = teacher.predict(window)[0]
+    np.savez("d.npz", stim=stim, spikes=responses)
+    words = ["d.npz", "--x-key", "stim", "--y-key", "spikes", "--model", "squared_relu", "-k", 2]
+    found = as_json(
+        capsys, *words, "--lags", lags, "--lag-shift", shift, "-o", "rec.npz", "--plot", "rec.png"
+    )
+    assert found["n_rows"] == 900 - lags + 1 - shift and found["n_features"] == 12
+    assert fr.load("rec.npz").error(teacher) < 1e-5
+    assert Path("rec.png").read_bytes().startswith(b"\x89PNG")
+    assert found["written"] == ["rec.npz", "rec.png"]
+
+
+def test_dtype_converts_rows(folder, sample, capsys):
+    X, y = sample
+    np.savez("d.npz", X=X, y=y)
+    called(capsys, "fit", "d.npz", "-k", K, "--dtype", "float32", "-o", "rec.npz")
+    expected = fr.fit(X.astype(np.float32), y, "relu", K, random_state=0)
+    np.testing.assert_array_equal(fr.load("rec.npz").weights, expected.weights)
+
+
+# ---------------------------------------------------------------------------------------------- reporting
+
+
+def test_held_back_rows_are_not_fitted_and_reported(folder, teacher, capsys):
+    X, y = teacher.sample(700, noise=0.5, random_state=7)
+    y[600:] += 3.0 * np.random.default_rng(0).standard_normal(100)
+    np.savez("d.npz", X=X, y=y)
+    found = as_json(
+        capsys, "d.npz", "-k", K, "--train-rows", "100:600", "--test-rows", "-100:", "-o", "r.npz"
+    )
+    rec = fr.fit(X[100:600], y[100:600], "relu", K, random_state=0)
+    np.testing.assert_array_equal(fr.load("r.npz").weights, rec.weights)
+    f, t = rec.predict(X[600:]), y[600:]
+    assert found["held_back"]["range"] == [600, 700] and found["fitted"]["range"] == [100, 600]
+    assert found["held_back"]["correlation"] == pytest.approx(np.corrcoef(f, t)[0, 1])
+    assert found["held_back"]["r2"] == pytest.approx(1 - ((t - f) ** 2).sum() / ((t - t.mean()) ** 2).sum())
+    assert found["fitted"]["r2"] == pytest.approx(rec.score(X[100:600], y[100:600]))
+    text = called(capsys, "fit", "d.npz", "-k", K, "--train-rows", "100:600", "--test-rows", "600:")[1]
+    assert f"{found['held_back']['correlation']:.4f}" in text and "held back" in text
+
+
+@pytest.mark.parametrize(
+    ("test", "fitted"), [("600:", [0, 500]), ("-100:", [0, 500]), (":50", [50, 600]), ("500:", [0, 500])]
+)
+def test_rows_not_held_back_are_fitted(test, fitted, folder, sample, capsys):
+    X, y = sample
+    np.savez("d.npz", X=X, y=y)
+    if test == "600:":
+        assert "holds no row" in called(capsys, "fit", "d.npz", "-k", K, "--test-rows", test)[2]
+        return
+    assert as_json(capsys, "d.npz", "-k", K, "--test-rows", test)["fitted"]["range"] == fitted
+
+
+def test_weighted_figures(folder, teacher, capsys):
+    X, y = teacher.sample(300, noise=0.5, random_state=8)
+    w = np.random.default_rng(1).integers(0, 3, 300)
+    np.savez("d.npz", X=X, y=y, w=w)
+    found = as_json(capsys, "d.npz", "-k", K, "--weight-key", "w", "-o", "rec.npz")
+    many, f = np.repeat(np.arange(300), w), fr.load("rec.npz").predict(X)
+    assert found["fitted"]["correlation"] == pytest.approx(np.corrcoef(f[many], y[many])[0, 1])
+
+
+def test_fit_that_does_not_converge_is_written_and_exits_1(folder, teacher, capsys):
+    X, y = teacher.sample(500, noise=0.5, random_state=9)
+    np.savez("d.npz", X=X, y=y)
+    words = ["fit", "d.npz", "-k", K, "--init", "random", "--solver", "gd", "--max-passes", 2]
+    code, out, err = called(capsys, *words, "-o", "rec.npz")
+    assert code == 1 and "NOT CONVERGED" in out and "max_passes" in out and err == ""
+    assert not fr.load("rec.npz").converged
+
+
+def test_verbose_goes_to_standard_error(folder, sample, capsys):
+    X, y = sample
+    np.savez("d.npz", X=X, y=y)
+    _, out, err = called(capsys, "fit", "d.npz", "-k", K, "-v")
+    assert "pass" in err and "[fastrecover]" not in out
+
+
+def test_progress_only_on_a_terminal(folder, sample, capsys, monkeypatch):
+    X, y = sample
+    np.savez("d.npz", X=X, y=y)
+    assert called(capsys, "fit", "d.npz", "-k", K)[2] == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    _, out, err = called(capsys, "fit", "d.npz", "-k", K)
+    assert "\rfit" not in out and "fitting" in err and err.count("\n") == 0 and err.endswith("\r\x1b[K")
+
+
+def test_table_is_aligned():
+    assert table(("a", "bb"), [("xyz", "1"), ("y", "22")]).splitlines() == [
+        "a    bb",
+        "---  --",
+        "xyz   1",
+        "y    22",
+    ]
+
+
+# ---------------------------------------------------------------------------------------------- other commands
+
+
+SMALL = ("--n", 4000, "--features", 6, "--hidden", 2)
+
+
+def test_demo_recovers_and_draws(folder, capsys):
+    code, out, err = called(capsys, "demo", *SMALL, "--plot", "demo.png")
+    assert code == 0 and err == "", out
+    for name in ("relu", "squared_relu", "tanh", "predicted", "sub-sample"):
+        assert name in out
+    rows = [line.split() for line in out.splitlines() if " exact " in line]
+    assert len(rows) == 3 and all(float(row[2]) <= 1e-8 for row in rows)
+    assert Path("demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_demo_says_when_a_network_was_not_recovered(capsys, monkeypatch):
+    monkeypatch.setattr(demo, "EXACT", 0.0)
+    code, out, _ = called(capsys, "demo", *SMALL, "--model", "tanh", "--noise", 0)
+    assert code == 1 and "NOT RECOVERED: tanh, no noise" in out
+
+
+def test_stage_times_add_up(sample):
+    rec = fr.fit(*sample, "relu", K, random_state=0)
+    parts = demo.stage_seconds(rec)
+    assert sum(parts) == pytest.approx(rec.seconds) and min(parts) >= 0
+
+
+def test_info(capsys):
+    code, out, _ = called(capsys, "info", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["fastrecover"] == fr.__version__ and found["numpy"] == np.__version__
+    assert found["kernels"] == fr.get_kernels()
+    assert found["fastrecover"] in called(capsys, "info")[1]
+
+
+def test_extras_are_the_projects():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    for_users = {
+        name: needs for name, needs in declared.items() if name not in ("test", "lint", "bench", "docs")
+    }
+    assert {
+        name: tuple(need.split(">")[0] for need in needs) for name, needs in for_users.items()
+    } == info.EXTRAS
+
+
+def test_bench_runs_only_in_a_source_checkout(folder, capfd):
+    assert main(["bench"]) == 2
+    assert "source repository" in capfd.readouterr().err
+    for name, text in (
+        ("fastrecover/__init__.py", ""),
+        ("bench/__main__.py", "import sys; sys.exit(len(sys.argv))"),
+    ):
+        path = folder / name
+        path.parent.mkdir()
+        path.write_text(text)
+    assert main(["bench", "--quick", "a"]) == 3
+
+
+def test_kernels_are_chosen_for_one_call(folder, sample, capsys):
+    X, y = sample
+    np.savez("d.npz", X=X, y=y)
+    before = fr.get_kernels()
+    assert called(capsys, "fit", "d.npz", "-k", K, "--kernels", "reference", "--max-passes", 3)[0] in (0, 1)
+    assert fr.get_kernels() == before
+
+
+def test_python_m_and_version():
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "fastrecover", "--version"], env=env, capture_output=True, text=True, cwd="/"
+    )
+    assert done.returncode == 0 and done.stdout.strip() == f"fastrecover {fr.__version__}"
+
+
+def test_help_of_every_command(capsys):
+    for words in (["--help"], *([name, "--help"] for name in ("demo", "fit", "info", "bench"))):
+        code, out, _ = called(capsys, *words)
+        assert code == 0 and "usage: fastrecover" in out
