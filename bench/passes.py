@@ -16,7 +16,8 @@ import numpy as np
 from .harness import Context
 
 _ACTIVATIONS = ("relu", "squared_relu", "tanh", "quadratic")
-_MOST = 14
+_MOST = 24
+_STRICT = 1e-9
 
 
 def run(context: Context) -> Iterator[dict[str, Any]]:
@@ -52,14 +53,18 @@ def _row(activation: str, noise: float, n: int, d: int, k: int, context: Context
     if noise == 0.0:
         return row
     distance = Distance(X, fit(init=teacher.parameters, solver="gauss-newton", tol=1e-12), noise)
-    stops = [p for p, rows in zip(full.history["pass"], full.history["rows"], strict=True) if rows == n]
-    path = [(float(p), distance(fit(max_passes=float(p)))) for p in stops[:_MOST]]
-    path.append((full.n_passes, distance(full)))
-    row["start passes"] = stops[0] if stops else full.n_passes
+    strict = fit(tol=_STRICT)
+    stops = [
+        float(p) for p, rows in zip(strict.history["pass"], strict.history["rows"], strict=True) if rows == n
+    ]
+    path = [(p, distance(fit(tol=_STRICT, max_passes=p))) for p in stops[:_MOST]]
+    path.append((strict.n_passes, distance(strict)))
+    row["start passes"] = path[0][0]
     for name, bound in (("to 1%", 1e-2), ("to 1e-8", 1e-8)):
         row[f"passes {name}"] = next((p for p, value in path if value <= bound), None)
-    row["distance at end"] = path[-1][1]
-    row["excess at end"] = path[-1][1] ** 2
+    row["distance at end"] = distance(full)
+    row["excess at end"] = row["distance at end"] ** 2
+    row["strict end"] = path[-1][1]
     row["path"] = path
     return row
 

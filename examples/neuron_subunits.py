@@ -1,8 +1,8 @@
 """Find the subunits of a simulated visual neuron from its responses to flickering bars.
 
 An energy model: two pairs of space-time filters are squared and added (each pair answers a moving pattern
-whatever its phase), one more is squared and subtracted, and a linear term stands beside them.  The stimulus is
-binary white noise, and a row of the data is a window of frames: ``fr.lagged`` makes those windows as a view.
+whatever its phase), one more is squared and subtracted, and a linear term stands beside them.  The stimulus
+is binary white noise, and a row of the data is a window of frames: ``fr.lagged`` makes the windows as a view.
 
     python examples/neuron_subunits.py [subunits.png]
 """
@@ -40,7 +40,7 @@ def main(n: int = 60_000, out: str | None = None) -> float:
     responses = rate + rng.standard_normal(len(rate)) * rate.std()
 
     train, test = slice(0, int(0.8 * n)), slice(int(0.8 * n), None)
-    rec = fr.fit(windows[train], responses[train], model, solver="gauss-newton", random_state=0)
+    rec = fr.fit(windows[train], responses[train], model, solver="lbfgs", tol=1e-3, random_state=0)
     print(rec.summary())
     held_back = np.corrcoef(rec.predict(windows[test]), responses[test])[0, 1]
     possible = np.corrcoef(rate[test], responses[test])[0, 1]

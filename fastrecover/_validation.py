@@ -51,7 +51,8 @@ def check_vector(v: Any, n: int, name: str) -> np.ndarray:
     if v.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional, got shape {v.shape}")
     if len(v) != n:
-        raise ValueError(f"{name} has {len(v)} entries but X has {n} rows")
+        rows = f"X has {n} rows" if name in ("y", "sample_weight") else f"{n} are needed"
+        raise ValueError(f"{name} has {len(v)} entries but {rows}")
     v = np.ascontiguousarray(v, np.float64)
     check_finite(v, name)
     return v
@@ -235,3 +236,8 @@ def encode_labels(y: Any, classes: np.ndarray, n: int | None = None) -> np.ndarr
     if not known.all():
         raise ValueError(f"y must hold labels of {classes.tolist()}, got {labels[~known][0]!r}")
     return targets
+
+
+def child(root: np.random.SeedSequence, *key: int) -> np.random.SeedSequence:
+    """The stream called `key` under `root`, the same however often it is asked for."""
+    return np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, *key), pool_size=root.pool_size)

@@ -82,7 +82,7 @@ def fit(
         Threads (None: all processors).  Results have the same bits for any number.
     random_state : None, int, SeedSequence or Generator
     tol : float, optional
-        Distance to the minimiser at which to stop, in units of its statistical error (default 1e-6).
+        Distance to the minimiser at which to stop, in units of its statistical error (default 1e-3).
     max_passes : float, optional
         Budget in full passes over the data.
     callback : callable, optional
@@ -117,7 +117,7 @@ def fit(
     engine = ThreadEngine(source, n_jobs)
     start = _check_init(init, recipe, engine.shape[1])
     _check_solver(solver)
-    tol = 1e-6 if tol is None else check_positive(tol, "tol")
+    tol = 1e-3 if tol is None else check_positive(tol, "tol")
     budget = np.inf if max_passes is None else check_positive(max_passes, "max_passes", most=np.inf)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {callback!r}")
@@ -205,25 +205,26 @@ def _check_init(init, model: Network, d: int):
     from .models import Parameters
     from .starts import check_resolvable
 
-    if isinstance(init, Parameters):
-        init = init.weights if model.known_v is not None else init
     if isinstance(init, str):
         if init not in INITS:
             raise ValueError(f"unknown init {init!r}{nearest(init, INITS)} (known: {', '.join(INITS)}, or an array)")
         if init == "spectral" and model.activation.name != "quadratic":
-            raise ValueError("init='spectral' is for model='quadratic', whose second moment holds all there is; use 'tensor'")
+            raise ValueError("init='spectral' is for model='quadratic', whose second moment holds all: use 'tensor'")
         if init in ("tensor", "tensor-published", "spectral"):
             check_resolvable(model, d)
         return init
-    if isinstance(init, Parameters):
-        return init
-    if init is None or np.ndim(init) == 0:
+    weights = init.weights if isinstance(init, Parameters) else init
+    if weights is None or np.ndim(weights) == 0:
         raise TypeError(f"init must be one of {', '.join(INITS)}, or an array ({model.n_hidden}, {d}), got {init!r}")
-    weights = check_rows(init, "init").astype(np.float64)
+    weights = check_rows(weights, "init").astype(np.float64)
     if weights.shape != (model.n_hidden, d):
         raise ValueError(f"init must have shape ({model.n_hidden}, {d}), got {weights.shape}")
     check_finite(weights, "init")
-    return weights
+    if not isinstance(init, Parameters) or model.known_v is not None:
+        return weights
+    v = check_vector(init.output_weights, model.n_hidden, "init.output_weights")
+    linear = None if init.linear is None else check_vector(init.linear, d, "init.linear")
+    return Parameters(weights, v, linear, check_vector([init.intercept], 1, "init.intercept")[0])
 
 
 def _check_solver(solver) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import seed_sequence
+from ._validation import child, seed_sequence
 from .engines.threads import resolve_jobs
 from .models import Parameters, Network, get_model
 from .prediction import is_sweepable, predict
@@ -260,11 +260,6 @@ def make_teacher(
     )
     weights = _weights(shape.n_hidden, shape.filter_length(d), kappa, norms, rng[0])
     return Teacher(shape, Parameters(weights, _output_weights(shape, rng[1]), linear, intercept))
-
-
-def child(root: np.random.SeedSequence, *key: int) -> np.random.SeedSequence:
-    """The stream called `key` under `root`, the same however often it is asked for."""
-    return np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, *key), pool_size=root.pool_size)
 
 
 def _shape_of(

@@ -389,7 +389,8 @@ LONG = """
             print("started", flush=True)
 
     try:
-        fr.fit(X, y, "relu", 4, init="random", solver="gd", tol=1e-300, random_state=0, n_jobs=2, callback=tell)
+        long = dict(init="random", solver="gd", tol=1e-300)
+        fr.fit(X, y, "relu", 4, **long, random_state=0, n_jobs=2, callback=tell)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
     rec = fr.fit(X[:2000], teacher.predict(X[:2000]), "relu", 4, random_state=0, n_jobs=2)
@@ -400,7 +401,7 @@ LONG = """
 def test_process_interrupted_from_outside_fits_again():
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(LONG)]
-    # A shell that started the tests in the background may have set SIGINT to be ignored, which children inherit.
+    # A shell that runs the tests in the background may have them ignore SIGINT, which children inherit.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         process = subprocess.Popen(

@@ -82,7 +82,7 @@ def test_intercept(name):
     assert rec.intercept == pytest.approx(0.7, abs=1e-8)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", (0, 1, 16))
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_linear_term(name, seed):
     """relu(z) - relu(-z), leaky_relu and softplus alike, is linear: a unit may come back reversed."""

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fastrecover.activations import Activation
-from fastrecover.models import NAMES, Parameters, Quadratic, Regression, align, get_model
+from fastrecover.activations import NAMES
+from fastrecover.models import Parameters, Quadratic, Regression, align, get_model, rebuilt
 
 K, D = 3, 5
 
@@ -193,7 +194,7 @@ def test_refined_models():
 def test_a_description_is_plain_and_gives_the_model_back(model):
     options = model.describe()
     assert all(isinstance(value, (str, int, float, bool, list, type(None))) for value in options.values())
-    assert get_model(options.pop("activation"), **options) == model
+    assert rebuilt(options) == model
 
 
 def test_user_activation_cannot_be_described():

@@ -1,8 +1,8 @@
 """The command line: one parser, one place where errors become one line and an exit code.
 
 Each command lives in a module of its own with ``add_arguments`` and ``run``, and returns its exit code; only
-what a person can put right (bad usage, bad input, missing packages) is turned into a line, everything else is a
-bug and keeps its traceback.
+what a person can put right (bad usage, bad input, missing packages) is turned into a line, everything else is
+a bug and keeps its traceback.
 """
 
 from __future__ import annotations

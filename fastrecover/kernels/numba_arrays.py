@@ -1,7 +1,7 @@
 """Types and array loops that the modules of the Numba backend share.
 
-None of these functions is cached on disk: Numba looks for changes in the file of the cached function alone, so
-only the outermost ones are cached, with the sources of all they call in their key.
+None of these functions is cached on disk: Numba looks for changes in the file of the cached function alone,
+so only the outermost ones are cached, with the sources of all they call in their key.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Cross entropy of ``H = mean_j sigma(z_j)`` in log-sum form, for the Numba backend.
 
-With t > 0 the largest projection's distance below zero (all of them negative), t < 0 the smallest one's above it,
-else t = 0, every sum is scaled by its largest term and every derivative is a number of the row times one number
-``p_j = sigma(z_j) sigma(-z_j) e^|t|`` of the unit: one exponential a unit, nothing over- or underflows.
+Every sum is scaled by its largest term, so nothing over- or underflows and no H is clipped.  With -t the
+largest projection where all are negative, the smallest where all are positive, else 0, each derivative is a
+number of the row times one of the unit, ``p_j = sigma(z_j) sigma(-z_j) e^|t|``, which takes one exponential.
 """
 
 from __future__ import annotations

@@ -170,8 +170,8 @@ def _sweep(
 ):  # fmt: skip
     """Blocks first .. first + count, merged in the canonical tree, into a (g, width) and s.
 
-    Numba's cache looks for changes in the file of this function alone, but keys by the type of every argument,
-    and that of an omitted one is its default: so code made of other `sources` is never found.
+    Numba's cache looks for changes in the file of this function alone, but keys by the type of every
+    argument, and that of an omitted one is its default: so code made of other `sources` is never found.
     """
     gram = row.op == GRAM or row.op == HERMITE_GRAM
     ld = (max(min(tile, n) // row.group, 1) + 7) // 8 * 8
@@ -244,11 +244,10 @@ def sweep(x, y, w, p, row, tile, block, first, count, a, s, out=None):
     """Sums of blocks ``first .. first + count`` into `a` and `s`; see ``kernels.sweep`` for the meaning."""
     act, flat = row.activation, _flat(x)
     plain = Row(
-        int(row.op), act.code, float(act.slope), row.user_address, row.loss, row.group, row.reps,
-        row.k, int(row.linear),
-        _constant(row.v), _constant(row.c), int(row.grad), int(row.newton), _constant(row.dv), float(row.dc),
-        int(row.free_w), int(row.free_v), int(row.free_c), row.m, row.order, int(row.unit_response),
-        float(row.alpha2), _constant(row.factors, np.int32),
+        int(row.op), act.code, float(act.slope), row.user_address, int(row.loss), row.group, row.reps, row.k,
+        int(row.linear), _constant(row.v), _constant(row.c), int(row.grad), int(row.newton),
+        _constant(row.dv), float(row.dc), int(row.free_w), int(row.free_v), int(row.free_c), row.m, row.order,
+        int(row.unit_response), float(row.alpha2), _constant(row.factors, np.int32),
     )  # fmt: skip
     y, w = (_constant(_NOTHING if each is None else each) for each in (y, w))
     out = _NO_OUTPUT if out is None else out

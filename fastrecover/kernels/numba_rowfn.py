@@ -100,7 +100,8 @@ def _curvature(row, rows, w, work, s):
         scaled(1.0, w, h, h)
     for j in range(k):
         v, dv = row.v[0, j], row.dv[j]
-        zd, d1, g = line(work.z, direction + j, rows, ld), line(work.d1, j, rows, ld), line(work.g, j, rows, ld)
+        zd, d1 = line(work.z, direction + j, rows, ld), line(work.d1, j, rows, ld)
+        g = line(work.g, j, rows, ld)
         scaled(v, h, d1, g)
         s[1 + j] += dot(h, line(work.u, j, rows, ld))
         if row.newton:

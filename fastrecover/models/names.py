@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..activations import NAMES as ACTIVATIONS
+from ..activations import Activation
 from .classification import named
 from .network import Network, nearest
 from .regression import Regression
@@ -19,7 +20,7 @@ def get_model(spec: str | Network, n_hidden: int | None = None, **options: Any) 
     Parameters
     ----------
     spec : str or Network
-        A name of ``fastrecover.models.NAMES`` or a model object.
+        A name of ``fastrecover.models.NAMES``, an Activation (of a regression) or a model object.
     n_hidden : int, optional
         Required with a name; must agree with a model object.
     **options
@@ -40,6 +41,10 @@ def get_model(spec: str | Network, n_hidden: int | None = None, **options: Any) 
         if options:
             raise TypeError(f"model options {sorted(options)} cannot be combined with a model object")
         return spec
+    if isinstance(spec, Activation):
+        if n_hidden is None:
+            raise ValueError("n_hidden is required: the number of hidden units to recover")
+        return Regression(spec, n_hidden, **options)
     if not isinstance(spec, str):
         raise TypeError(f"model must be a name or an object of fastrecover.models, got {type(spec).__name__}")
     if spec not in NAMES:

@@ -181,6 +181,7 @@ class Network:
             raise ValueError(f"activation {act.name!r} is user code: a model with it cannot be saved")
         v = self.output_weights if isinstance(self.output_weights, str) else list(self.output_weights)
         return dict(
+            kind=type(self).__name__,
             activation=act.name,
             slope=act.slope if act.name == "leaky_relu" else None,
             n_hidden=self.n_hidden,
@@ -197,11 +198,12 @@ def rebuilt(description: dict[str, Any]) -> Network:
 
     Raises
     ------
-    TypeError, ValueError
+    KeyError, TypeError, ValueError
         Not a description.
     """
     fields = dict(description)
-    network = object.__new__(Network)
+    kinds = {kind.__name__: kind for kind in Network.__subclasses__()}
+    network = object.__new__(kinds[fields.pop("kind")])
     fields["activation"] = get_activation(fields["activation"], slope=fields.pop("slope"))
     network._set(**fields)
     return network

@@ -14,6 +14,10 @@ import numpy as np
 from ..activations import Activation
 
 
+#: With a linear term these units may be reversed: phi(z) - phi(-z) = (1 + slope) z.
+_REVERSIBLE = ("relu", "leaky_relu", "softplus")
+
+
 @dataclass(frozen=True, eq=False)
 class Parameters:
     """Parameters of ``f(x) = sum_j v_j phi(w_j . x) + b . x + c``.
@@ -122,15 +126,20 @@ def align(estimate: Parameters, truth: Parameters, activation: Activation, free:
     if activation.name == "quadratic":
         return _turned(estimate, truth), truth
 
-    signs = (1.0, -1.0) if activation.parity == "even" else (1.0,)
+    reversible = estimate.linear is not None and activation.name in _REVERSIBLE
+    signs = (1.0, -1.0) if activation.parity == "even" or reversible else (1.0,)
     cost = np.min([_distances(estimate, truth, sign, free) for sign in signs], axis=0)
     order = np.empty(len(cost), int)
     est, true = linear_sum_assignment(cost)
     order[true] = est
     estimate = estimate.reordered(order)
-    if activation.parity == "even":
-        sign = np.where((estimate.weights * truth.weights).sum(axis=1) < 0, -1.0, 1.0)
-        estimate = replace(estimate, weights=estimate.weights * sign[:, None])
+    if len(signs) > 1:
+        # Matched units may point the other way; phi(z) - phi(-z) = (1 + slope) z then goes to the linear term.
+        back = (estimate.weights * truth.weights).sum(axis=1) < 0
+        if reversible:
+            moved = (estimate.output_weights[back] * (1.0 + activation.slope)) @ estimate.weights[back]
+            estimate = replace(estimate, linear=estimate.linear + moved)
+        estimate = replace(estimate, weights=np.where(back[:, None], -estimate.weights, estimate.weights))
     return estimate, truth
 
 

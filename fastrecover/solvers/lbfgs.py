@@ -107,6 +107,7 @@ def minimise_many(
     memory: int = 20,
     exact_loss: float = 0.0,
     output_weights: np.ndarray | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """L-BFGS from several starts side by side: one pass evaluates one trial point of every run.
 
@@ -124,6 +125,8 @@ def minimise_many(
         End as soon as one run is at or below it.
     output_weights : ndarray (m, n_hidden), optional
         Fixed output weights of each run, in place of the model's.
+    stop : callable
+        Asked before every pass; true ends all runs where they are.
 
     Returns
     -------
@@ -132,7 +135,7 @@ def minimise_many(
     """
     batch = _Batch(objective, np.array(thetas, np.float64), memory, output_weights)
     for _ in range(iterations):
-        if batch.done.all() or batch.loss.min() <= exact_loss:
+        if batch.done.all() or batch.loss.min() <= exact_loss or stop():
             break
         batch.advance()
     return batch.theta, batch.loss

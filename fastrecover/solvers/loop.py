@@ -98,8 +98,8 @@ class Monitor:
         line = (stage, objective.passes, float(loss), norm, objective.n_rows, self.seconds)
         for name, value in zip(self.columns, line, strict=True):
             self.history[name].append(value)
-        if self.callback is not None and self.callback(dict(zip(self.columns, line, strict=True))) is True:
-            self.ended = True
+        answer = None if self.callback is None else self.callback(dict(zip(self.columns, line, strict=True)))
+        self.ended = self.ended or (isinstance(answer, (bool, np.bool_)) and bool(answer))
 
 
 def tolerance(objective: Objective, y_square: float, dtype: np.dtype) -> float:
@@ -148,9 +148,10 @@ def run(
         least, patience = _KINK_RESOLUTION * objective.n_parameters / objective.n_rows, 3
     patience = getattr(solver, "patience", patience)
     state = solver.begin(objective, theta)
+    first = state.loss
     monitor.record(objective, stage, state.loss, state.grad)
     for _ in range(max_iterations):
-        if _settled(state, objective, tol, exact_loss, patience, kinked):
+        if _settled(state, objective, tol, exact_loss, patience, kinked, first):
             return state
         if monitor.ended:
             state.message = "stopped by the callback"
@@ -165,7 +166,7 @@ def run(
         state.iteration += 1
         state.stalled = state.stalled + 1 if before.loss - state.loss <= least * before.loss else 0
         monitor.record(objective, stage, state.loss, state.grad)
-    if not _settled(state, objective, tol, exact_loss, patience, kinked):
+    if not _settled(state, objective, tol, exact_loss, patience, kinked, first):
         state.message = f"not converged after {max_iterations} iterations"
     return state
 
@@ -178,7 +179,7 @@ def _runs_off(objective: Objective, theta: np.ndarray) -> bool:
 
 
 def _settled(
-    state: State, objective: Objective, tol: float, exact_loss: float, patience: int, kinked: bool
+    state: State, objective: Objective, tol: float, exact_loss: float, patience: int, kinked: bool, first: float
 ) -> bool:
     if not np.isfinite(state.loss):
         state.stopped, state.message = True, "the loss is not finite: the steps diverge"
@@ -186,17 +187,19 @@ def _settled(
     noise = objective.noise(state.loss)
     if state.loss <= exact_loss:
         state.converged, state.message = True, "exact fit: the loss is at rounding level"
+    elif state.iteration == 0 and not np.any(state.grad):
+        state.stopped, state.message = True, "the start is a stationary point that is no fit: begin elsewhere"
     elif state.decrement <= tol * noise * np.sqrt(objective.n_parameters / objective.n_rows):
         state.converged, state.message = True, "converged: the distance to the minimiser is below tol"
     elif np.isnan(state.decrement) and np.linalg.norm(state.grad) <= tol * noise:
         state.converged, state.message = True, "converged: the gradient is below tol"
     elif state.stopped or state.stalled >= patience:
         # Kinks bound what any step can gain; a smooth loss must show it by its gradient.
-        small = kinked or np.linalg.norm(state.grad) <= 1e-6 * max(noise, np.sqrt(exact_loss))
-        near = np.isnan(state.decrement) or state.decrement <= 0.1 * noise * np.sqrt(
-            objective.n_parameters / objective.n_rows
-        )
-        state.converged, state.stopped = bool(small and near), True
+        statistical = noise * np.sqrt(objective.n_parameters / objective.n_rows)
+        small = np.linalg.norm(state.grad) <= 1e-6 * max(noise, np.sqrt(exact_loss))
+        small = small or kinked or state.loss <= 100.0 * exact_loss or state.decrement <= 0.01 * statistical
+        near = np.isnan(state.decrement) or state.decrement <= 0.1 * statistical
+        state.converged, state.stopped = bool(small and near and state.loss <= first), True
         if state.converged:
             state.message = "converged: no further decrease is measurable"
         else:

@@ -14,9 +14,10 @@ import numpy as np
 from ..sweeps import Objective
 from .loop import State
 
-DENSE_LIMIT = 1500
+DENSE_LIMIT = 800
 _TRIALS = (0.1, 1.0, 10.0)
 _GIVE_UP = 1e12
+_LEAST = 1e-10  # keeps steps bounded along null directions, such as the rotations of a quadratic network
 
 
 class GaussNewton:
@@ -60,7 +61,7 @@ class GaussNewton:
         best = int(np.argmin(losses))
         memory = {k: v for k, v in state.memory.items() if k != "matrix"}
         if losses[best] < state.loss:
-            memory |= {"mu": max(mus[best] * (0.3 if best else 1.0), 1e-15), "failed": 0}
+            memory |= {"mu": max(mus[best] * (0.3 if best else 1.0), _LEAST), "failed": 0}
             new = self._at(objective, state.theta + steps[best], memory)
             return replace(new, iteration=state.iteration, stalled=state.stalled)
         failed = state.memory["failed"] + 1
@@ -79,11 +80,12 @@ class GaussNewton:
         norm = np.linalg.norm(g)
         if norm == 0:
             return [state.memory["mu"]], np.zeros((1, len(g))), replace(state, decrement=0.0)
+        norm0 = max(state.memory.get("norm0", norm), norm)
         first = objective.hessp(state.theta, g, gauss_newton=True)
         mu = state.memory["mu"] * max(float(g @ first) / norm**2, 1e-300)
         p, r, q, product = np.zeros_like(g), -g, -g, -first
         rr = float(r @ r)
-        goal = min(0.1, np.sqrt(norm / max(state.memory.setdefault("norm0", norm), norm))) * norm
+        goal = min(0.1, np.sqrt(norm / norm0)) * norm
         for i in range(self.cg_iterations):
             if i:
                 product = objective.hessp(state.theta, q, gauss_newton=True)
@@ -98,7 +100,9 @@ class GaussNewton:
             q = r + rr / old * q
         steps = np.array([p, 0.3 * p, 0.05 * p])
         mu = state.memory["mu"]
-        return [0.2 * mu, mu, 3 * mu], steps, replace(state, decrement=float(np.sqrt(max(-g @ p, 0.0))))
+        return [0.2 * mu, mu, 3 * mu], steps, replace(
+            state, decrement=float(np.sqrt(max(-g @ p, 0.0))), memory={**state.memory, "norm0": norm0}
+        )
 
 
 def damped_solve(matrix: np.ndarray, grad: np.ndarray, mu: float) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._validation import child
 from ..models import Network, Parameters
 from ..starts import StartError, check_resolvable, inertia, published_start, random_start, tensor_start
 from ..sweeps import Objective
@@ -27,10 +28,21 @@ _ITERATIONS = {"gauss-newton": 300, "lbfgs": 2000, "gd": 20000}
 _ROWS_PER_PARAMETER = 20
 _ROWS_PER_LABELLED = 400  # a label says far less than a number
 _FEWEST_ROWS = 2000
-_PRECONDITION_LIMIT = 2500
 _CLOSE = 0.5
+_ROWS_TO_TRUST = 10
 _RESTARTS = 8
 _ROUNDS = 3
+
+
+def _well_separated(found: Parameters, model: Network) -> bool:
+    """No two units nearly parallel, none far larger than the others: the marks of units that cancel."""
+    if model.activation.name == "quadratic":
+        return True  # its units may be turned at will
+    size = np.linalg.norm(found.weights, axis=1)
+    unit = found.weights / np.maximum(size, 1e-300)[:, None]
+    cosines = np.abs(unit @ unit.T - np.eye(len(unit)))
+    amplitude = np.abs(found.output_weights) * size
+    return bool(cosines.max(initial=0.0) < 0.95 and amplitude.max() <= 10.0 * np.median(amplitude))
 
 
 @dataclass
@@ -66,7 +78,7 @@ class Fit:
 
     def __init__(self, engine: Any, model: Network, seeds: np.random.SeedSequence, monitor: Monitor, tol: float) -> None:
         self.engine, self.model, self.monitor, self.tol = engine, model, monitor, tol
-        self.sample_seed, self.start_seed, self.restart_seed = seeds.spawn(3)
+        self.sample_seed, self.start_seed, self.restart_seed = (child(seeds, i) for i in range(3))
         y, w = engine.source.y, engine.source.w
         self.y_square = float(np.average((y - np.average(y, weights=w)) ** 2, weights=w))
         self.dtype = engine.source.x.dtype
@@ -141,7 +153,7 @@ class Fit:
                 positive = int((start.output_weights > 0).sum())
         rng = np.random.default_rng(self.restart_seed)
         for number in range(_ROUNDS):
-            if self.monitor.ended or self.engine.meter.passes >= self.monitor.max_passes:
+            if candidates and self._spent():
                 break
             candidates += self._restarts(engine, rng, positive, f"random restarts {number + 1}")
             if self._agreed(candidates):
@@ -154,8 +166,10 @@ class Fit:
         """Exact, or so close to its start that the moments themselves vouch for it."""
         if self._exact(candidate):
             return True
-        moved = self.model.error(candidate.objective.unpack(candidate.state.theta), start)
-        return candidate.state.converged and moved < _CLOSE
+        found = candidate.objective.unpack(candidate.state.theta)
+        moved = max(self.model.error(found, start), self.model.error(start, found))
+        enough = candidate.objective.n_rows >= _ROWS_TO_TRUST * self.p
+        return enough and candidate.state.converged and moved < _CLOSE and _well_separated(found, self.model)
 
     def _agreed(self, candidates: list[Candidate]) -> bool:
         """An exact fit, or the lowest minimum found more than once."""
@@ -189,6 +203,7 @@ class Fit:
             iterations=400,
             exact_loss=self._exact_loss(objective),
             output_weights=v,
+            stop=self._spent,
         )
         self.monitor.record(objective, stage, float(losses.min()))
         found = []
@@ -218,7 +233,7 @@ class Fit:
     def _polish(self, best: Candidate) -> Outcome:
         """All rows: L-BFGS on the curvature of the sub-sample, or Gauss-Newton by products above the dense limit."""
         objective = best.objective.on(self.engine)
-        if self.p > _PRECONDITION_LIMIT:
+        if self.p > DENSE_LIMIT:
             solver: Any = GaussNewton(dense=False, damping=1e-4)
         else:
             solver = LBFGS(precondition=self._precondition(best))

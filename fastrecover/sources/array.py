@@ -58,7 +58,7 @@ class ArraySource:
         return ArraySource(self.x, y, w)
 
     def sample(self, m: int, seed: np.random.SeedSequence) -> ArraySource:
-        """`m` rows drawn without replacement, copied in their original order; all rows if m >= n.
+        """`m` samples of positive weight drawn without replacement, copied in order; all of them if there are fewer.
 
         Parameters
         ----------
@@ -70,10 +70,13 @@ class ArraySource:
         ArraySource
         """
         n = self.shape[0]
-        if m >= n:
+        counting = n if self.w is None else int(np.count_nonzero(self.w))
+        if m >= n or (m >= counting and 2 * counting > n):
             return self
-        rows = np.random.Generator(np.random.PCG64(seed)).choice(n, m, replace=False)
+        rows = np.random.Generator(np.random.PCG64(seed)).choice(counting, min(m, counting), replace=False)
         rows.sort()
+        if counting < n:
+            rows = np.flatnonzero(self.w)[rows]
         new = copy.copy(self)
         new.y, new.w = (None if a is None else a[rows] for a in (self.y, self.w))
         patches = rows[:, None] * self.group + np.arange(self.group)

@@ -74,6 +74,9 @@ def tensor_start(engine: Any, model: Network, seed: np.random.SeedSequence) -> P
     """
     n, d = engine.shape
     check_resolvable(model, d)
+    if model.known_v is not None and np.ptp(model.known_v) > 0:
+        found = tensor_start(engine, model.with_output_weights("free"), seed)
+        return _assigned(found, model)
     rng = np.random.default_rng(seed)
     affine = affine_fit(engine)
     act, k = model.activation, model.n_hidden
@@ -92,6 +95,28 @@ def tensor_start(engine: Any, model: Network, seed: np.random.SeedSequence) -> P
     if act.degree is not None:
         return _homogeneous_lengths(engine, model, rows)
     return lengths_from_moments(model, rows, directions, coefficients, found, affine.intercept)
+
+
+def _assigned(found: Parameters, model: Network) -> Parameters:
+    """Units found with free output weights, in the places of known ones that they fit best."""
+    from scipy.optimize import linear_sum_assignment
+
+    act, v = model.activation, model.known_v
+    a = found.output_weights
+    if act.parity == "odd":
+        cost = (np.abs(a)[None] - np.abs(v)[:, None]) ** 2
+    elif act.degree is None:
+        cost = (a[None] - v[:, None]) ** 2
+    else:
+        size = np.linalg.norm(found.weights, axis=1) ** act.degree
+        cost = np.where(np.sign(a)[None] == np.sign(v)[:, None], 0.0, size[None])
+    found = found.reordered(linear_sum_assignment(cost)[1])
+    weights, flip = found.weights, np.sign(found.output_weights) != np.sign(v)
+    if act.parity == "odd":
+        weights = np.where(flip[:, None], -weights, weights)
+    if act.degree is not None:
+        weights = weights / (np.abs(v) ** (1.0 / act.degree))[:, None]
+    return replace(found, weights=weights, output_weights=v)
 
 
 def filter_start(engine: Any, model: Network, affine: Parameters, rng: np.random.Generator) -> Parameters:
@@ -160,10 +185,9 @@ def quadratic_fit(engine: Any, affine: Parameters, k: int, rng: np.random.Genera
         top = np.argsort(-np.abs(values))[:k]
         kept = vectors[:, top].T @ basis
         linear = affine.linear + first @ basis
-        done = best is not None and loss > best.loss * (1 - 1e-3)
-        best = QuadraticFit(kept, values[top], replace(affine, linear=linear, intercept=affine.intercept + mean[0]), loss)
-        if done:
+        if best is not None and loss > best.loss * (1 - 1e-3):
             break
+        best = QuadraticFit(kept, values[top], replace(affine, linear=linear, intercept=affine.intercept + mean[0]), loss)
         fitted = best.parameters()
         image, mean_r, first_r = MomentSweeps(engine, fitted, _QUADRATIC).second(kept)
         affine = replace(
@@ -214,7 +238,7 @@ def _hermite_coefficients(engine: Any, affine: Parameters, basis: np.ndarray, ac
     """Tensors ``E[y He_j(z)]`` for j = 0 .. j3 in the basis, by regression or, with too many features, averages."""
     k, degree, n = len(basis), int(act.tensor_order or 4), engine.shape[0]
     sweeps = MomentSweeps(engine, affine)
-    if math.comb(k + degree, degree) <= min(_MOST_FEATURES, n // 4):
+    if math.comb(k + degree, degree) <= min(_MOST_FEATURES, n // 2):
         found, _ = sweeps.hermite_regression(basis, degree, ridge=1e-4)
     else:
         low, _ = sweeps.hermite_regression(basis, 2, ridge=1e-4)

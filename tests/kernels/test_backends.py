@@ -1,7 +1,8 @@
 """The three backends compute the same sums: compiled C and Numba against the NumPy specification.
 
-Float32 cases of kinked activations use values on a coarse grid, whose products are exact, so that no rounding
-can move a projection across a kink and the comparison holds on every processor.
+Float32 cases of kinked activations, and those of few samples, use values on a coarse grid, whose products are
+exact, so that no rounding can move a projection across a kink or make up most of a small residual, and the
+comparison holds on every processor.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pytest
 
 from fastrecover import kernels
 from fastrecover.activations import NAMES, Activation, get_activation
-from fastrecover.kernels import Op, RowFunction, tree
+from fastrecover.kernels import CROSS_ENTROPY, SQUARED, Op, RowFunction, tree
 
 BACKENDS = ("compiled", "numba")
 TOLERANCE = {np.float64: 1e-13, np.float32: 3e-6}
@@ -88,7 +89,7 @@ def draw(rng, shape, dtype, grid=False):
 def run(backend, x, y, w, p, row, blocks=BLOCKS, first=0, count=None):
     """[A, S, predictions]; of a Gram matrix its upper triangle."""
     block = (blocks or kernels.layout(row, x.shape[1], x.itemsize))[1]
-    out = np.full((len(x), row.reps), np.pi)
+    out = np.full((len(x) // row.group, row.reps), np.pi)
     count = -(-len(x) // block) - first if count is None else count
     a, s = kernels.sweep(x, y, w, p, row, first, count, blocks=blocks, out=out, backend=backend)
     return [np.triu(a) if row.op in (Op.GRAM, Op.HERMITE_GRAM) else a, s, out]
@@ -140,11 +141,69 @@ def test_default_layout_matches_the_reference(backend):
     check_against_reference(backend, np.float64, "sigmoid", [(4500, 11, 3, 1, 0)], blocks=None)
 
 
+def sigmoid_mean_rows(k, reps=2, group=1, free_w=1):
+    """The operations that know the cross entropy of a mean of sigmoid units."""
+    mean = dict(activation=activation("sigmoid"), loss=CROSS_ENTROPY, k=k, group=group)
+    one, more = (dict(mean, reps=r, v=np.full((r, k), 1 / k), c=np.zeros(r)) for r in (1, reps))
+    return [
+        RowFunction(Op.LOSS, grad=True, **more),
+        RowFunction(Op.LOSS, **more),
+        RowFunction(Op.CURVATURE, dv=np.zeros(k), **one),
+        RowFunction(Op.CURVATURE, newton=True, dv=np.zeros(k), **one),
+        RowFunction(Op.GRAM, **one, free_w=free_w),
+        RowFunction(Op.PREDICT, **more),
+    ]
+
+
+def check_groups(backend, dtype, groups, losses=(SQUARED, CROSS_ENTROPY), samples=(0, 1, 8, 9, 83)):
+    """Groups of rows that make one sample against the reference; a group of one row is a plain sample."""
+    rng = np.random.default_rng(11)
+    grid = dtype == np.float32
+    for group, loss, n, d, filters in itertools.product(groups, losses, samples, (5, 11), (1, 3)):
+        k = group * filters
+        x, y, weights = draw(rng, (n * group, d), dtype, grid), rng.random(n), rng.random(n)
+        y[::4] = rng.integers(0, 2, len(y[::4]))
+        if loss == CROSS_ENTROPY:
+            rows = sigmoid_mean_rows(k, 2, group)
+        else:
+            rows = [replace(row, group=group) for row in row_functions(activation("tanh"), k, 2, 0, rng)[:9]]
+        for row, w in itertools.product(rows, (None, weights)):
+            p = draw(rng, (row.columns, d), np.float64, grid)
+            for blocks in ((8 * group, 16 * group), None):
+                result, expected = (run(b, x, y, w, p, row, blocks) for b in (backend, "reference"))
+                label = f"{row.op.name} loss={loss} group={group} n={n} d={d} k={k} weights={w is not None}"
+                assert_close(result, expected, TOLERANCE[dtype], label)
+
+
+@pytest.mark.parametrize("group", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_cross_entropy_and_groups_of_rows_match_the_reference(backend, dtype, group):
+    check_groups(backend, dtype, [group])
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
+def test_a_group_of_rows_is_a_network_whose_units_see_one_row_each(backend):
+    """The patches side by side are one long row, and the shared filter a block-diagonal weight matrix."""
+    rng = np.random.default_rng(12)
+    group, d, n = 3, 5, 37
+    x, y, w = rng.standard_normal((n * group, d)), rng.random(n), rng.random(n)
+    v, filter_ = rng.standard_normal((1, group)), rng.standard_normal((1, d))
+    wide, rows = np.kron(np.eye(group), filter_), (8 * group, 16 * group)
+    for loss in (SQUARED, CROSS_ENTROPY):
+        row = RowFunction(Op.LOSS, activation("sigmoid"), loss=loss, k=group, v=v, grad=True)
+        a, s, _ = run(backend, x, y, w, filter_, replace(row, group=group), rows)
+        a_wide, s_wide, _ = run(backend, x.reshape(n, -1), y, w, wide, row)
+        tied = sum(a_wide[i : i + 1, i * d : (i + 1) * d] for i in range(group))
+        np.testing.assert_allclose(a, tied, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(s, s_wide, rtol=1e-12, atol=1e-13)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_missing_responses_are_zeros(backend):
     rng = np.random.default_rng(1)
     x = rng.standard_normal((50, 6))
-    for row in row_functions(get_activation("erf"), 2, 2, 0, rng):
+    for row in row_functions(get_activation("erf"), 2, 2, 0, rng) + sigmoid_mean_rows(2):
         p = rng.standard_normal((row.columns, 6))
         assert_same(run(backend, x, None, None, p, row), run(backend, x, np.zeros(50), None, p, row))
 
@@ -196,7 +255,7 @@ def test_bits_do_not_depend_on_how_rows_lie_in_memory(backend, dtype, make):
     n, d = 45, 10
     x, y = make(rng, n, d, dtype), rng.standard_normal(n)
     assert x.strides[1] == x.itemsize
-    for row in row_functions(get_activation("tanh"), 3, 2, 1, rng):
+    for row in row_functions(get_activation("tanh"), 3, 2, 1, rng) + sigmoid_mean_rows(3):
         p = rng.standard_normal((row.columns, d))
         assert_same(run(backend, x, y, None, p, row), run(backend, x.copy(), y, None, p, row))
 
@@ -227,7 +286,7 @@ def test_sums_of_aligned_subtrees_merge_to_the_bits_of_one_range(backend):
     d, blocks = 6, 11
     x = rng.standard_normal((16 * (blocks - 1) + 9, d))
     y = rng.standard_normal(len(x))
-    for row in row_functions(get_activation("sigmoid"), 3, 2, 1, rng):
+    for row in row_functions(get_activation("sigmoid"), 3, 2, 1, rng) + sigmoid_mean_rows(3):
         p = rng.standard_normal((row.columns, d))
         whole = run(backend, x, y, None, p, row)
         for size in (1, 2, 4, 8):
@@ -313,6 +372,7 @@ def test_every_instruction_set_of_the_compiled_backend_matches_the_reference(dty
             assert _compiled.instruction_set() == name
             for function in ("relu", "erf"):
                 check_against_reference("compiled", dtype, function, [(17, 9, 4, 1, 1), (83, 37, 5, 2, 0)])
+            check_groups("compiled", dtype, (1, 3), samples=(9, 83))
     finally:
         _compiled.select_instruction_set(None)
     assert tried[0] == widest == _compiled.instruction_set() and tried[-1] == "base"

@@ -246,7 +246,7 @@ def test_scipy_reaches_the_minimum_of_fit(name, method):
     hessp = {"hessp": o.hessp} if method == "trust-ncg" else {}
     options = {"gtol": 1e-9} | ({"ftol": 1e-15} if method == "L-BFGS-B" else {})
     theirs = optimize.minimize(o.value_and_grad, start, jac=True, method=method, options=options, **hessp)
-    ours = fr.fit(x, y, name, 2, output_weights="ones", random_state=0)
+    ours = fr.fit(x, y, name, 2, output_weights="ones", tol=1e-6, random_state=0)
     assert ours.loss == pytest.approx(theirs.fun, rel=1e-9)
     there = ours.align(o.unpack(theirs.x)).weights
     np.testing.assert_allclose(there.ravel(), theirs.x, atol=2e-6)
