@@ -1,4 +1,4 @@
-"""Classification: cross entropy against mpmath and finite differences, fits against SciPy, scikit-learn and the truth.
+"""Classification: cross entropy against mpmath and finite differences, fits against SciPy, scikit-learn and truth.
 
 Labels are random, so no fit can find the planted weights exactly: what a fit must reach is the minimiser that
 the same data give when the search begins at the truth, and how far that lies off is what standard errors say.
@@ -71,7 +71,9 @@ def test_loss_gradient_and_fisher_are_those_of_the_mean_of_sigmoids(name, dtype,
     value, grad = objective.value_and_grad(theta)
     assert value == pytest.approx(cross_entropy(H, y, w), rel=tol)
     np.testing.assert_allclose(objective.predict(theta), H, rtol=tol)
-    np.testing.assert_allclose(grad, np.average(((H - y) / (H * (1 - H)))[:, None] * J, axis=0, weights=w), atol=tol)
+    np.testing.assert_allclose(
+        grad, np.average(((H - y) / (H * (1 - H)))[:, None] * J, axis=0, weights=w), atol=tol
+    )
     fisher = np.einsum("n,ni,nj->ij", w / w.sum() / (H * (1 - H)), J, J)
     np.testing.assert_allclose(objective.gauss_newton(theta)[2], fisher, atol=tol)
     v = np.random.default_rng(1).standard_normal(len(theta))
@@ -96,7 +98,9 @@ def test_gradient_and_hessian_agree_with_finite_differences(name):
 
 
 @pytest.mark.parametrize("backend", ["compiled", "reference"])
-@pytest.mark.parametrize("logits", [(800, 800), (-800, -800), (800, -800), (-690, -700), (35, 700), (-40, 3), (0, 0)])
+@pytest.mark.parametrize(
+    "logits", [(800, 800), (-800, -800), (800, -800), (-690, -700), (35, 700), (-40, 3), (0, 0)]
+)
 def test_far_tails_are_finite_and_right(logits, backend):
     before = fr.get_kernels()
     z = np.array(logits, float)
@@ -106,7 +110,7 @@ def test_far_tails_are_finite_and_right(logits, backend):
     try:
         fr.set_kernels(backend)
         for y in (0.0, 1.0, 0.25):
-            objective = fr.objective(X, [y, 1.0 - y if y != 0.5 else 0.0], Classification(2), sample_weight=weights)
+            objective = fr.objective(X, [y, 1.0 - y], Classification(2), sample_weight=weights)
             # The units read one column each, so that the logits are the data.
             value, grad = objective.value_and_grad(np.array([1.0, 0.0, 0.0, 1.0]))
             loss, slope, curved = exact(logits, y, direction)
@@ -177,8 +181,8 @@ def test_patches_are_views_of_contiguous_rows(model):
 def test_tensor_start_reaches_the_minimiser_near_the_truth(name, d, n, seeds):
     for seed in seeds:
         teacher, X, y = planted(name, d, n, seed)
-        near = fr.fit(X, y, teacher.model, init=teacher.weights, n_jobs=1)
-        far = fr.fit(X, y, teacher.model, init="tensor", random_state=0, n_jobs=1)
+        near = fr.fit(X, y, teacher.model, init=teacher.weights, tol=1e-6, n_jobs=1)
+        far = fr.fit(X, y, teacher.model, init="tensor", random_state=0, tol=1e-6, n_jobs=1)
         assert near.converged and far.converged
         assert far.loss == pytest.approx(near.loss, rel=1e-10)
         assert far.error(near) < 1e-4
@@ -188,7 +192,7 @@ def test_tensor_start_reaches_the_minimiser_near_the_truth(name, d, n, seeds):
 @pytest.mark.parametrize("name, d, n", [("fcn", 5, 4000), ("cnn", 5 * K, 500)])
 def test_the_fit_is_the_minimiser(name, d, n):
     teacher, X, y = planted(name, d, n, 3)
-    rec = fr.fit(X, y, teacher.model, random_state=0, n_jobs=1)
+    rec = fr.fit(X, y, teacher.model, random_state=0, tol=1e-7, n_jobs=1)
 
     def loss(theta):
         H, J = mean_sigmoid(teacher.model, theta, X)
@@ -210,16 +214,31 @@ def test_one_unit_is_logistic_regression():
         np.testing.assert_allclose(fr.fit(X, y, model, n_jobs=1).weights, peer.coef_, rtol=1e-5)
 
 
-@pytest.mark.parametrize("preset, name, d, n", [("fu2018-fcn", "fcn", 6, 30_000), ("fu2018-cnn", "cnn", 5 * K, 2000)])
+@pytest.mark.parametrize(
+    "preset, name, d, n", [("fu2018-fcn", "fcn", 6, 30_000), ("fu2018-cnn", "cnn", 5 * K, 2000)]
+)
 def test_presets_reach_the_same_minimiser(preset, name, d, n):
     size = {"n_hidden": K} if name == "fcn" else {"n_patches": K}
     teacher = make_teacher(name, n_features=d, norms=2.5, random_state=1, **size)
     X, y = teacher.sample(n, random_state=2)
     best = fr.fit(X, y, name, init=teacher.weights, n_jobs=1, **size)
-    published = fr.fit(X, y, preset, random_state=0, n_jobs=1, **size)
+    published = fr.fit(X, y, preset, random_state=0, tol=1e-6, n_jobs=1, **size)
     assert published.converged
     assert published.error(best) < 1e-2
     assert published.loss == pytest.approx(best.loss, rel=1e-7)
+
+
+@pytest.mark.parametrize("solver", ["auto", "gauss-newton", "lbfgs", "gd"])
+@pytest.mark.parametrize("name, d, n", [("fcn", 6, 30_000), ("cnn", 5 * K, 2000)])
+def test_every_solver_ends_within_a_tenth_of_a_standard_error(name, d, n, solver):
+    """What converged means: tol is in units of the statistical error, whatever the solver."""
+    teacher = make_teacher(MODELS[name][0], n_features=d, norms=2.5, random_state=1)
+    X, y = teacher.sample(n, random_state=2)
+    best = fr.fit(X, y, teacher.model, init=teacher.weights, tol=1e-8, n_jobs=1)
+    rec = fr.fit(X, y, teacher.model, init=0.8 * teacher.weights, solver=solver, n_jobs=1)
+    assert rec.converged
+    away = np.abs(rec.weights - best.weights) / best.standard_errors().weights
+    assert away.max() < 0.1
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -228,7 +247,7 @@ def test_weights_count_as_repeated_rows_and_fractions_as_averages(name):
     counts = np.random.default_rng(0).integers(1, 3, len(y))
 
     def fitted(X, y, w=None):
-        return fr.fit(X, y, teacher.model, init=teacher.weights, sample_weight=w, n_jobs=1)
+        return fr.fit(X, y, teacher.model, init=teacher.weights, sample_weight=w, tol=1e-8, n_jobs=1)
 
     assert fitted(X, y, counts).error(fitted(np.repeat(X, counts, axis=0), np.repeat(y, counts))) < 1e-6
     labels = np.random.default_rng(1).random((3000, 4)) < teacher.predict(X)[:, None]
@@ -252,7 +271,9 @@ def test_shared_filter_is_recovered_exactly(activation):
         "squared_relu": lambda z: np.maximum(z, 0) ** 2,
         "quadratic": np.square,
     }[activation]
-    np.testing.assert_allclose(y, phi(X.reshape(-1, 4, 5) @ teacher.weights[0]).mean(axis=1), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        y, phi(X.reshape(-1, 4, 5) @ teacher.weights[0]).mean(axis=1), rtol=1e-12, atol=1e-13
+    )
     np.testing.assert_allclose(rec.predict(X), y, atol=1e-8)
 
 
@@ -299,7 +320,9 @@ def test_labels_are_mapped_and_remembered(kind, plain, tmp_path):
         assert set(predicted.tolist()) == set(flat.tolist())
         proba = known.predict_proba(ROWS)
         assert (predicted == known.classes[proba.argmax(axis=1)]).all()
-        assert known.score(ROWS, y) == pytest.approx(accuracy_score(flat.tolist(), predicted.tolist()), rel=1e-14)
+        assert known.score(ROWS, y) == pytest.approx(
+            accuracy_score(flat.tolist(), predicted.tolist()), rel=1e-14
+        )
         assert known.log_loss(ROWS, y) == pytest.approx(log_loss(flat.tolist(), proba), rel=1e-12)
 
 
@@ -414,7 +437,7 @@ def clear_cut(name, n=400):
 
 
 @pytest.mark.parametrize("solver", ["auto", "gauss-newton", "lbfgs", "gd"])
-@pytest.mark.parametrize("init", ["auto", "tensor", "random"])
+@pytest.mark.parametrize("init", ["auto", "tensor"])
 @pytest.mark.parametrize("fit, name", [(fit_fcn, "fcn"), (fit_cnn, "cnn")])
 def test_separable_data_are_said_to_be(fit, name, init, solver):
     X, y = clear_cut(name)

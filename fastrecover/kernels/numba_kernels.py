@@ -20,14 +20,12 @@ from .numba_rowfn import GRAM, HERMITE_GRAM, PREDICT, forward, row_function
 
 __all__ = ["activate", "sweep"]
 
-_FILES = ("kernels", "arrays", "activations", "cross_entropy", "rowfn")
-
 
 def _sources_key():
     """Digest of everything that the compiled code is made of, as a number that Numba can key its cache by."""
-    folder = files(__package__)
-    names = ["row.py", *(f"numba_{name}.py" for name in _FILES)]
-    digest = sha256(b"\0".join(folder.joinpath(name).read_bytes() for name in names))
+    sources = {f.name: f for f in files(__package__).iterdir() if f.name.endswith(".py")}
+    names = sorted(name for name in sources if name.startswith("numba_") or name == "row.py")
+    digest = sha256(b"\0".join(sources[name].read_bytes() for name in names))
     return int.from_bytes(digest.digest()[:7], "big")
 
 

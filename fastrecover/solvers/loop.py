@@ -21,7 +21,7 @@ _KINK_RESOLUTION = 1e-4
 
 #: Norm of a unit of a classification beyond which its sigmoid is a step for inputs of unit variance.
 _INFINITE = 100.0
-_SEPARABLE = "the weights run off to infinity: the data are separable, or too few rows for this many parameters"
+SEPARABLE = "the weights run off to infinity: the data are separable, or too few rows for this many parameters"
 
 #: A loss below (EXACT * eps)^2 of the mean square of y is rounding: the fit is exact.
 EXACT = 30.0
@@ -161,7 +161,7 @@ def run(
             return state
         before, state = state, solver.step(objective, state)
         if _runs_off(objective, state.theta):
-            before.stopped, before.message = True, _SEPARABLE
+            before.stopped, before.message = True, SEPARABLE
             return before
         state.iteration += 1
         state.stalled = state.stalled + 1 if before.loss - state.loss <= least * before.loss else 0

@@ -13,8 +13,8 @@ from ..starts import StartError, check_resolvable, inertia, published_start, ran
 from ..sweeps import Objective
 from .gradient import GradientDescent, ResampledGradientDescent
 from .lbfgs import LBFGS, minimise_many
-from .loop import Monitor, State, run, tolerance
-from .newton import DENSE_LIMIT, GaussNewton
+from .loop import SEPARABLE, Monitor, State, run, tolerance
+from .newton import DENSE_LIMIT, GaussNewton, damped_solve
 
 INITS = ("auto", "tensor", "tensor-published", "spectral", "random")
 SOLVERS: dict[str, Any] = {
@@ -30,6 +30,7 @@ _ROWS_PER_LABELLED = 400  # a label says far less than a number
 _FEWEST_ROWS = 2000
 _CLOSE = 0.5
 _ROWS_TO_TRUST = 10
+_LONG_STEP = 0.02
 _RESTARTS = 8
 _ROUNDS = 3
 
@@ -98,7 +99,21 @@ class Fit:
         Outcome
         """
         per_parameter = _ROWS_PER_LABELLED if self.model.is_classifier else _ROWS_PER_PARAMETER
-        rows = max(per_parameter * self.p, _FEWEST_ROWS)
+        outcome = self._stages(init, solver, max(per_parameter * self.p, _FEWEST_ROWS))
+        if self.model.is_classifier and outcome.state.converged and self.p <= DENSE_LIMIT:
+            self._doubt(outcome)
+        return outcome
+
+    def _doubt(self, outcome: Outcome) -> None:
+        """A likelihood without a maximum flattens out: the gradient vanishes, but the Newton step stays long."""
+        state, matrix = outcome.state, outcome.state.memory.get("matrix")
+        if matrix is None:
+            matrix = outcome.objective.gauss_newton(state.theta)[2]
+        step = damped_solve(matrix, state.grad, 0.0)
+        if np.linalg.norm(step) > _LONG_STEP * np.linalg.norm(state.theta):
+            state.converged, state.message = False, SEPARABLE
+
+    def _stages(self, init: Any, solver: Any, rows: int) -> Outcome:
         small = self.engine.sample(rows, self.sample_seed)
         self.info["sample_rows"] = small.shape[0]
         if solver != "auto":

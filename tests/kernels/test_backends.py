@@ -11,6 +11,7 @@ import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -386,6 +387,25 @@ def test_activate_takes_any_shape_and_read_only_input(backend):
         results = zip(*(kernels.activate(name, z, backend=b) for b in (backend, "reference")), strict=True)
         for mine, theirs in results:
             np.testing.assert_allclose(mine, theirs, rtol=1e-14, atol=1e-16)
+
+
+def test_code_from_the_cache_was_made_of_the_sources_at_hand(monkeypatch, tmp_path):
+    from fastrecover.kernels import numba_kernels
+
+    run("numba", np.ones((2, 2)), None, None, np.ones((1, 2)), RowFunction(Op.LOSS, k=1, v=np.ones((1, 1))))
+    now = numba_kernels._sources_key()
+    assert {signature[-1].value for signature in numba_kernels._sweep.signatures} == {now}
+    here = Path(numba_kernels.__file__).parent
+    names = [f.name for f in (*here.glob("numba_*.py"), here / "row.py")]
+    for name in names:
+        (tmp_path / name).write_bytes((here / name).read_bytes())
+    monkeypatch.setattr(numba_kernels, "files", lambda _: tmp_path)
+    assert numba_kernels._sources_key() == now
+    for name in names:
+        source = (here / name).read_bytes()
+        (tmp_path / name).write_bytes(source + b"\n")
+        assert numba_kernels._sources_key() != now
+        (tmp_path / name).write_bytes(source)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -72,7 +72,7 @@ def row_function(op, k, **more):
 
 
 def projected_sums(backend, row, z, step, y, w, dtype):
-    """Sums over rows [z, step, 1 at the row's own place], whose projections are z and, for CURVATURE, step."""
+    """Sums over rows [z, step, 1 at the row's own place], projected to z and, for CURVATURE, step."""
     n, k = z.shape
     x = np.concatenate([z, step, np.eye(n)], 1).astype(dtype)
     p = np.eye(2 * k, x.shape[1])[: row.columns]
