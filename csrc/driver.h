@@ -30,7 +30,10 @@ static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed
     for (int64_t i = 0; i < rows; i += dt->tile, x += dt->tile * dt->stride) {
         const int64_t nr = FR_MIN(rows - i, dt->tile), nt = nr / group, sample = (start + i) / group;
         const double *y = dt->y ? dt->y + sample : NULL, *w = dt->w ? dt->w + sample : NULL;
-        FR_T(project)(x, dt->stride, nr, dt->d, dt->q, packed, z, raw_ld, FR_MR * dt->stride);
+        /* A whole tile follows in this block: fetch it meanwhile. */
+        const REAL *next = i + 2 * dt->tile <= rows ? x + dt->tile * dt->stride : NULL;
+        const REAL *second = next && dt->g && !gram ? next + nr / 2 * dt->stride : NULL;
+        FR_T(project)(x, dt->stride, nr, dt->d, dt->q, packed, z, raw_ld, next);
         if (group > 1) FR_T(fold)(dt->q, group, nt, raw, raw_ld, k_->z, k_->ld, 0);
         switch (row->op) {
         case FR_LOSS: fr_loss(row, nt, y, w, k_, s); break;
@@ -53,16 +56,16 @@ static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed
         }
         if (dt->g == 0) continue;
         if (gram) {
-            fr_back_f64(k_->left, dt->l, nt, dt->l, k_->g, k_->ld, dt->g, a, 1, (double *)copy);
+            fr_back_f64(k_->left, dt->l, nt, dt->l, k_->g, k_->ld, dt->g, a, 1, (double *)copy, NULL);
             continue;
         }
         if (group > 1) FR_T(fold)(dt->g, group, nt, raw, raw_ld, k_->g, k_->ld, 1);
         if (sizeof(REAL) == sizeof(double)) {
-            FR_T(back)(x, dt->stride, nr, dt->l, (const REAL *)g, raw_ld, dt->g, a, 0, copy);
+            FR_T(back)(x, dt->stride, nr, dt->l, (const REAL *)g, raw_ld, dt->g, a, 0, copy, second);
         } else {
             for (int64_t m = 0; m < dt->g; m++)
                 for (int64_t r = 0; r < nr; r++) gr[m * raw_ld + r] = (REAL)g[m * raw_ld + r];
-            FR_T(back)(x, dt->stride, nr, dt->l, gr, raw_ld, dt->g, a, 0, copy);
+            FR_T(back)(x, dt->stride, nr, dt->l, gr, raw_ld, dt->g, a, 0, copy, second);
         }
     }
 }
@@ -70,7 +73,7 @@ static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed
 static int FR_T(sweep)(const fr_data *dt, const fr_row *row, int64_t first, int64_t count, double *a, double *s)
 {
     const int64_t group = row->group, size = dt->g * dt->l + dt->s;
-    const int64_t raw_ld = (FR_MIN(dt->tile, dt->n) + 7) / 8 * 8, ld = (raw_ld / group + 7) / 8 * 8;
+    const int64_t raw_ld = (FR_MIN(dt->tile, dt->n) + 15) / 16 * 16, ld = (raw_ld / group + 7) / 8 * 8;
     const int64_t fold = group > 1 ? (dt->q > dt->g ? dt->q : dt->g) * raw_ld : 0;
     const int64_t units = row->k * ld;
     const int gram = row->op == FR_GRAM || row->op == FR_HERMITE_GRAM;

@@ -2,70 +2,68 @@
    FR_VL).  Columns of P are the vector dimension of the projection, features that of the back-projection, so
    neither product needs a horizontal sum and the back-projection wastes no lane however few units there are. */
 
-/* z[(column) * ldz + row] for `rows` <= FR_MR rows starting at x and `np` vectors of columns.  `ahead` (elements,
-   or 0) is how far in front the rows of a later tile are fetched: several row streams in one page defeat the
-   hardware's own prefetching. */
-FR_INLINE void FR_T(project_tile)(const REAL *x, int64_t stride, int64_t rows, int64_t d, const REAL *panel,
-                                  const int np, int64_t columns, double *z, int64_t ldz, int64_t ahead)
+/* z[(column) * ldz + row] for mr rows starting at x and `np` vectors of columns.  `next` (or NULL) is where rows of
+   the following tile start that are fetched meanwhile, half as many as are read here: several row streams in one
+   page defeat the hardware's own prefetching, and the other half is fetched by the back-projection. */
+FR_INLINE void FR_T(project_tile)(const REAL *restrict x, int64_t stride, int64_t d, const REAL *restrict panel,
+                                  const int mr, const int np, int64_t columns, double *restrict z, int64_t ldz,
+                                  const REAL *next)
 {
-    const REAL *xr[FR_MR];
-    FR_V acc[FR_MR][FR_NP];
-    /* Missing rows repeat the last one: their columns of z are never read. */
+    FR_V acc[FR_MR * FR_NP]; /* at least 2 FR_MR */
+#pragma GCC unroll 32
+    for (int i = 0; i < mr * np; i++) acc[i] = (FR_V){0};
+    for (int64_t j0 = 0; j0 < d; j0 += FR_LINE) {
+        const int64_t stop = FR_MIN(j0 + FR_LINE, d);
+        if (next) {
 #pragma GCC unroll 8
-    for (int r = 0; r < FR_MR; r++) {
-        xr[r] = x + FR_MIN(r, rows - 1) * stride;
-#pragma GCC unroll 4
-        for (int v = 0; v < np; v++) acc[r][v] = (FR_V){0};
-    }
-    for (int64_t j0 = 0; j0 < d; j0 += (int64_t)(64 / sizeof(REAL))) {
-        const int64_t stop = FR_MIN(j0 + (int64_t)(64 / sizeof(REAL)), d);
-        if (ahead) {
-#pragma GCC unroll 8
-            for (int r = 0; r < FR_MR; r++) __builtin_prefetch(xr[r] + j0 + ahead, 0, 3);
+            for (int r = 0; r < mr / 2; r++) __builtin_prefetch(next + r * stride + j0, 0, 2);
         }
         for (int64_t j = j0; j < stop; j++, panel += np * FR_VL) {
             FR_V p[FR_NP];
 #pragma GCC unroll 4
             for (int v = 0; v < np; v++) p[v] = *(const FR_V *)(panel + v * FR_VL);
-#pragma GCC unroll 8
-            for (int r = 0; r < FR_MR; r++) {
-                const REAL b = xr[r][j];
+#pragma GCC unroll 16
+            for (int r = 0; r < mr; r++) {
+                const REAL b = x[r * stride + j];
 #pragma GCC unroll 4
-                for (int v = 0; v < np; v++) acc[r][v] += b * p[v];
+                for (int v = 0; v < np; v++) acc[r * np + v] += b * p[v];
             }
         }
     }
-#pragma GCC unroll 4
     for (int v = 0; v < np; v++) {
-        REAL t[FR_MR][FR_VL] __attribute__((aligned(64)));
+        REAL t[2 * FR_MR * FR_VL] __attribute__((aligned(64)));
         const int64_t used = FR_MIN(columns - v * FR_VL, FR_VL);
-#pragma GCC unroll 8
-        for (int r = 0; r < FR_MR; r++) memcpy(t[r], &acc[r][v], sizeof acc[r][v]);
+#pragma GCC unroll 16
+        for (int r = 0; r < mr; r++) memcpy(t + r * FR_VL, &acc[r * np + v], sizeof acc[0]);
         for (int64_t c = 0; c < used; c++)
-            for (int r = 0; r < FR_MR; r++) z[(v * FR_VL + c) * ldz + r] = (double)t[r][c];
+            for (int r = 0; r < mr; r++) z[(v * FR_VL + c) * ldz + r] = (double)t[r * FR_VL + c];
     }
 }
 
-/* Z (q, ldz) of `rows` rows; `packed` holds P in panels of FR_NP vectors, the last one narrower. */
+#define FR_PROJECT(MR, NP) FR_T(project_tile)(xr, stride, d, panel, MR, NP, q - c, z + c * ldz + r, ldz, ahead)
+
+/* Z (q, ldz) of `rows` rows; `packed` holds P in panels of FR_NP vectors, the last one narrower.  One vector of
+   columns alone takes twice the rows at a time, so that enough sums are under way to hide the latency of each. */
 static void FR_T(project)(const REAL *x, int64_t stride, int64_t rows, int64_t d, int64_t q,
-                          const REAL *packed, double *z, int64_t ldz, int64_t ahead)
+                          const REAL *packed, double *z, int64_t ldz, const REAL *next)
 {
-    for (int64_t r = 0; r < rows; r += FR_MR) {
-        const REAL *panel = packed, *xr = x + r * stride;
-        const int64_t left = FR_MIN(rows - r, FR_MR);
-        for (int64_t c = 0; c < q; c += FR_NP * FR_VL) {
-            const int np = (int)FR_MIN((q - c + FR_VL - 1) / FR_VL, FR_NP);
-            double *zc = z + c * ldz + r;
-            if (np == 1)
-                FR_T(project_tile)(xr, stride, left, d, panel, 1, q - c, zc, ldz, c ? 0 : ahead);
-            else if (np == 2)
-                FR_T(project_tile)(xr, stride, left, d, panel, 2, q - c, zc, ldz, c ? 0 : ahead);
+    const int64_t full = q <= FR_VL ? 2 * FR_MR : FR_MR;
+    for (int64_t r = 0, step; r < rows; r += step) {
+        const REAL *panel = packed, *xr = x + r * stride, *ahead = next ? next + r / 2 * stride : NULL;
+        step = rows - r >= full ? full : 1;
+        for (int64_t c = 0; c < q; c += FR_NP * FR_VL, ahead = NULL) {
+            const int64_t np = FR_MIN((q - c + FR_VL - 1) / FR_VL, FR_NP);
+            if (step == 1)
+                np == 1 ? FR_PROJECT(1, 1) : np == 2 ? FR_PROJECT(1, 2) : FR_PROJECT(1, FR_NP);
+            else if (q <= FR_VL)
+                FR_PROJECT(2 * FR_MR, 1);
             else
-                FR_T(project_tile)(xr, stride, left, d, panel, FR_NP, q - c, zc, ldz, c ? 0 : ahead);
+                np == 1 ? FR_PROJECT(FR_MR, 1) : np == 2 ? FR_PROJECT(FR_MR, 2) : FR_PROJECT(FR_MR, FR_NP);
             panel += np * FR_VL * d;
         }
     }
 }
+#undef FR_PROJECT
 
 static int64_t FR_T(packed_size)(int64_t q, int64_t d) { return (q + FR_VL - 1) / FR_VL * FR_VL * d; }
 
@@ -81,19 +79,24 @@ static void FR_T(pack)(const double *p, int64_t q, int64_t d, REAL *packed)
 }
 
 /* a[m, :] += sum over rows of g[m, row] x[row, :], for mq coefficient rows and nv vectors of features, of which
-   `used` columns are real. */
+   `used` columns are real.  `next` (or NULL) starts the half of the following tile that is fetched here. */
 FR_INLINE void FR_T(back_tile)(const REAL *x, int64_t stride, int64_t rows, const REAL *g, int64_t ldg,
-                               const int mq, const int nv, int64_t used, double *a, int64_t lda)
+                               const int mq, const int nv, int64_t used, double *a, int64_t lda,
+                               const REAL *next, int64_t next_stride)
 {
-    FR_V acc[FR_MQ][FR_NV];
+    FR_V acc[FR_MOST(FR_MQ, FR_MQ2)][FR_MOST(FR_NV, FR_NV2)];
 #pragma GCC unroll 8
     for (int m = 0; m < mq; m++)
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) acc[m][v] = (FR_V){0};
     for (int64_t r = 0; r < rows; r++, x += stride) {
-        FR_V b[FR_NV];
+        FR_V b[FR_MOST(FR_NV, FR_NV2)];
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) b[v] = *(const FR_VU *)(x + v * FR_VL);
+        if (next && r % 2 == 0) {
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; v++) __builtin_prefetch(next + r / 2 * next_stride + v * FR_VL, 0, 2);
+        }
 #pragma GCC unroll 8
         for (int m = 0; m < mq; m++) {
             const REAL c = g[m * ldg + r];
@@ -103,7 +106,7 @@ FR_INLINE void FR_T(back_tile)(const REAL *x, int64_t stride, int64_t rows, cons
     }
 #pragma GCC unroll 8
     for (int m = 0; m < mq; m++) {
-        REAL t[FR_NV * FR_VL] __attribute__((aligned(64)));
+        REAL t[FR_MOST(FR_NV, FR_NV2) * FR_VL] __attribute__((aligned(64)));
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) memcpy(t + v * FR_VL, &acc[m][v], sizeof acc[m][v]);
         double *am = a + m * lda;
@@ -114,58 +117,76 @@ FR_INLINE void FR_T(back_tile)(const REAL *x, int64_t stride, int64_t rows, cons
     }
 }
 
-#define FR_BACK(MQ, NV) FR_T(back_tile)(x, stride, rows, g, ldg, MQ, NV, used, a, lda)
+#define FR_BACK(MQ) \
+    case MQ: FR_T(back_tile)(x, stride, rows, g, ldg, MQ, nv, used, a, lda, next, next_stride); break
 
 FR_INLINE void FR_T(back_rows)(const REAL *x, int64_t stride, int64_t rows, const REAL *g, int64_t ldg,
-                               int64_t mq, const int nv, int64_t used, double *a, int64_t lda)
+                               int64_t mq, const int most, const int nv, int64_t used, double *a, int64_t lda,
+                               const REAL *next, int64_t next_stride)
 {
-    switch (mq) {
-    case 1: FR_BACK(1, nv); break;
-    case 2: FR_BACK(2, nv); break;
-    case 3: FR_BACK(3, nv); break;
-#if FR_MQ > 4
-    case 4: FR_BACK(4, nv); break;
-    case 5: FR_BACK(5, nv); break;
-#endif
-    default: FR_BACK(FR_MQ, nv);
+    switch (mq < most ? mq : most) {
+    FR_BACK(1);
+    FR_BACK(2);
+    FR_BACK(3);
+    FR_BACK(4);
+    FR_BACK(5);
+    FR_BACK(6);
+    FR_BACK(7);
+    FR_BACK(8);
     }
 }
 #undef FR_BACK
 
-/* A (gn, l) += G (gn, rows) X (rows, l).  `upper` skips what lies wholly below the diagonal.  A panel of X that is
-   used more than once, or is narrower than a vector, is first copied to `copy` (rows x FR_NV FR_VL, aligned): rows
-   a power of two apart would share a few sets of the first-level cache. */
-static void FR_T(back)(const REAL *x, int64_t stride, int64_t rows, int64_t l, const REAL *g, int64_t ldg,
-                       int64_t gn, double *a, int upper, REAL *copy)
+/* Panels of `nv` vectors of features, coefficient rows in groups of nearly equal size of at most `most`: a small
+   last group would wait for its own sums.  A panel of X that is used more than once, or is narrower than a vector,
+   is first copied to `copy` (rows x nv FR_VL, aligned): rows a power of two apart would share a few sets of the
+   first-level cache. */
+FR_INLINE void FR_T(back_shape)(const REAL *x, int64_t stride, int64_t rows, int64_t l, const REAL *g, int64_t ldg,
+                                int64_t gn, double *a, int upper, REAL *copy, const REAL *next, const int most,
+                                const int nv)
 {
     for (int64_t j = 0, used; j < l; j += used) {
-        const int full = l - j >= FR_NV * FR_VL;
-        used = full ? FR_NV * FR_VL : FR_MIN(l - j, FR_VL);
-        const int64_t width = full ? FR_NV * FR_VL : FR_VL, last = upper ? FR_MIN(gn, j + used) : gn;
+        const int full = l - j >= nv * FR_VL;
+        used = full ? nv * FR_VL : FR_MIN(l - j, FR_VL);
+        const int64_t width = full ? nv * FR_VL : FR_VL, last = upper ? FR_MIN(gn, j + used) : gn;
         const REAL *xj = x + j;
         int64_t sj = stride;
-        if (full && last > FR_MQ) {
+        if (full && last > most) {
             for (int64_t r = 0; r < rows; r++)
 #pragma GCC unroll 4
-                for (int v = 0; v < FR_NV; v++)
-                    *(FR_V *)(copy + (r * FR_NV + v) * FR_VL) = *(const FR_VU *)(xj + r * stride + v * FR_VL);
-        } else if (!full) {
+                for (int v = 0; v < nv; v++)
+                    *(FR_V *)(copy + (r * nv + v) * FR_VL) = *(const FR_VU *)(xj + r * stride + v * FR_VL);
+        } else if (used < width) {
             memset(copy, 0, (size_t)(rows * width) * sizeof(REAL));
             for (int64_t r = 0; r < rows; r++)
                 for (int64_t i = 0; i < used; i++) copy[r * width + i] = xj[r * stride + i];
         }
-        if (!full || last > FR_MQ) {
+        if (used < width || (full && last > most)) {
             xj = copy;
             sj = width;
         }
-        for (int64_t m = 0; m < last; m += FR_MQ) {
-            const int64_t mq = FR_MIN(last - m, FR_MQ);
+        int64_t groups = (last + most - 1) / most;
+        for (int64_t m = 0, mq; m < last; m += mq, groups--) {
+            const REAL *ahead = m == 0 && full && next ? next + j : NULL;
+            double *am = a + m * l + j;
+            mq = (last - m + groups - 1) / groups;
             if (full)
-                FR_T(back_rows)(xj, sj, rows, g + m * ldg, ldg, mq, FR_NV, used, a + m * l + j, l);
+                FR_T(back_rows)(xj, sj, rows, g + m * ldg, ldg, mq, most, nv, used, am, l, ahead, stride);
             else
-                FR_T(back_rows)(xj, sj, rows, g + m * ldg, ldg, mq, 1, used, a + m * l + j, l);
+                FR_T(back_rows)(xj, sj, rows, g + m * ldg, ldg, mq, most, 1, used, am, l, NULL, 0);
         }
     }
+}
+
+/* A (gn, l) += G (gn, rows) X (rows, l).  `upper` skips what lies wholly below the diagonal.  `copy` is room for
+   rows x FR_COPY doubles, `next` as above. */
+static void FR_T(back)(const REAL *x, int64_t stride, int64_t rows, int64_t l, const REAL *g, int64_t ldg,
+                       int64_t gn, double *a, int upper, REAL *copy, const REAL *next)
+{
+    if ((gn + FR_MQ - 1) / FR_MQ <= (gn + FR_MQ2 - 1) / FR_MQ2)
+        FR_T(back_shape)(x, stride, rows, l, g, ldg, gn, a, upper, copy, next, FR_MQ, FR_NV);
+    else
+        FR_T(back_shape)(x, stride, rows, l, g, ldg, gn, a, upper, copy, next, FR_MQ2, FR_NV2);
 }
 
 #undef REAL
@@ -173,3 +194,4 @@ static void FR_T(back)(const REAL *x, int64_t stride, int64_t rows, int64_t l, c
 #undef FR_V
 #undef FR_VU
 #undef FR_VL
+#undef FR_LINE

@@ -12,23 +12,30 @@
 #define FR_MIN(a, b) ((a) < (b) ? (a) : (b))
 
 #if FR_VBYTES == 64
-#define FR_MR 8  /* rows of a projection tile */
-#define FR_NP 3  /* vectors of columns of a projection tile */
-#define FR_MQ 6  /* coefficient rows of a back-projection tile */
-#define FR_NV 4  /* vectors of features of a back-projection tile */
+#define FR_MR 8   /* rows of a projection tile */
+#define FR_NP 3   /* vectors of columns of a projection tile */
+#define FR_MQ 6   /* coefficient rows of a back-projection tile of FR_NV vectors of features ... */
+#define FR_NV 4
+#define FR_MQ2 8  /* ... or, where that makes fewer groups of rows, of another shape */
+#define FR_NV2 3
 #elif FR_VBYTES == 32
 #define FR_MR 4
 #define FR_NP 3
 #define FR_MQ 6
 #define FR_NV 2
+#define FR_MQ2 4
+#define FR_NV2 3
 #else
 #define FR_MR 4
 #define FR_NP 2
 #define FR_MQ 4
 #define FR_NV 2
+#define FR_MQ2 2
+#define FR_NV2 3
 #endif
 
-#define FR_COPY (FR_NV * FR_VBYTES / 8) /* doubles a row of the panel copy */
+#define FR_MOST(a, b) ((a) > (b) ? (a) : (b))
+#define FR_COPY (FR_MOST(FR_NV, FR_NV2) * FR_VBYTES / 8) /* doubles a row of the panel copy */
 #define FR_VD (FR_VBYTES / 8) /* doubles in a vector */
 
 typedef double fr_vd __attribute__((vector_size(FR_VBYTES)));

@@ -1,4 +1,4 @@
-"""Classification: cross entropy against mpmath and finite differences, fits against SciPy, scikit-learn and truth.
+"""Classification: losses against mpmath and finite differences, fits against SciPy and scikit-learn.
 
 Labels are random, so no fit can find the planted weights exactly: what a fit must reach is the minimiser that
 the same data give when the search begins at the truth, and how far that lies off is what standard errors say.

@@ -148,9 +148,14 @@ def layout(row: RowFunction, d: int, itemsize: int) -> tuple[int, int]:
     coefficients.
     """
     g, left, _ = row.shapes(d)
-    bytes_per_row = max(d * itemsize, 1)
-    block = 1 << int(np.clip((1 << 20) // bytes_per_row, 64, 4096)).bit_length() - 1
-    own = bytes_per_row + 8 * (row.columns + g + (left if left != d or row.op == Op.GRAM else 0))
-    tile = min(int(np.clip((512 << 10) // own, 8, 128)) // 8 * 8, block)
     group = row.group
+    g, left, _ = row.shapes(d)
+    bytes_per_row = max(d * itemsize, 1)
+    block = 1 << max(min((1 << 20) // bytes_per_row, 4096), 64).bit_length() - 1
+    if row.op in (Op.GRAM, Op.HERMITE_GRAM):
+        tile = (512 << 10) // (8 * (2 * left + d))
+    else:
+        # Few coefficients: as small as the row function allows.  Many: the sums are read and written once a tile.
+        tile = min(max(2 * (row.columns + g), 32), (768 << 10) // bytes_per_row)
+    tile = min(max(min(tile, 128), 8) // 8 * 8, block)
     return max(tile // group, 1) * group, max(block // group, 1) * group
