@@ -83,7 +83,7 @@ static int FR_T(sweep)(const fr_data *dt, const fr_row *row, int64_t first, int6
     const int64_t sizes[] = {dt->q * group * ld, units, units, units, ld, ld, ld, ld, dt->g * group * ld,
                              gram ? ld * dt->l : 0, row->op == FR_GRAM ? dt->d * group * ld : 0,
                              row->m * (row->order + 1) * ld, FR_T(packed_size)(dt->q, dt->d), dt->g * raw_ld,
-                             FR_COPY * raw_ld, size * (levels + 1), fold};
+                             FR_COPY * raw_ld, size * (levels + 1), fold, ld, ld};
     enum { PARTS = sizeof sizes / sizeof *sizes };
     double *part[PARTS];
     int64_t total = 0;
@@ -95,8 +95,9 @@ static int FR_T(sweep)(const fr_data *dt, const fr_row *row, int64_t first, int6
         part[i] = p;
         p += (sizes[i] + 7) / 8 * 8;
     }
-    fr_work work = {ld,      part[0], part[1], part[2], part[3], part[4],  part[5],
-                    part[6], part[7], part[8], part[9], part[10], part[11]};
+    fr_work work = {.ld = ld, .z = part[0], .u = part[1], .d1 = part[2], .d2 = part[3], .f = part[4],
+                    .r = part[5], .e = part[6], .t = part[7], .g = part[8], .left = part[9], .xt = part[10],
+                    .he = part[11], .h = part[17], .far = part[18]};
     REAL *packed = (REAL *)part[12];
     double *slots = part[15];
     memset(work.z, 0, (size_t)(dt->q * group * ld) * sizeof(double));

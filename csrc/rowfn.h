@@ -12,6 +12,7 @@ typedef struct {
     int64_t ld;                       /* rows of room in a tile */
     double *z, *u, *d1, *d2;          /* (q | reps k, ld): projections, activations and derivatives */
     double *f, *r, *e, *t;            /* (ld,): output, residual, weighted residual, scratch */
+    double *h, *far;                  /* (ld,): scratch of cross entropy */
     double *g;                        /* (g, ld): coefficients of the back-projection */
     double *left;                     /* (ld, l): left factor where it is not X itself */
     double *xt;                       /* (d, ld): the tile, transposed, for FR_GRAM */
@@ -68,15 +69,18 @@ FR_INLINE void fr_scaled(int64_t n, double c, const double *restrict a, const do
     for (int64_t i = 0; i < n; i++) out[i] = c * a[i] * b[i];
 }
 
-/* Cross entropy of H = mean_j sigma(z_j).  With a_j = sigma(z_j) / sum sigma and b_j = sigma(-z_j) / sum sigma(-z),
-   d1 takes alpha_j = a_j sigma(-z_j) = d log H / d z_j, d2 takes beta_j = b_j sigma(z_j) = -d log(1 - H) / d z_j and
-   u takes 1 - 2 sigma(z_j).  Sums are scaled by their largest term, so nothing under- or overflows and no H is
-   clipped.  r takes sqrt((1 - H) / H), f the loss. */
-static void fr_cross_entropy(const fr_row *row, int64_t rows, const double *z, const double *y, fr_work *k_)
+/* Cross entropy of H = mean_j sigma(z_j).  With t the z nearest to 0 where all have one sign (else 0),
+   E_j = exp(|t| - |z_j|) and q_j = 1 / (1 + exp(-|z_j|)), p_j = E_j q_j^2 gives both
+       d log H / d z_j = A p_j,   -d log(1 - H) / d z_j = B p_j
+   with one A and one B a row.  Sums are scaled by their largest term, so nothing under- or overflows and no H is
+   clipped.  d1 takes p_j, u takes 1 - 2 sigma(z_j), r takes A, e takes B (or their square roots, one of which
+   may exist where A or B underflows), t takes |t|, f the loss. */
+static void fr_cross_entropy(const fr_row *row, int64_t rows, const double *z, const double *y, int roots,
+                             fr_work *k_)
 {
     const int64_t k = row->k, ld = k_->ld;
-    double *restrict low = k_->t, *restrict high = k_->e, *restrict s1 = k_->r, *restrict s0 = k_->f;
-    for (int64_t i = 0; i < rows; i++) low[i] = high[i] = z[i];
+    double *restrict high = k_->r, *restrict low = k_->e, *restrict shift = k_->t;
+    for (int64_t i = 0; i < rows; i++) high[i] = low[i] = z[i];
     for (int64_t j = 1; j < k; j++) {
         const double *restrict zj = z + j * ld;
         for (int64_t i = 0; i < rows; i++) {
@@ -84,63 +88,45 @@ static void fr_cross_entropy(const fr_row *row, int64_t rows, const double *z, c
             low[i] = zj[i] < low[i] ? zj[i] : low[i];
         }
     }
-    /* high = log scale of sum sigma(z), low = that of sum sigma(-z); both <= 0. */
+    for (int64_t i = 0; i < rows; i++) shift[i] = high[i] < 0.0 ? -high[i] : low[i] > 0.0 ? low[i] : 0.0;
+    /* s1 = sum sigma(z) and s0 = sum sigma(-z), the smaller one scaled by exp(|t|). */
+    double *restrict s1 = k_->f, *restrict s0 = k_->h, *restrict far = k_->far;
     for (int64_t i = 0; i < rows; i++) {
-        high[i] = high[i] < 0.0 ? high[i] : 0.0;
-        low[i] = low[i] > 0.0 ? -low[i] : 0.0;
         s1[i] = s0[i] = 0.0;
+        far[i] = fr_exp(-shift[i]);
     }
     for (int64_t j = 0; j < k; j++) {
         const double *restrict zj = z + j * ld;
-        double *restrict alpha = k_->d1 + j * ld, *restrict beta = k_->d2 + j * ld, *restrict u = k_->u + j * ld;
+        double *restrict p = k_->d1 + j * ld, *restrict u = k_->u + j * ld;
         for (int64_t i = 0; i < rows; i++) {
-            const double x = zj[i], m = x < 0.0 ? x : -x, e = fr_exp(m), q = 1.0 / (1.0 + e);
-            const double scaled = fr_exp(m - (x < 0.0 ? high[i] : low[i])) * q;
-            const double a = x < 0.0 ? scaled : q, b = x < 0.0 ? q : scaled, small = e * q;
-            const double up = x < 0.0 ? small : q, down = x < 0.0 ? q : small;
-            s1[i] += a;
-            s0[i] += b;
-            alpha[i] = a * down;
-            beta[i] = b * up;
-            u[i] = down - up;
-        }
-    }
-    for (int64_t j = 0; j < k; j++) {
-        double *restrict alpha = k_->d1 + j * ld, *restrict beta = k_->d2 + j * ld;
-        for (int64_t i = 0; i < rows; i++) {
-            alpha[i] /= s1[i];
-            beta[i] /= s0[i];
+            const double x = zj[i], scaled = fr_exp(shift[i] - (x < 0.0 ? -x : x)), e = scaled * far[i];
+            const double q = 1.0 / (1.0 + e), small = scaled * q, tilt = (1.0 - e) * q;
+            s1[i] += x < 0.0 ? small : q;
+            s0[i] += x < 0.0 ? q : small;
+            p[i] = small * q;
+            u[i] = x < 0.0 ? tilt : -tilt;
         }
     }
     const double log_k = fr_log((double)k);
     for (int64_t i = 0; i < rows; i++) {
-        const double t = y ? y[i] : 0.0, ratio = s0[i] / s1[i];
-        const double log_h = high[i] + fr_log(s1[i]) - log_k, log_not = low[i] + fr_log(s0[i]) - log_k;
-        s0[i] = (t - 1.0) * log_not - t * log_h;
-        s1[i] = fr_exp(0.5 * (low[i] - high[i])) * __builtin_sqrt(ratio);
+        const double t = y ? y[i] : 0.0, m1 = high[i] < 0.0 ? shift[i] : 0.0, m0 = low[i] > 0.0 ? shift[i] : 0.0;
+        const double scale = roots ? fr_exp(-0.5 * shift[i]) : far[i];
+        const double a = (m0 > 0.0 ? scale : 1.0) / (roots ? __builtin_sqrt(s1[i]) : s1[i]);
+        const double b = (m1 > 0.0 ? scale : 1.0) / (roots ? __builtin_sqrt(s0[i]) : s0[i]);
+        s1[i] = (t - 1.0) * (fr_log(s0[i]) - m0 - log_k) - t * (fr_log(s1[i]) - m1 - log_k);
+        high[i] = a;
+        low[i] = b;
     }
 }
 
-/* dl/dz_j = (1 - y) beta_j - y alpha_j, weighted, into g. */
-static void fr_cross_entropy_slopes(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_,
-                                    double *g)
+/* Coefficient of p_j in dl/dz_j, weighted: w ((1 - y) B - y A), into out. */
+static void fr_cross_entropy_slope(int64_t rows, const double *y, const double *w, const fr_work *k_,
+                                   double *restrict out)
 {
-    const int64_t ld = k_->ld;
-    for (int64_t j = 0; j < row->k; j++) {
-        const double *restrict alpha = k_->d1 + j * ld, *restrict beta = k_->d2 + j * ld;
-        double *restrict gj = g + j * ld;
-        for (int64_t i = 0; i < rows; i++) gj[i] = y ? (1.0 - y[i]) * beta[i] - y[i] * alpha[i] : beta[i];
-        if (w)
-            for (int64_t i = 0; i < rows; i++) gj[i] *= w[i];
+    for (int64_t i = 0; i < rows; i++) {
+        const double t = y ? y[i] : 0.0;
+        out[i] = (w ? w[i] : 1.0) * ((1.0 - t) * k_->e[i] - t * k_->r[i]);
     }
-}
-
-/* sum_j a_j b_j over units into out. */
-static void fr_unit_dot(int64_t k, int64_t ld, int64_t rows, const double *a, const double *b, double *restrict out)
-{
-    for (int64_t i = 0; i < rows; i++) out[i] = 0.0;
-    for (int64_t j = 0; j < k; j++)
-        for (int64_t i = 0; i < rows; i++) out[i] += a[j * ld + i] * b[j * ld + i];
 }
 
 static void fr_cross_entropy_loss(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_,
@@ -149,37 +135,41 @@ static void fr_cross_entropy_loss(const fr_row *row, int64_t rows, const double 
     const int64_t k = row->k, ld = k_->ld;
     s[0] += fr_weight(rows, w);
     for (int64_t rep = 0; rep < row->reps; rep++) {
-        fr_cross_entropy(row, rows, k_->z + rep * k * ld, y, k_);
+        fr_cross_entropy(row, rows, k_->z + rep * k * ld, y, 0, k_);
         s[1 + rep * (k + 2)] += w ? fr_dot(rows, w, k_->f) : fr_sum(rows, k_->f);
-        if (row->grad) fr_cross_entropy_slopes(row, rows, y, w, k_, k_->g + rep * k * ld);
+        if (!row->grad) continue;
+        fr_cross_entropy_slope(rows, y, w, k_, k_->h);
+        for (int64_t j = 0; j < k; j++) fr_scaled(rows, 1.0, k_->h, k_->d1 + j * ld, k_->g + (rep * k + j) * ld);
     }
 }
 
-/* Fisher information (alpha_j beta_l is symmetric) or Hessian times the direction. */
+/* Fisher information A B p p' or Hessian (y A^2 + (1 - y) B^2) p p' + diag(dl/dz_j u_j), times the direction. */
 static void fr_cross_entropy_curvature(const fr_row *row, int64_t rows, const double *y, const double *w,
                                        fr_work *k_, double *s)
 {
     const int64_t k = row->k, ld = k_->ld;
     const double *zd = k_->z + k * ld;
-    double *restrict pa = k_->t, *restrict pb = k_->e;
+    double *restrict along = k_->t, *restrict slope = k_->h;
+    const double *restrict a = k_->r, *restrict b = k_->e;
     s[0] += fr_weight(rows, w);
-    fr_cross_entropy(row, rows, k_->z, y, k_);
-    if (row->newton) fr_cross_entropy_slopes(row, rows, y, w, k_, k_->g);
-    fr_unit_dot(k, ld, rows, k_->d1, zd, pa);
-    fr_unit_dot(k, ld, rows, k_->d2, zd, pb);
+    fr_cross_entropy(row, rows, k_->z, y, 0, k_);
+    if (row->newton) fr_cross_entropy_slope(rows, y, w, k_, slope);
+    for (int64_t i = 0; i < rows; i++) along[i] = 0.0;
+    for (int64_t j = 0; j < k; j++) {
+        const double *restrict p = k_->d1 + j * ld, *restrict zj = zd + j * ld;
+        for (int64_t i = 0; i < rows; i++) along[i] += p[i] * zj[i];
+    }
     for (int64_t i = 0; i < rows; i++) {
-        const double wi = w ? w[i] : 1.0, t = y ? y[i] : 0.0;
-        pa[i] *= row->newton ? wi * t : 0.0;
-        pb[i] *= row->newton ? wi * (1.0 - t) : wi;
+        const double t = y ? y[i] : 0.0;
+        along[i] *= (w ? w[i] : 1.0) * (row->newton ? t * a[i] * a[i] + (1.0 - t) * b[i] * b[i] : a[i] * b[i]);
     }
     for (int64_t j = 0; j < k; j++) {
-        const double *restrict alpha = k_->d1 + j * ld, *restrict beta = k_->d2 + j * ld;
-        const double *restrict u = k_->u + j * ld, *restrict zj = zd + j * ld;
+        const double *restrict p = k_->d1 + j * ld, *restrict u = k_->u + j * ld, *restrict zj = zd + j * ld;
         double *restrict g = k_->g + j * ld;
         if (row->newton)
-            for (int64_t i = 0; i < rows; i++) g[i] = g[i] * u[i] * zj[i] + pa[i] * alpha[i] + pb[i] * beta[i];
+            for (int64_t i = 0; i < rows; i++) g[i] = p[i] * (along[i] + slope[i] * u[i] * zj[i]);
         else
-            for (int64_t i = 0; i < rows; i++) g[i] = pb[i] * alpha[i];
+            fr_scaled(rows, 1.0, along, p, g);
     }
 }
 
@@ -265,8 +255,8 @@ static void fr_gram_factors(int64_t rows, int64_t l, const double *w, fr_work *k
 }
 
 /* Features: Jacobian of the output in the order of theta, then the residual.  For cross entropy both are scaled so
-   that the Gram matrix holds the Fisher information and the gradient: J_j = sqrt(alpha_j beta_j), and residual
-   (1 - y) / rho - y rho with rho^2 = (1 - H) / H.  s: [weight, loss]. */
+   that the Gram matrix holds the Fisher information and the gradient: J_j = sqrt(A B) p_j, and residual
+   (1 - y) / rho - y rho with rho^2 = A / B = (1 - H) / H.  s: [weight, loss]. */
 static void fr_gram(const fr_row *row, int64_t rows, int64_t d, int64_t l, const double *y, const double *w,
                     fr_work *k_, double *s)
 {
@@ -274,13 +264,14 @@ static void fr_gram(const fr_row *row, int64_t rows, int64_t d, int64_t l, const
     double *g = k_->g;
     s[0] += fr_weight(rows, w);
     if (row->loss) {
-        fr_cross_entropy(row, rows, k_->z, y, k_);
+        fr_cross_entropy(row, rows, k_->z, y, 1, k_);
         s[1] += w ? fr_dot(rows, w, k_->f) : fr_sum(rows, k_->f);
-        for (int64_t i = 0; i < k * ld; i++) k_->d1[i] = __builtin_sqrt(k_->d1[i] * k_->d2[i]);
         for (int64_t i = 0; i < rows; i++) {
-            const double t = y ? y[i] : 0.0;
-            k_->r[i] = (1.0 - t) / k_->r[i] - t * k_->r[i];
+            const double t = y ? y[i] : 0.0, a = k_->r[i], b = k_->e[i];
+            k_->h[i] = a * b;
+            k_->r[i] = (1.0 - t) * (b / a) - t * (a / b);
         }
+        for (int64_t j = 0; j < k; j++) for (int64_t i = 0; i < rows; i++) k_->d1[j * ld + i] *= k_->h[i];
     } else {
         fr_forward(row, 0, rows, k_->z, k_, 1);
         fr_residual(rows, y, w, k_);

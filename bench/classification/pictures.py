@@ -51,6 +51,9 @@ def _panels(rows: Rows, axes: Any):
         ax.grid(alpha=0.3, which="both")
         ax.set_xscale("log")
         ax.set_xlabel("rows n")
+        rows_of = sorted({row["n"] for row in part if "n" in row})
+        ax.set_xticks(rows_of, map(str, rows_of), rotation=45, fontsize=8)
+        ax.minorticks_off()
         yield ax, part, sorted({row["inputs"] for row in part if "n" in row})
 
 

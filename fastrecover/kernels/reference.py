@@ -32,6 +32,16 @@ def cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     return loss, alpha, beta, -np.tanh(z / 2)
 
 
+def cross_entropy_residual(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Loss, and J, r with ``J' J`` the Fisher information and ``J r`` the gradient: ``J = sigma' / (k sqrt(H (1 - H)))``."""
+    from scipy.special import log_expit, logsumexp
+
+    log_h, log_not = (logsumexp(log_expit(s * z), axis=1) for s in (1, -1))
+    jac = np.exp(log_expit(z) + log_expit(-z) - 0.5 * (log_h + log_not)[:, None])
+    log_rho = 0.5 * (log_not - log_h)
+    return cross_entropy(z, y)[0], jac, (1 - y) * np.exp(-log_rho) - y * np.exp(log_rho)
+
+
 def _cross_entropy_loss(row, x, z, y, w):
     sums, coefficients = [np.array([w.sum()])], []
     for rep in range(row.reps):
@@ -104,9 +114,8 @@ def _gram(row, x, z, y, w):
     k = row.k
     u, d1, v = row.activation.value(z[:, :k]), row.activation.derivative(z[:, :k]), row.v[0]
     if row.loss:
-        loss, alpha, beta, _ = cross_entropy(z, y)
-        d1, v, rho = np.sqrt(alpha * beta), np.ones(k), np.sqrt(alpha[:, 0] / beta[:, 0])
-        r = (1 - y) / rho - y * rho
+        loss, d1, r = cross_entropy_residual(z, y)
+        v = np.ones(k)
     else:
         r = forward(row, z) - y
         loss = 0.5 * r * r
@@ -115,7 +124,9 @@ def _gram(row, x, z, y, w):
     parts += ([u] if row.free_v else []) + ([x[:, 0]] if row.linear else [])
     parts += ([np.ones((len(x), 1))] if row.free_c else []) + [r[:, None]]
     jac = np.concatenate(parts, axis=1)
-    return np.triu(jac.T @ (w[:, None] * jac)), np.array([w.sum(), w @ loss])
+    with np.errstate(over="ignore"):  # the square of a residual whose label has probability 1e-300
+        gram = np.triu(jac.T @ (w[:, None] * jac))
+    return gram, np.array([w.sum(), w @ loss])
 
 
 def _moment(row, x, z, y, w):

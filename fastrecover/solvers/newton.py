@@ -14,7 +14,7 @@ import numpy as np
 from ..sweeps import Objective
 from .loop import State
 
-DENSE_LIMIT = 800
+DENSE_LIMIT = 600
 _TRIALS = (0.1, 1.0, 10.0)
 _GIVE_UP = 1e12
 _LEAST = 1e-10  # keeps steps bounded along null directions, such as the rotations of a quadratic network

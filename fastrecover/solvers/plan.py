@@ -28,6 +28,8 @@ _ITERATIONS = {"gauss-newton": 300, "lbfgs": 2000, "gd": 20000}
 _ROWS_PER_PARAMETER = 20
 _ROWS_PER_LABELLED = 400  # a label says far less than a number
 _FEWEST_ROWS = 2000
+_PRECONDITION_LIMIT = 1500
+_PRECONDITION_ROWS = 6  # for each parameter
 _CLOSE = 0.5
 _ROWS_TO_TRUST = 10
 _LONG_STEP = 0.02
@@ -98,7 +100,9 @@ class Fit:
         -------
         Outcome
         """
-        per_parameter = _ROWS_PER_LABELLED if self.model.is_classifier else _ROWS_PER_PARAMETER
+        per_parameter = _ROWS_PER_PARAMETER if self.p <= _PRECONDITION_LIMIT else _ROWS_PER_PARAMETER // 2
+        if self.model.is_classifier:
+            per_parameter = _ROWS_PER_LABELLED
         outcome = self._stages(init, solver, max(per_parameter * self.p, _FEWEST_ROWS))
         if self.model.is_classifier and outcome.state.converged and self.p <= DENSE_LIMIT:
             self._doubt(outcome)
@@ -248,7 +252,7 @@ class Fit:
     def _polish(self, best: Candidate) -> Outcome:
         """All rows: L-BFGS on the curvature of the sub-sample, or Gauss-Newton by products above the dense limit."""
         objective = best.objective.on(self.engine)
-        if self.p > DENSE_LIMIT:
+        if self.p > _PRECONDITION_LIMIT:
             solver: Any = GaussNewton(dense=False, damping=1e-4)
         else:
             solver = LBFGS(precondition=self._precondition(best))
@@ -265,7 +269,8 @@ class Fit:
 
         matrix = best.state.memory.get("matrix")
         if matrix is None:
-            matrix = best.objective.gauss_newton(best.state.theta)[2]
+            few = best.objective.engine.sample(_PRECONDITION_ROWS * self.p, self.start_seed)
+            matrix = best.objective.on(few).gauss_newton(best.state.theta)[2]
         # Rotations of a quadratic network's rows are null directions of the matrix.
         rotations = self.model.activation.name == "quadratic" and self.model.n_hidden > 1
         floor = (1e-3 if rotations else 1e-10) * float(np.trace(matrix)) / len(matrix)

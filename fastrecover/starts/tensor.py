@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -320,7 +321,7 @@ def lengths_from_moments(
     # A linear term of the model hides the units' own first moments.
     lowest = 2 if model.linear_term else 1
     orders = [j for j in range(lowest, len(tensors)) if np.abs(act.hermite_coefficients(4)[j]) > 1e-9]
-    table = act.moments(_SCALES, 4)[:, orders] / np.sqrt([math.factorial(j) for j in orders])
+    table = _moment_table(act)[:, orders] / np.sqrt([math.factorial(j) for j in orders])
     target = q[:, orders] / np.sqrt([math.factorial(j) for j in orders])
     known = model.known_v
     weights, v = np.empty_like(rows), np.empty(k)
@@ -344,6 +345,11 @@ def lengths_from_moments(
     if model.fit_intercept:
         c = float(mean - v @ act.moments(np.linalg.norm(weights, axis=1), 0)[:, 0])
     return Parameters(weights, v, linear, c)
+
+
+@lru_cache(maxsize=32)
+def _moment_table(act: Activation) -> np.ndarray:
+    return act.moments(_SCALES, 4)
 
 
 def _output_weight_options(model: Network, known, i: int, shape: np.ndarray, target: np.ndarray) -> list:

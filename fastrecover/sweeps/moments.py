@@ -7,7 +7,9 @@ two orders of magnitude in samples.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -130,10 +132,9 @@ class MomentSweeps:
         list of ndarray
             One vector for each degree, in the order of ``tensors.exponents(m, degree)``.
         """
-        powers = [exponents(len(v), degree) for degree in degrees]
-        factors = hermite_factors(np.concatenate(powers), max(degrees))
+        factors = hermite_factors(len(v), tuple(degrees))
         s = self._run(Op.HERMITE, v, len(v), order=max(degrees), factors=factors)[1]
-        return np.split(s[3:] / s[0], np.cumsum([len(p) for p in powers])[:-1])
+        return np.split(s[3:] / s[0], _ends(len(v), degrees))
 
     def hermite_regression(self, v: np.ndarray, degree: int, ridge: float = 0.0) -> tuple[list[np.ndarray], float]:
         """Least squares of r on all h_m(Vx) of degree 0 .. degree, orthonormal rows v.
@@ -157,18 +158,27 @@ class MomentSweeps:
         """
         from scipy.linalg import lstsq
 
-        powers = [exponents(len(v), p) for p in range(degree + 1)]
-        factors = hermite_factors(np.concatenate(powers), degree)
+        degrees = tuple(range(degree + 1))
+        factors = hermite_factors(len(v), degrees)
         a, s = self._run(Op.HERMITE_GRAM, v, len(v), order=degree, factors=factors)
         a = (np.triu(a) + np.triu(a, 1).T) / s[0]
         gram, rhs = a[:-1, :-1] + ridge * np.eye(len(a) - 1), a[:-1, -1]
         solution = lstsq(gram, rhs, cond=1e-12, lapack_driver="gelsd")[0]
         left = max(a[-1, -1] - 2 * rhs @ solution + solution @ a[:-1, :-1] @ solution, 0.0)
-        return np.split(solution, np.cumsum([len(p) for p in powers])[:-1]), 0.5 * float(left)
+        return np.split(solution, _ends(len(v), degrees)), 0.5 * float(left)
 
 
-def hermite_factors(powers: np.ndarray, degree: int) -> np.ndarray:
-    """Kernel's feature table for exponent rows (n_features, m): indices a (degree + 1) + p, padded with -1."""
+def _ends(m: int, degrees: tuple[int, ...]) -> np.ndarray:
+    return np.cumsum([math.comb(m + p - 1, p) for p in degrees])[:-1]
+
+
+@lru_cache(maxsize=64)
+def hermite_factors(m: int, degrees: tuple[int, ...]) -> np.ndarray:
+    """Kernel's feature table for all products of the given degrees in m variables.
+
+    Rows hold indices ``a (max degree + 1) + p`` of normalised Hermite rows, padded with -1.
+    """
+    powers, degree = np.concatenate([exponents(m, p) for p in degrees]), max(degrees)
     table = np.full((len(powers), 4), -1, np.int32)
     for i, row in enumerate(powers):
         used = np.flatnonzero(row)

@@ -24,7 +24,7 @@ THREE = [
     [690, 692, 690], [800, 3, 40], [-0.25, 0.5, 1.5], [0, 0, 0], [-745, 1, -745],
 ]  # fmt: skip
 RESPONSES = (0.0, 1.0, 0.5, 0.125, 1.0 - 2.0**-40)
-MODERATE = 650
+MODERATE = 800
 
 
 @pytest.fixture(params=TARGETS)
