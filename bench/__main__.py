@@ -13,9 +13,10 @@ import warnings
 from pathlib import Path
 
 from . import report
+from .classification import CASES as CLASSIFICATION
 from .harness import Context, Results, cpu_count
 
-CASES = ("startup", "sweeps", "lagged", "recovery", "passes", "scaling")
+CASES = ("startup", "sweeps", "lagged", "recovery", "passes", "scaling", *CLASSIFICATION)
 
 
 def main(argv: list[str] | None = None) -> int:

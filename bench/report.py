@@ -89,12 +89,12 @@ def plain(rows: Rows) -> str:
 
 
 def pictures(data: dict[str, Any], folder: Path) -> list[Path]:
-    """Write ``roofline.png`` and ``ratios.png`` from the sweeps of a result file.
+    """Write ``roofline.png`` and ``ratios.png`` from the sweeps, and a picture for each study.
 
     Returns
     -------
     list of Path
-        Empty where there are no sweeps.
+        Empty where there are neither sweeps nor studies.
 
     Raises
     ------
@@ -107,7 +107,9 @@ def pictures(data: dict[str, Any], folder: Path) -> list[Path]:
         drawn.append(_roofline(rows, folder / "roofline.png"))
     if any("ratios" in row for row in rows):
         drawn.append(_ratios(rows, folder / "ratios.png"))
-    return drawn
+    from .classification.pictures import pictures as of_classification
+
+    return drawn + of_classification(data["cases"], folder)
 
 
 def _figure(width: float, height: float):

@@ -36,7 +36,8 @@ class GradientDescent:
         constant = self.step_size
         if constant == "curvature":
             constant = 1.0 / largest_curvature(objective, theta)
-        return State(theta, loss, grad, memory={} if constant is None else {"constant": constant})
+        state = State(theta, loss, grad, memory={} if constant is None else {"constant": constant})
+        return replace(state, decrement=_bound(state.memory.get("constant"), grad))
 
     def step(self, objective: Objective, state: State) -> State:
         """One step downhill."""
@@ -48,7 +49,7 @@ class GradientDescent:
             memory = {"t": t}
         theta = state.theta - t * state.grad
         loss, grad = objective.value_and_grad(theta)
-        return replace(state, theta=theta, loss=loss, grad=grad, memory=memory)
+        return replace(state, theta=theta, loss=loss, grad=grad, memory=memory, decrement=_bound(t, grad))
 
     @staticmethod
     def _search(objective: Objective, state: State) -> float:
@@ -64,6 +65,14 @@ class GradientDescent:
                 return float(ladder[best])
             t = ladder[-1]
         return 0.0
+
+
+def _bound(t: float | None, grad: np.ndarray) -> float:
+    """Bound on the Newton decrement where the step t is near the inverse of the largest curvature.
+
+    It holds for condition numbers up to 100: ``g' H^-1 g <= cond |g|^2 / largest``.
+    """
+    return np.inf if t is None else 10.0 * float(np.sqrt(t) * np.linalg.norm(grad))
 
 
 class ResampledGradientDescent:
@@ -102,7 +111,8 @@ class ResampledGradientDescent:
         fresh = objective.on(objective.engine.part(batch, self.n_batches))
         loss, grad = fresh.value_and_grad(state.theta)
         memory = {**state.memory, "batch": batch + 1}
-        return replace(state, theta=state.theta - memory["t"] * grad, loss=loss, grad=grad, memory=memory)
+        theta = state.theta - memory["t"] * grad
+        return replace(state, theta=theta, loss=loss, grad=grad, memory=memory, decrement=np.inf)
 
 
 def largest_curvature(objective: Objective, theta: np.ndarray, iterations: int = 12) -> float:

@@ -16,7 +16,7 @@ from ..sweeps import Objective
 from .loop import State
 
 _ARMIJO = 1e-4
-_MAX_GROWTH = 10.0
+_TELLING_PAIRS = 5
 
 
 class LBFGS:
@@ -86,8 +86,9 @@ class LBFGS:
         return q
 
     def _decrement(self, state: State) -> float:
-        if not self.precondition:
-            return np.nan
+        # The curvature pairs alone tell the metric once there are a few of them.
+        if not self.precondition and len(state.memory["pairs"]) < _TELLING_PAIRS:
+            return np.inf
         return float(np.sqrt(max(state.grad @ self._apply(state.grad, state.memory["pairs"]), 0.0)))
 
 
@@ -156,6 +157,10 @@ class _Batch:
 
     def advance(self) -> None:
         """One pass: a trial point of every run that is not done."""
+        with np.errstate(over="ignore", invalid="ignore"):  # a run may go anywhere before it is pulled back
+            self._advance()
+
+    def _advance(self) -> None:
         aim = np.flatnonzero(self.fresh & ~self.done)
         if aim.size:
             self._aim(aim)
@@ -164,7 +169,7 @@ class _Batch:
             return
         trial = self.theta[at] + self.t[at, None] * self.direction[at]
         loss, grad = self.objective.values_and_grads(trial, None if self.v is None else self.v[at])
-        good = np.isfinite(loss) & (loss <= self.loss[at] + _ARMIJO * self.t[at] * self.slope[at])
+        good = np.isfinite(loss) & np.isfinite(grad).all(axis=1) & (loss <= self.loss[at] + _ARMIJO * self.t[at] * self.slope[at])
         self._accept(at[good], trial[good], loss[good], grad[good])
         self._pull_back(at[~good], loss[~good])
 

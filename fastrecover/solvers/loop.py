@@ -37,7 +37,7 @@ class State:
     loss : float
     decrement : float
         Newton decrement ``sqrt(g' B^-1 g)`` with the solver's curvature model B: the distance to the minimiser
-        in the metric of the loss, where the solver knows it, else nan.
+        in the metric of the loss; inf where the solver cannot tell.
     iteration, stalled : int
     converged, stopped : bool
     message : str
@@ -48,7 +48,7 @@ class State:
     theta: np.ndarray
     loss: float
     grad: np.ndarray
-    decrement: float = np.nan
+    decrement: float = np.inf
     iteration: int = 0
     stalled: int = 0
     converged: bool = False
@@ -103,7 +103,9 @@ class Monitor:
 
 
 def tolerance(objective: Objective, y_square: float, dtype: np.dtype) -> float:
-    """Loss at and below which a fit counts as exact."""
+    """Loss at and below which a fit counts as exact; no likelihood does."""
+    if objective.model.is_classifier:
+        return -1.0
     return (EXACT * float(np.finfo(dtype).eps)) ** 2 * y_square
 
 
@@ -121,8 +123,7 @@ def run(
     """Run a solver from theta until it has converged, stalled or used its budget.
 
     Converged means: the loss is at rounding level (`exact_loss`); or the Newton decrement is below `tol` times
-    the statistical error of the minimiser in the same metric, ``sqrt(2 loss p / n)``; or, for solvers without a
-    decrement, the gradient is below ``tol * sqrt(2 loss)``; or several steps in a row have changed nothing
+    the statistical error of the minimiser in the same metric, ``sqrt(2 loss p / n)``; or several steps in a row have changed nothing
     measurable (for kinked activations: nothing above the resolution of the kinks).
 
     Parameters
@@ -147,6 +148,12 @@ def run(
     if kinked:
         least, patience = _KINK_RESOLUTION * objective.n_parameters / objective.n_rows, 3
     patience = getattr(solver, "patience", patience)
+    if _runs_off(objective, theta):
+        theta = theta * (_INFINITE / np.linalg.norm(objective.unpack(theta).weights, axis=1).max())
+        state = solver.begin(objective, theta)
+        state.stopped, state.message = True, SEPARABLE
+        monitor.record(objective, stage, state.loss, state.grad)
+        return state
     state = solver.begin(objective, theta)
     first = state.loss
     monitor.record(objective, stage, state.loss, state.grad)
@@ -191,15 +198,14 @@ def _settled(
         state.stopped, state.message = True, "the start is a stationary point that is no fit: begin elsewhere"
     elif state.decrement <= tol * noise * np.sqrt(objective.n_parameters / objective.n_rows):
         state.converged, state.message = True, "converged: the distance to the minimiser is below tol"
-    elif np.isnan(state.decrement) and np.linalg.norm(state.grad) <= tol * noise:
-        state.converged, state.message = True, "converged: the gradient is below tol"
     elif state.stopped or state.stalled >= patience:
         # Kinks bound what any step can gain; a smooth loss must show it by its gradient.
         statistical = noise * np.sqrt(objective.n_parameters / objective.n_rows)
-        small = np.linalg.norm(state.grad) <= 1e-6 * max(noise, np.sqrt(exact_loss))
-        small = small or kinked or state.loss <= 100.0 * exact_loss or state.decrement <= 0.01 * statistical
-        near = np.isnan(state.decrement) or state.decrement <= 0.1 * statistical
-        state.converged, state.stopped = bool(small and near and state.loss <= first), True
+        small = np.linalg.norm(state.grad) <= 1e-6 * max(noise, np.sqrt(max(exact_loss, 0.0)))
+        small = small or kinked or state.decrement <= 0.01 * statistical
+        near = np.isinf(state.decrement) or state.decrement <= 0.1 * statistical
+        settled = state.loss <= 100.0 * exact_loss or (small and near)
+        state.converged, state.stopped = bool(settled and state.loss <= first), True
         if state.converged:
             state.message = "converged: no further decrease is measurable"
         else:
