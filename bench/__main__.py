@@ -56,16 +56,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "bench", description="Time fastrecover beside its peers and the machine's limits."
-    )
+    parser = argparse.ArgumentParser("bench", description="Time fastrecover beside its peers and the machine's limits.")
     parser.add_argument("cases", nargs="*", metavar="case", help=f"any of: {', '.join(CASES)} (default: all)")
     parser.add_argument(
         "--quick", action="store_true", help="small sizes: shows that everything runs, measures nothing"
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent / "results", help="folder for JSON and PNG"
-    )
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder for JSON and PNG")
     parser.add_argument("--threads", type=int, help="threads for every candidate (default: all processors)")
     parser.add_argument("--resume", action="store_true", help="skip cases that the result file already holds")
     options = parser.parse_args(argv)
@@ -87,9 +83,7 @@ def _probe(context: Context, results: Results) -> None:
         context.leave_out("roofline", str(error))
         return
     context.say("the machine's limits")
-    results.data["environment"]["limits"] = context.probes.summary(
-        context.threads, 64 if context.quick else 1024
-    )
+    results.data["environment"]["limits"] = context.probes.summary(context.threads, 64 if context.quick else 1024)
     for name, value in results.data["environment"]["limits"].items():
         print(f"{name}: {report.text(value)}")
 

@@ -245,9 +245,7 @@ class Results:
             try:
                 self.data["cases"] = json.loads(self.path.read_text())["cases"]
             except (ValueError, KeyError, TypeError):
-                raise ValueError(
-                    f"{self.path} is no result file: remove it or choose another --out"
-                ) from None
+                raise ValueError(f"{self.path} is no result file: remove it or choose another --out") from None
 
     def finished(self, case: str) -> bool:
         """Whether the file holds this case, complete and with the same settings."""

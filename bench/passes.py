@@ -54,9 +54,7 @@ def _row(activation: str, noise: float, n: int, d: int, k: int, context: Context
         return row
     distance = Distance(X, fit(init=teacher.parameters, solver="gauss-newton", tol=1e-12), noise)
     strict = fit(tol=_STRICT)
-    stops = [
-        float(p) for p, rows in zip(strict.history["pass"], strict.history["rows"], strict=True) if rows == n
-    ]
+    stops = [float(p) for p, rows in zip(strict.history["pass"], strict.history["rows"], strict=True) if rows == n]
     path = [(p, distance(fit(tol=_STRICT, max_passes=p))) for p in stops[:_MOST]]
     path.append((strict.n_passes, distance(strict)))
     row["start passes"] = path[0][0]

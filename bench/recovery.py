@@ -70,9 +70,7 @@ def _ours(teacher, X: np.ndarray, y: np.ndarray, context: Context) -> dict[str, 
     }
 
 
-def _restarted(
-    attempt: Callable[[int, float], tuple[float, float, int]], restarts: int, budget: float
-) -> dict:
+def _restarted(attempt: Callable[[int, float], tuple[float, float, int]], restarts: int, budget: float) -> dict:
     """Repeat (error, seconds, evaluations) = attempt(seed, seconds left) until the target is met."""
     total, best, evaluations, seed = 0.0, float("inf"), 0, 0
     with Neighbours() as others:

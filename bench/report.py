@@ -143,9 +143,7 @@ def _roofline(rows: Rows, path: Path) -> Path:
             x = [row["intensity"] for row in part]
             for name, color in (("ours", "tab:blue"), ("numpy", "tab:orange"), ("torch", "tab:red")):
                 pairs = [
-                    (a, f / r["seconds"][name])
-                    for a, f, r in zip(x, flops, part, strict=True)
-                    if name in r["seconds"]
+                    (a, f / r["seconds"][name]) for a, f, r in zip(x, flops, part, strict=True) if name in r["seconds"]
                 ]
                 if pairs:
                     xs, ys = zip(*pairs, strict=True)
@@ -158,17 +156,13 @@ def _roofline(rows: Rows, path: Path) -> Path:
 
 def _ratios(rows: Rows, path: Path) -> Path:
     cells = [row for row in rows if "ratios" in row]
-    names = [
-        n for n in ("numpy", "torch", "torch compiled", "numba") if any(n in row["ratios"] for row in cells)
-    ]
+    names = [n for n in ("numpy", "torch", "torch compiled", "numba") if any(n in row["ratios"] for row in cells)]
     figure = _figure(10, 0.34 * len(cells) + 1.2)
     ax = figure.subplots()
     height = 0.8 / len(names)
     for j, name in enumerate(names):
         values = [row["ratios"].get(name, math.nan) for row in cells]
-        ax.barh(
-            [i + (j - len(names) / 2 + 0.5) * height for i in range(len(cells))], values, height, label=name
-        )
+        ax.barh([i + (j - len(names) / 2 + 0.5) * height for i in range(len(cells))], values, height, label=name)
     ax.axvline(1.0, color="black", lw=1)
     labels = [f"{r['n']:,} x {r['d']:,}, k={r['k']}, {r['dtype']}, {r['activation']}" for r in cells]
     ax.set_yticks(range(len(cells)), labels, fontsize=8)

@@ -55,9 +55,7 @@ def run(context: Context) -> Iterator[dict[str, Any]]:
     many = 5_000 if context.quick else 100_000
     yield from _curve("n", [(n, 20, 3) for n in ns], context)
     yield from _curve("d", [(many, d, 3) for d in ds], context)
-    for n, d, k in (
-        [(2_000, 5, 2)] if context.quick else [(100_000, 50, 5), (1_000_000, 50, 5), (200_000, 200, 8)]
-    ):
+    for n, d, k in [(2_000, 5, 2)] if context.quick else [(100_000, 50, 5), (1_000_000, 50, 5), (200_000, 200, 8)]:
         context.say(f"memory at n={n:,} d={d} k={k}")
         yield _memory(n, d, k, context.threads)
 

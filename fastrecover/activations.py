@@ -68,19 +68,34 @@ def _sech2(z: Array) -> Array:
 
 # name -> (value, derivative, second derivative), each of (z, slope)
 _FORMULAS: dict[str, tuple[Callable[[Array, float], Array], ...]] = {
-    "relu": (lambda z, a: np.maximum(z, 0.0), lambda z, a: _step(z, 0.0, 1.0),
-             lambda z, a: _step(z, 0.0, 0.0)),
+    "relu": (
+        lambda z, a: np.maximum(z, 0.0),
+        lambda z, a: _step(z, 0.0, 1.0),
+        lambda z, a: _step(z, 0.0, 0.0),
+    ),
     "leaky_relu": (_leaky, lambda z, a: _step(z, a, 1.0), lambda z, a: _step(z, 0.0, 0.0)),
-    "squared_relu": (lambda z, a: np.square(np.maximum(z, 0.0)), lambda z, a: 2.0 * np.maximum(z, 0.0),
-                     lambda z, a: _step(z, 0.0, 2.0)),
+    "squared_relu": (
+        lambda z, a: np.square(np.maximum(z, 0.0)),
+        lambda z, a: 2.0 * np.maximum(z, 0.0),
+        lambda z, a: _step(z, 0.0, 2.0),
+    ),
     "quadratic": (lambda z, a: np.square(z), lambda z, a: 2.0 * z, lambda z, a: _step(z, 2.0, 2.0)),
-    "sigmoid": (lambda z, a: _expit(z), lambda z, a: _expit(z) * _expit(-z),
-                lambda z, a: -_expit(z) * _expit(-z) * np.tanh(0.5 * z)),
+    "sigmoid": (
+        lambda z, a: _expit(z),
+        lambda z, a: _expit(z) * _expit(-z),
+        lambda z, a: -_expit(z) * _expit(-z) * np.tanh(0.5 * z),
+    ),
     "tanh": (lambda z, a: np.tanh(z), lambda z, a: _sech2(z), lambda z, a: -2.0 * np.tanh(z) * _sech2(z)),
-    "erf": (lambda z, a: _special("erf", z), lambda z, a: _erf_slope(z),
-            lambda z, a: -2.0 * np.clip(z, -28.0, 28.0) * _erf_slope(z)),
-    "softplus": (lambda z, a: np.logaddexp(0.0, z), lambda z, a: _expit(z),
-                 lambda z, a: _expit(z) * _expit(-z)),
+    "erf": (
+        lambda z, a: _special("erf", z),
+        lambda z, a: _erf_slope(z),
+        lambda z, a: -2.0 * np.clip(z, -28.0, 28.0) * _erf_slope(z),
+    ),
+    "softplus": (
+        lambda z, a: np.logaddexp(0.0, z),
+        lambda z, a: _expit(z),
+        lambda z, a: _expit(z) * _expit(-z),
+    ),
 }
 
 NAMES: tuple[str, ...] = tuple(_FORMULAS)

@@ -73,7 +73,8 @@ def fit(
     init : {"auto", "tensor", "tensor-published", "spectral", "random"} or ndarray (n_hidden, d) or Parameters
         Where refinement begins.  "tensor": moments by regression; "spectral" is its name for quadratic networks.
         "tensor-published": moments by averaging, as Zhong et al. 2017.
-        "random": restarts side by side, signs around the inertia of the second moment.  "auto": tensor, checked, with random restarts behind it.
+        "random": restarts side by side, signs around the inertia of the second moment.
+        "auto": tensor, checked, with random restarts behind it.
     solver : {"auto", "gauss-newton", "lbfgs", "gd", "resampled-gd"} or solver object
         "auto" works on a sub-sample first; the others run on all rows from the start.
     sample_weight : array_like (n,), optional
@@ -151,7 +152,16 @@ def fit(
     return recovery
 
 
-def objective(X, y, model: str | Network, n_hidden: int | None = None, *, sample_weight=None, n_jobs=None, **model_options):
+def objective(
+    X,
+    y,
+    model: str | Network,
+    n_hidden: int | None = None,
+    *,
+    sample_weight=None,
+    n_jobs=None,
+    **model_options,
+):
     """Loss of a model on data as a function of one flat vector, for other optimisers.
 
     Parameters

@@ -17,7 +17,7 @@ import numpy as np
 
 from ._validation import child, seed_sequence
 from .engines.threads import resolve_jobs
-from .models import Parameters, Network, get_model
+from .models import Network, Parameters, get_model
 from .prediction import is_sweepable, predict
 
 _NUMBERS_IN_BLOCK = 1 << 16
@@ -255,9 +255,7 @@ def make_teacher(
     ):
         if isinstance(model, Network) and given and not allowed:
             raise ValueError(f"{name} is given, but the model object has none")
-    shape = shape.changed(
-        fit_intercept=shape.fit_intercept or intercept != 0.0, linear_term=linear is not None
-    )
+    shape = shape.changed(fit_intercept=shape.fit_intercept or intercept != 0.0, linear_term=linear is not None)
     weights = _weights(shape.n_hidden, shape.filter_length(d), kappa, norms, rng[0])
     return Teacher(shape, Parameters(weights, _output_weights(shape, rng[1]), linear, intercept))
 

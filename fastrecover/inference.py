@@ -14,7 +14,7 @@ import numpy as np
 
 from ._validation import check_finite, check_rows, check_vector, check_weights
 from .engines import ThreadEngine
-from .models import Parameters, Network
+from .models import Network, Parameters
 from .sources import ArraySource
 from .sweeps.objective import Objective
 
@@ -81,8 +81,7 @@ def standard_errors(objective: Objective, model: Network, parameters: Parameters
     """
     if n_flat(model):
         raise ValueError(
-            "a quadratic model of rank above 1 determines only M = W' diag(v) W: "
-            "its weights have no standard errors"
+            "a quadratic model of rank above 1 determines only M = W' diag(v) W: its weights have no standard errors"
         )
     at, theta, objective = _coordinates(objective, model, parameters)
     n, p = _rows(objective), len(theta)
@@ -95,8 +94,7 @@ def standard_errors(objective: Objective, model: Network, parameters: Parameters
     values, vectors = np.linalg.eigh(hessian)
     if not values[0] > 1e-14 * values[-1]:
         raise ValueError(
-            "the data do not determine all parameters (the Jacobian is singular): "
-            "take more rows, or fewer hidden units"
+            "the data do not determine all parameters (the Jacobian is singular): take more rows, or fewer hidden units"
         )
     covariance = np.zeros((p, p))
     if model.is_classifier:

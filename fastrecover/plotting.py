@@ -17,7 +17,7 @@ from .storage import check_destination
 
 _INK, _FAINT = "#333333", "#c8c8c8"
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#777777")
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.edgecolor": _INK,
@@ -75,7 +75,7 @@ def plot(
         raise ImportError("plotting needs Matplotlib: pip install 'fastrecover[plot]'") from error
 
     # Ticks and the like take their settings when they are drawn, so writing happens under the style as well.
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         panels = 2 if truth is None else 3
         figure = Figure(figsize=(4.2 * panels, 3.8), layout="constrained")
         parts: Any = figure.subfigures(1, panels, wspace=0.03)

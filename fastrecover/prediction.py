@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ._validation import check_rows
-from .models import Parameters, Network
+from .models import Network, Parameters
 
 _NUMBERS_AT_ONCE = 1 << 22
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ._validation import check_vector, check_weights, encode_labels
-from .models import Parameters, Network, align
+from .models import Network, Parameters, align
 from .prediction import predict
 
 HISTORY = {"stage": "U", "pass": "d", "loss": "d", "grad_norm": "d", "rows": "q", "seconds": "d"}
@@ -197,7 +197,8 @@ class Recovery:
         Returns
         -------
         float
-            Accuracy (share of weight with the right label) for a classification.  For constant y 1.0 if the predictions are exact, else 0.0; nan for fewer than two rows.
+            Accuracy (share of weight with the right label) for a classification.  Otherwise for constant y 1.0
+            if the predictions are exact, else 0.0, and nan for fewer than two rows.
 
         Raises
         ------

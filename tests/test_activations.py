@@ -31,6 +31,7 @@ FORMULAS = {
 
 def mp_moment(name, order, s):
     """Return E[phi(s z) He_order(z)] by mpmath's integrator, panels refined towards 0."""
+
     def integrand(z):
         hermite = (1, z, z * z - 1, z**3 - 3 * z, z**4 - 6 * z * z + 3)[order]
         return FORMULAS[name](s * z) * hermite * mp.exp(-z * z / 2) / mp.sqrt(2 * mp.pi)
@@ -243,9 +244,7 @@ def test_constant_moment_is_not_inverted():
 
 
 def test_user_activation_with_a_kink_off_zero_is_exact():
-    shifted = Activation.from_functions(
-        lambda z: max(z - 0.7, 0.0), lambda z: 1.0 if z > 0.7 else 0.0, kinks=[0.7]
-    )
+    shifted = Activation.from_functions(lambda z: max(z - 0.7, 0.0), lambda z: 1.0 if z > 0.7 else 0.0, kinks=[0.7])
     assert shifted.code == USER_CODE and shifted.kinks == (0.7,) and not shifted.has_second_derivative
     for s in (0.3, 1.0, 4.0, 50.0):
         a = 0.7 / s

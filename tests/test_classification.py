@@ -71,9 +71,7 @@ def test_loss_gradient_and_fisher_are_those_of_the_mean_of_sigmoids(name, dtype,
     value, grad = objective.value_and_grad(theta)
     assert value == pytest.approx(cross_entropy(H, y, w), rel=tol)
     np.testing.assert_allclose(objective.predict(theta), H, rtol=tol)
-    np.testing.assert_allclose(
-        grad, np.average(((H - y) / (H * (1 - H)))[:, None] * J, axis=0, weights=w), atol=tol
-    )
+    np.testing.assert_allclose(grad, np.average(((H - y) / (H * (1 - H)))[:, None] * J, axis=0, weights=w), atol=tol)
     fisher = np.einsum("n,ni,nj->ij", w / w.sum() / (H * (1 - H)), J, J)
     np.testing.assert_allclose(objective.gauss_newton(theta)[2], fisher, atol=tol)
     v = np.random.default_rng(1).standard_normal(len(theta))
@@ -98,9 +96,7 @@ def test_gradient_and_hessian_agree_with_finite_differences(name):
 
 
 @pytest.mark.parametrize("backend", ["compiled", "reference"])
-@pytest.mark.parametrize(
-    "logits", [(800, 800), (-800, -800), (800, -800), (-690, -700), (35, 700), (-40, 3), (0, 0)]
-)
+@pytest.mark.parametrize("logits", [(800, 800), (-800, -800), (800, -800), (-690, -700), (35, 700), (-40, 3), (0, 0)])
 def test_far_tails_are_finite_and_right(logits, backend):
     before = fr.get_kernels()
     z = np.array(logits, float)
@@ -175,9 +171,7 @@ def test_patches_are_views_of_contiguous_rows(model):
 # Fits
 
 
-@pytest.mark.parametrize(
-    "name, d, n, seeds", [("fcn", 10, 10_000, (0, 1, 2)), ("cnn", 20 * K, 1000, (0, 1, 2, 3))]
-)
+@pytest.mark.parametrize("name, d, n, seeds", [("fcn", 10, 10_000, (0, 1, 2)), ("cnn", 20 * K, 1000, (0, 1, 2, 3))])
 def test_tensor_start_reaches_the_minimiser_near_the_truth(name, d, n, seeds):
     for seed in seeds:
         teacher, X, y = planted(name, d, n, seed)
@@ -214,9 +208,7 @@ def test_one_unit_is_logistic_regression():
         np.testing.assert_allclose(fr.fit(X, y, model, n_jobs=1).weights, peer.coef_, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "preset, name, d, n", [("fu2018-fcn", "fcn", 6, 30_000), ("fu2018-cnn", "cnn", 5 * K, 2000)]
-)
+@pytest.mark.parametrize("preset, name, d, n", [("fu2018-fcn", "fcn", 6, 30_000), ("fu2018-cnn", "cnn", 5 * K, 2000)])
 def test_presets_reach_the_same_minimiser(preset, name, d, n):
     size = {"n_hidden": K} if name == "fcn" else {"n_patches": K}
     teacher = make_teacher(name, n_features=d, norms=2.5, random_state=1, **size)
@@ -271,9 +263,7 @@ def test_shared_filter_is_recovered_exactly(activation):
         "squared_relu": lambda z: np.maximum(z, 0) ** 2,
         "quadratic": np.square,
     }[activation]
-    np.testing.assert_allclose(
-        y, phi(X.reshape(-1, 4, 5) @ teacher.weights[0]).mean(axis=1), rtol=1e-12, atol=1e-13
-    )
+    np.testing.assert_allclose(y, phi(X.reshape(-1, 4, 5) @ teacher.weights[0]).mean(axis=1), rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(rec.predict(X), y, atol=1e-8)
 
 
@@ -320,9 +310,7 @@ def test_labels_are_mapped_and_remembered(kind, plain, tmp_path):
         assert set(predicted.tolist()) == set(flat.tolist())
         proba = known.predict_proba(ROWS)
         assert (predicted == known.classes[proba.argmax(axis=1)]).all()
-        assert known.score(ROWS, y) == pytest.approx(
-            accuracy_score(flat.tolist(), predicted.tolist()), rel=1e-14
-        )
+        assert known.score(ROWS, y) == pytest.approx(accuracy_score(flat.tolist(), predicted.tolist()), rel=1e-14)
         assert known.log_loss(ROWS, y) == pytest.approx(log_loss(flat.tolist(), proba), rel=1e-12)
 
 
@@ -341,10 +329,9 @@ def test_probabilities_and_weighted_scores(plain):
     assert plain.log_loss(ROWS, fractions) == pytest.approx(cross_entropy(H, fractions, None), rel=1e-12)
 
 
-def test_log_loss_far_out_is_not_clipped():
-    rec = fr.fit(ROWS, ONES, "fcn", n_hidden=2, init=TEACHER.weights, n_jobs=1)
-    far = -800.0 * np.linalg.pinv(rec.weights) @ np.ones((2, 1))
-    assert rec.log_loss(np.repeat(far.T, 2, axis=0), [1, 1]) == pytest.approx(800.0, rel=1e-12)
+def test_log_loss_far_out_is_not_clipped(plain):
+    far = -800.0 * np.linalg.pinv(plain.weights) @ np.ones((2, 1))
+    assert plain.log_loss(np.repeat(far.T, 2, axis=0), [1, 1]) == pytest.approx(800.0, rel=1e-12)
 
 
 # What cannot be fitted
@@ -450,9 +437,6 @@ def test_separable_data_are_said_to_be(fit, name, init, solver):
     assert rec.score(X, y) > 0.95
 
 
-# Standard errors
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_standard_errors_are_the_inverse_fisher_information(name):
     teacher, X, y = planted(name, 4 if name == "fcn" else 12, 3000, 3)
@@ -472,11 +456,10 @@ def test_standard_errors_are_the_inverse_fisher_information(name):
 
 @pytest.mark.parametrize("name, d, n", [("fcn", 3, 4000), ("cnn", 9, 1500)])
 def test_intervals_cover_the_truth(name, d, n):
-    """60 fits of 9 or 3 weights.
+    """60 fits of six weights or three.
 
-    With standard errors off by a third, 95 % intervals would cover 81 % or 99.1 % of the weights; a fit's
-    weights are correlated, so allow a standard deviation as of 60 independent weights, 2.8 %, for one filter
-    and half of it for three, and the bounds stand three of the former below and less than two above.
+    With standard errors a third too small or too large, intervals would cover 81 % or 99.1 % of the weights.  The
+    share of 60 independent weights has a standard deviation of 2.8 %; the bounds keep both mistakes out.
     """
     model = MODELS[name][0] if name == "cnn" else Classification(2)
     teacher = make_teacher(model, n_features=d, norms=2.0, random_state=1)
@@ -488,9 +471,6 @@ def test_intervals_cover_the_truth(name, d, n):
         errors = rec.standard_errors().weights
         inside.append(np.abs(rec.weights - teacher.weights) < 1.96 * errors)
     assert 0.87 < np.mean(inside) < 0.99
-
-
-# The example
 
 
 def test_classify_example(tmp_path, capsys):

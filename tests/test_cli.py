@@ -75,9 +75,7 @@ def written(folder: Path, kind: str, X: np.ndarray, y: np.ndarray) -> list[str]:
         np.savetxt("d.csv", moved, delimiter=";", fmt="%.17g")
         return ["d.csv", "--y-key", "1"]
     names = ["a", "answer", *(f"x{j}" for j in range(1, D))]
-    text = (
-        "\ufeff" + "\t".join(names) + "\n" + "\n".join("\t".join(f"{v:.17g}" for v in row) for row in moved)
-    )
+    text = "\ufeff" + "\t".join(names) + "\n" + "\n".join("\t".join(f"{v:.17g}" for v in row) for row in moved)
     (folder / "d.csv").write_text(text, encoding="utf-8")
     return ["d.csv", "--y-key", "answer"]
 
@@ -130,9 +128,7 @@ def test_windows_pair_with_later_responses(folder, capsys):
         responses[t] = teacher.predict(window)[0]
     np.savez("d.npz", stim=stim, spikes=responses)
     words = ["d.npz", "--x-key", "stim", "--y-key", "spikes", "--model", "squared_relu", "-k", 2]
-    found = as_json(
-        capsys, *words, "--lags", lags, "--lag-shift", shift, "-o", "rec.npz", "--plot", "rec.png"
-    )
+    found = as_json(capsys, *words, "--lags", lags, "--lag-shift", shift, "-o", "rec.npz", "--plot", "rec.png")
     assert found["n_rows"] == 900 - lags + 1 - shift and found["n_features"] == 12
     assert fr.load("rec.npz").error(teacher) < 1e-5
     assert Path("rec.png").read_bytes().startswith(b"\x89PNG")
@@ -154,9 +150,7 @@ def test_held_back_rows_are_not_fitted_and_reported(folder, teacher, capsys):
     X, y = teacher.sample(700, noise=0.5, random_state=7)
     y[600:] += 3.0 * np.random.default_rng(0).standard_normal(100)
     np.savez("d.npz", X=X, y=y)
-    found = as_json(
-        capsys, "d.npz", "-k", K, "--train-rows", "100:600", "--test-rows", "-100:", "-o", "r.npz"
-    )
+    found = as_json(capsys, "d.npz", "-k", K, "--train-rows", "100:600", "--test-rows", "-100:", "-o", "r.npz")
     rec = fr.fit(X[100:600], y[100:600], "relu", K, random_state=0)
     np.testing.assert_array_equal(fr.load("r.npz").weights, rec.weights)
     f, t = rec.predict(X[600:]), y[600:]
@@ -260,15 +254,9 @@ def test_info(capsys):
 
 
 def test_extras_are_the_projects():
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
-        "optional-dependencies"
-    ]
-    for_users = {
-        name: needs for name, needs in declared.items() if name not in ("test", "lint", "bench", "docs")
-    }
-    assert {
-        name: tuple(need.split(">")[0] for need in needs) for name, needs in for_users.items()
-    } == info.EXTRAS
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for_users = {name: needs for name, needs in declared.items() if name not in ("test", "lint", "bench", "docs")}
+    assert {name: tuple(need.split(">")[0] for need in needs) for name, needs in for_users.items()} == info.EXTRAS
 
 
 def test_bench_runs_only_in_a_source_checkout(folder, capfd):

@@ -73,11 +73,7 @@ def test_linear_term_and_intercept_appear_in_the_model():
 def test_model_object_decides():
     model = Regression("relu", 3, "free", fit_intercept=True, linear_term=True)
     teacher = make_teacher(model, 6)
-    assert (
-        teacher.model == model
-        and teacher.linear.shape == (6,)
-        and len(set(np.abs(teacher.output_weights))) == 3
-    )
+    assert teacher.model == model and teacher.linear.shape == (6,) and len(set(np.abs(teacher.output_weights))) == 3
     with pytest.raises(ValueError, match="n_hidden=4 contradicts"):
         make_teacher(model, 6, 4)
     with pytest.raises(ValueError, match="intercept is given"):
@@ -116,9 +112,7 @@ def test_sample_does_not_depend_on_threads_dtype_or_destination(tmp_path):
         Xj, yj = teacher.sample(6000, 0.1, random_state=9, n_jobs=jobs)
         np.testing.assert_array_equal(Xj, X)
         np.testing.assert_array_equal(yj, y)
-    np.testing.assert_array_equal(
-        teacher.sample(6000, random_state=9, dtype=np.float32)[0], X.astype(np.float32)
-    )
+    np.testing.assert_array_equal(teacher.sample(6000, random_state=9, dtype=np.float32)[0], X.astype(np.float32))
     wide = np.full((6000, 60), 7.0)
     held, yh = teacher.sample(6000, 0.1, random_state=9, out=wide[:, 5:45])
     np.testing.assert_array_equal(held, X)
@@ -127,9 +121,7 @@ def test_sample_does_not_depend_on_threads_dtype_or_destination(tmp_path):
     mapped = np.memmap(tmp_path / "x.dat", np.float32, "w+", shape=(6000, 40))
     got, _ = teacher.sample(6000, random_state=9, out=mapped)
     assert got is mapped
-    np.testing.assert_array_equal(
-        np.fromfile(tmp_path / "x.dat", np.float32).reshape(6000, 40), X.astype(np.float32)
-    )
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "x.dat", np.float32).reshape(6000, 40), X.astype(np.float32))
 
 
 def test_distribution():
@@ -145,19 +137,14 @@ def test_distribution():
 
 def test_seeds():
     teacher = make_teacher("relu", 5, 2)
-    same = [
-        teacher.sample(10, random_state=s)[0]
-        for s in (4, np.random.SeedSequence(4), np.random.SeedSequence(4))
-    ]
+    same = [teacher.sample(10, random_state=s)[0] for s in (4, np.random.SeedSequence(4), np.random.SeedSequence(4))]
     np.testing.assert_array_equal(same[0], same[1])
     np.testing.assert_array_equal(same[0], same[2])
     sequence = np.random.SeedSequence(4)
     first, again = (teacher.sample(10, random_state=sequence)[0] for _ in range(2))
     np.testing.assert_array_equal(first, again)
     generator = np.random.default_rng(4)
-    assert (
-        teacher.sample(10, random_state=generator)[0] != teacher.sample(10, random_state=generator)[0]
-    ).all()
+    assert (teacher.sample(10, random_state=generator)[0] != teacher.sample(10, random_state=generator)[0]).all()
     assert (teacher.sample(10)[0] != teacher.sample(10)[0]).all()
 
 

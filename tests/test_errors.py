@@ -169,15 +169,9 @@ CASES = {
     "random_state negative": (dict(random_state=-1), ValueError, "^random_state must not be negative"),
     "n_jobs 0": (dict(n_jobs=0), ValueError, "^n_jobs must not be 0"),
     "n_jobs float": (dict(n_jobs=1.5), TypeError, "^n_jobs must be an integer"),
-    **{
-        f"tol {v}": (dict(tol=v), ValueError, "^tol must be positive and finite")
-        for v in (0, -1, np.nan, np.inf)
-    },
+    **{f"tol {v}": (dict(tol=v), ValueError, "^tol must be positive and finite") for v in (0, -1, np.nan, np.inf)},
     "tol text": (dict(tol="a"), TypeError, "^tol must be a number"),
-    **{
-        f"max_passes {v}": (dict(max_passes=v), ValueError, "^max_passes must be positive")
-        for v in (0, -1, np.nan)
-    },
+    **{f"max_passes {v}": (dict(max_passes=v), ValueError, "^max_passes must be positive") for v in (0, -1, np.nan)},
     "max_passes bool": (dict(max_passes=True), TypeError, "^max_passes must be a number"),
     "callback": (dict(callback=3), TypeError, "^callback must be callable, got 3"),
     "verbose": (dict(verbose="a"), TypeError, "^verbose must be 0, 1 or 2"),
@@ -404,9 +398,7 @@ def test_process_interrupted_from_outside_fits_again():
     # A shell that runs the tests in the background may have them ignore SIGINT, which children inherit.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        process = subprocess.Popen(
-            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     finally:
         signal.signal(signal.SIGINT, handler)
     with process:

@@ -417,9 +417,7 @@ def test_fit_imports_no_extras():
         extras = {"sklearn", "matplotlib", "torch", "rich", "numba", "dask", "zarr", "pyarrow", "h5py"}
         print(sorted(extras & set(sys.modules)))
     """
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60
-    )
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "[]"
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fastrecover.activations import Activation
-from fastrecover.activations import NAMES
+from fastrecover.activations import NAMES, Activation
 from fastrecover.models import Parameters, Quadratic, Regression, align, get_model, rebuilt
 
 K, D = 3, 5
@@ -34,9 +33,7 @@ def test_pack_and_unpack_are_inverse(v, linear, intercept):
     p = model.unpack(theta, D)
     np.testing.assert_array_equal(model.pack(p), theta)
     np.testing.assert_array_equal(theta[: K * D], p.weights.ravel())
-    assert (p.linear is None) is not linear and len(theta) == K * D + (
-        v == "free"
-    ) * K + linear * D + intercept
+    assert (p.linear is None) is not linear and len(theta) == K * D + (v == "free") * K + linear * D + intercept
     if v != "free":
         np.testing.assert_array_equal(p.output_weights, np.ones(K) if v == "ones" else v)
     if intercept:
@@ -91,9 +88,7 @@ def equivalents(p, activation, free, seed=3):
         c = p.intercept + p.output_weights[0]
         yield (
             "flip",
-            replace(
-                p, weights=p.weights * flip[:, None], output_weights=p.output_weights * flip, intercept=c
-            ),
+            replace(p, weights=p.weights * flip[:, None], output_weights=p.output_weights * flip, intercept=c),
         )
 
 
@@ -104,9 +99,7 @@ def test_error_and_alignment_ignore_the_symmetries(name, v):
     truth = random_parameters(5, v=None if v == "free" else np.ones(K))
     x = np.random.default_rng(6).standard_normal((50, D))
     for what, other in equivalents(truth, model.activation, model.free_v):
-        np.testing.assert_allclose(
-            output(other, model.activation, x), output(truth, model.activation, x), atol=1e-11
-        )
+        np.testing.assert_allclose(output(other, model.activation, x), output(truth, model.activation, x), atol=1e-11)
         assert model.error(other, truth) < 1e-13, what
         a, b = align(other, truth, model.activation, model.free_v)
         np.testing.assert_allclose(a.flat(), b.flat(), atol=1e-12, err_msg=what)
@@ -118,20 +111,14 @@ def test_error_is_of_the_size_of_the_difference(name, v):
     model = Regression(name, K, v, fit_intercept=True, linear_term=True)
     truth = random_parameters(5, v=None if v == "free" else np.ones(K))
     step = np.random.default_rng(7).standard_normal((K, D))
-    errors = [
-        model.error(replace(truth, weights=truth.weights + h * step), truth) for h in (1e-2, 1e-3, 1e-6)
-    ]
+    errors = [model.error(replace(truth, weights=truth.weights + h * step), truth) for h in (1e-2, 1e-3, 1e-6)]
     assert 1e-3 < errors[0] < 0.1
-    assert errors[0] / errors[1] == pytest.approx(10, rel=0.1) and errors[1] / errors[2] == pytest.approx(
-        1e3, rel=0.1
-    )
+    assert errors[0] / errors[1] == pytest.approx(10, rel=0.1) and errors[1] / errors[2] == pytest.approx(1e3, rel=0.1)
 
 
 def test_error_of_known_weights_is_the_plain_relative_norm():
     truth = random_parameters(1, v=np.ones(K))
-    other = replace(
-        truth, weights=truth.weights + 0.01, linear=truth.linear - 0.02, intercept=truth.intercept + 0.03
-    )
+    other = replace(truth, weights=truth.weights + 0.01, linear=truth.linear - 0.02, intercept=truth.intercept + 0.03)
     expected = np.sqrt(K * D * 0.01**2 + D * 0.02**2 + 0.03**2) / np.linalg.norm(truth.flat())
     model = Regression("softplus", K, fit_intercept=True, linear_term=True)
     assert model.error(other.reordered(np.array([2, 0, 1])), truth) == pytest.approx(expected, rel=1e-12)

@@ -35,9 +35,7 @@ def test_commands_parse():
     commands = [shlex.split(line) for line in lines if line.startswith("fastrecover ")]
     assert {words[1] for words in commands} == {"fit", "info"}
     for _, *words in commands:
-        words = [
-            "--test-rows=-30000:" if word == "-30000:" else word for word in words if word != "--test-rows"
-        ]
+        words = ["--test-rows=-30000:" if word == "-30000:" else word for word in words if word != "--test-rows"]
         assert _parser().parse_args(words).command == words[0]
 
 
@@ -50,11 +48,7 @@ def test_make_targets_exist():
 
 
 def test_table_lists_what_exists():
-    row = {
-        line.split("|")[1].strip(): re.findall(r"`([\w-]+)`", line)
-        for line in README.splitlines()
-        if "|" in line
-    }
+    row = {line.split("|")[1].strip(): re.findall(r"`([\w-]+)`", line) for line in README.splitlines() if "|" in line}
     assert set(row["activations"]) <= set(NAMES)
     assert set(row["solvers"]) <= set(SOLVERS)
 

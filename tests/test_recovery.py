@@ -186,9 +186,7 @@ def test_standard_errors_are_those_of_a_brute_force_sandwich(name, v, weighted):
     if moved:
         c = carried(c, inner)
     expected = np.sqrt(np.diag(c))
-    found = np.concatenate(
-        [se.weights.ravel(), se.output_weights if v == "free" else [], se.linear, [se.intercept]]
-    )
+    found = np.concatenate([se.weights.ravel(), se.output_weights if v == "free" else [], se.linear, [se.intercept]])
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     if v == "ones":
         assert (se.output_weights == 0).all()
@@ -206,9 +204,7 @@ def carried(c, inner):
 
     t = np.concatenate([inner.weights.ravel(), np.zeros(rest)])
     h = 1e-6
-    tangent = np.array(
-        [(to_canonical(t + h * e) - to_canonical(t - h * e)) / (2 * h) for e in np.eye(len(t))]
-    ).T
+    tangent = np.array([(to_canonical(t + h * e) - to_canonical(t - h * e)) / (2 * h) for e in np.eye(len(t))]).T
     return tangent @ c @ tangent.T
 
 
@@ -300,10 +296,7 @@ def test_certificate_against_numpy(weighted):
     rec = recovery_of(teacher.model, teacher.model.finished(teacher.parameters), (X, y, w))
     found = rec.certificate()
     share = np.full(len(y), 1 / len(y)) if w is None else w / w.sum()
-    j = (
-        jacobian(rec.model.activation, rec.parameters, X, free_v=True, intercept=True)
-        * np.sqrt(share)[:, None]
-    )
+    j = jacobian(rec.model.activation, rec.parameters, X, free_v=True, intercept=True) * np.sqrt(share)[:, None]
     r = (rec.predict(X) - y) * np.sqrt(share)
     values = np.linalg.svd(j, compute_uv=False)
     decrement = np.linalg.norm(np.linalg.lstsq(j, r)[0] @ j.T)
@@ -362,9 +355,7 @@ def test_error_and_alignment(fitted):
     swapped = teacher.parameters.reordered(np.array([1, 0]))
     assert rec.error(teacher) < 1e-14 and rec.error(swapped) < 1e-14 and rec.error(rec) == 0.0
     aligned = rec.align(swapped)
-    np.testing.assert_allclose(
-        aligned.flat(), swapped.canonical(rec.model.activation, True).flat(), atol=1e-14
-    )
+    np.testing.assert_allclose(aligned.flat(), swapped.canonical(rec.model.activation, True).flat(), atol=1e-14)
     with pytest.raises(TypeError, match="truth must be a Teacher"):
         rec.error(np.ones((2, 4)))
 
@@ -404,9 +395,7 @@ def test_a_saved_recovery_comes_back_bit_for_bit(tmp_path, model):
     assert back.parameters.flat().tobytes() == parameters.flat().tobytes()
     assert (back.linear is None) == (linear is None)
     for name in ("loss", "converged", "message", "n_passes", "n_rows", "seconds"):
-        assert getattr(back, name) == getattr(rec, name) and type(getattr(back, name)) is type(
-            getattr(rec, name)
-        )
+        assert getattr(back, name) == getattr(rec, name) and type(getattr(back, name)) is type(getattr(rec, name))
     assert back.info == {**info, "size": 0.1, "count": 3}
     for name, column in rec.history.items():
         assert back.history[name].dtype == column.dtype
@@ -416,13 +405,9 @@ def test_a_saved_recovery_comes_back_bit_for_bit(tmp_path, model):
 
 
 def test_an_empty_history_survives(tmp_path):
-    rec = recovery_of(
-        MODELS[2], Parameters(np.ones((2, 2)), np.ones(2)), history={name: [] for name in HISTORY}
-    )
+    rec = recovery_of(MODELS[2], Parameters(np.ones((2, 2)), np.ones(2)), history={name: [] for name in HISTORY})
     rec.save(tmp_path / "f")
-    assert {name: len(column) for name, column in load(tmp_path / "f").history.items()} == dict.fromkeys(
-        HISTORY, 0
-    )
+    assert {name: len(column) for name, column in load(tmp_path / "f").history.items()} == dict.fromkeys(HISTORY, 0)
 
 
 def test_saving_where_nothing_can_be_saved(tmp_path, monkeypatch):

@@ -31,8 +31,7 @@ def run(context: Context) -> Iterator[dict[str, Any]]:
             cells = []
             for n in _ROWS[network][1:4] if context.quick else _ROWS[network]:
                 cells.append(
-                    {"network": network, "inputs": inputs, "n": n}
-                    | _cell(network, inputs, n, trials, context)
+                    {"network": network, "inputs": inputs, "n": n} | _cell(network, inputs, n, trials, context)
                 )
                 yield cells[-1]
             yield {"network": network, "inputs": inputs} | _slopes(cells)

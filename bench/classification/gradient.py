@@ -37,9 +37,7 @@ def run(context: Context) -> Iterator[dict[str, Any]]:
             } | _measure(X, y, theta, network, k, context)
 
 
-def _measure(
-    X: np.ndarray, y: np.ndarray, theta: np.ndarray, network: str, k: int, context: Context
-) -> dict[str, Any]:
+def _measure(X: np.ndarray, y: np.ndarray, theta: np.ndarray, network: str, k: int, context: Context) -> dict[str, Any]:
     import fastrecover as fr
 
     objective = fr.objective(X, y, model_of(network, k), n_jobs=context.threads)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -19,13 +18,12 @@ import numpy as np
 
 from ..models import nearest
 from ..sources import lagged
-
-_SEPARATORS = (",", ";", "\t")
+from .csv_file import from_csv
 
 
 @dataclass
 class Table:
-    """Rows (n, d), responses (n,), weights (n,) or None, and the shape of a unit as an image, if any."""
+    """Rows (n, d), responses or labels (n,), weights (n,) or None, and the shape of a row as an image, if any."""
 
     X: np.ndarray
     y: np.ndarray
@@ -46,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--x-key", help="array of rows in the .npz file (default X)")
     add(
         "--y-key",
-        help="responses: array in the .npz file (default y) or column of the .csv file (default: last)",
+        help="responses or labels: array in the .npz file (default y) or column of the .csv file (default: last)",
     )
     add("--weight-key", help="row weights: array in the .npz file or column of the .csv file")
     add("--dtype", choices=("float32", "float64"), help="convert the rows")
@@ -61,8 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--test-rows", metavar="C:D", help="rows to hold back and report on; -1000: are the last 1000")
 
 
-def read(args: argparse.Namespace) -> Table:
+def read(args: argparse.Namespace, labelled: bool = False) -> Table:
     """What the options of :func:`add_arguments` ask for.
+
+    Parameters
+    ----------
+    args : Namespace
+    labelled : bool
+        Whether a .csv file may hold text in place of responses.
 
     Raises
     ------
@@ -79,13 +83,15 @@ def read(args: argparse.Namespace) -> Table:
         if not path.is_file():
             problem = "is a folder, not a file" if path.is_dir() else "does not exist"
             raise FileNotFoundError(f"{path} {problem}")
-    readers = {".npy": _from_npy, ".npz": _from_npz, ".csv": _from_csv}
+    readers = {".npy": _from_npy, ".npz": _from_npz, ".csv": lambda args: from_csv(args, labelled)}
     if args.data.suffix not in readers:
         raise ValueError(f"cannot tell what {args.data.name} is: its name must end in {', '.join(readers)}")
     X, y, weight = readers[args.data.suffix](args)
     if X.ndim not in (1, 2) or (X.ndim == 1 and args.lags is None):
         raise ValueError(f"the rows must be a matrix (n_rows, n_features), got shape {X.shape}")
     y = _one_for_each(y, len(X), "responses")
+    if y.dtype.kind == "S":
+        y = np.char.decode(y, "utf-8")
     weight = None if weight is None else _one_for_each(weight, len(X), "row weights")
     if args.dtype is not None and X.dtype.kind in "fiub":
         X = X.astype(args.dtype, copy=False)
@@ -113,9 +119,7 @@ def split(args: argparse.Namespace, n: int) -> tuple[slice, slice | None]:
     if train.start == train.stop:
         raise ValueError("--test-rows leave no row to fit")
     if test is not None and test.start < train.stop and train.start < test.stop:
-        raise ValueError(
-            f"--test-rows {test.start}:{test.stop} overlap the fitted rows {train.start}:{train.stop}"
-        )
+        raise ValueError(f"--test-rows {test.start}:{test.stop} overlap the fitted rows {train.start}:{train.stop}")
     return train, test
 
 
@@ -123,7 +127,7 @@ def _one_for_each(values: np.ndarray, n: int, what: str) -> np.ndarray:
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1 or len(values) != n:
-        raise ValueError(f"the {what} must be one number for each of {n} rows, got shape {values.shape}")
+        raise ValueError(f"the {what} must be one value for each of {n} rows, got shape {values.shape}")
     return values
 
 
@@ -145,9 +149,7 @@ def _windows(table: Table, lags: int, shift: int) -> Table:
         raise ValueError(f"--lag-shift must not be negative, got {shift}")
     frames = len(table.X)
     if lags < 1 or lags + shift > frames:
-        raise ValueError(
-            f"--lags must be at least 1 and, with --lag-shift, at most {frames} frames, got {lags}"
-        )
+        raise ValueError(f"--lags must be at least 1 and, with --lag-shift, at most {frames} frames, got {lags}")
     windows = lagged(table.X, lags)
     windows = windows[: len(windows) - shift]
     skipped = slice(lags - 1 + shift, None)
@@ -202,73 +204,6 @@ def _member(archive: Any, option: str, key: str, path: Path) -> np.ndarray:
 
 def _unreadable(name: str, kind: str, error: Exception) -> str:
     if "Object arrays" in str(error) or "Python objects" in str(error):
-        return f"{name} holds Python objects: save it as an array of numbers"
+        return f"{name} holds Python objects: save it as an array of numbers or strings"
     # NumPy takes whatever it does not know for a pickle, which no reader should be told to trust.
     return f"{name} is not a readable {kind}" + ("" if "pickle" in str(error) else f": {error}")
-
-
-def _from_csv(args: argparse.Namespace) -> tuple:
-    if args.x_key is not None:
-        raise ValueError("--x-key goes with .npz files; a .csv file gives all columns but the responses")
-    name = args.data.name
-    try:
-        with open(args.data, encoding="utf-8-sig") as file:
-            first = file.readline().rstrip("\r\n")
-            separator = next((s for s in _SEPARATORS if s in first), ",")
-            header = [field.strip().strip('"') for field in first.split(separator)]
-            titled = not all(map(_is_number, header))
-            if not titled:
-                file.seek(0)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an empty file is reported below
-                values = np.loadtxt(file, delimiter=separator, ndmin=2, comments=None)
-    except UnicodeDecodeError:
-        raise ValueError(f"{name} is not a text file") from None
-    except ValueError as error:
-        raise ValueError(f"{name}: {_where(str(error), titled)}") from None
-    if not values.size:
-        raise ValueError(f"{name} has no rows")
-    if values.shape[1] < 2:
-        raise ValueError(f"{name} has one column: at least one feature and the responses are needed")
-    names = header if titled else [str(i) for i in range(values.shape[1])]
-    if len(names) != values.shape[1]:
-        raise ValueError(f"{name} has {len(names)} titles for {values.shape[1]} columns")
-    y = _column("--y-key", args.y_key, names, titled) if args.y_key is not None else values.shape[1] - 1
-    w = None if args.weight_key is None else _column("--weight-key", args.weight_key, names, titled)
-    if y == w:
-        raise ValueError("--y-key and --weight-key name the same column")
-    features = [j for j in range(values.shape[1]) if j not in (y, w)]
-    if not features:
-        raise ValueError(f"{name} has no column left for the features")
-    return np.ascontiguousarray(values[:, features]), values[:, y], None if w is None else values[:, w]
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
-
-
-def _where(message: str, titled: bool) -> str:
-    """NumPy's complaint with the line of the file, counted from 1, in place of its row."""
-
-    def line(match: re.Match) -> str:
-        return f"line {int(match[1]) + 1 + titled}"
-
-    first = message.split(";")[0]
-    if "could not convert" in first:
-        return re.sub(r"row (\d+)", line, first)
-    return re.sub(r"row (\d+)", lambda match: f"line {int(match[1]) + titled}", first)
-
-
-def _column(option: str, key: str, names: list[str], titled: bool) -> int:
-    if key in names:
-        return names.index(key)
-    if re.fullmatch(r"-?\d+", key) and -len(names) <= int(key) < len(names):
-        return int(key) % len(names)
-    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    kind = f"has the columns: {shown}" if titled else f"has columns 0 to {len(names) - 1} and no titles"
-    hint = nearest(key, tuple(names)) if titled else ""
-    raise ValueError(f"{option}: no column {key!r}{hint} (the file {kind})")

@@ -125,9 +125,7 @@ def _trials(teacher: Teacher, args: argparse.Namespace, line: StatusLine) -> Ite
         line.show(f"{label}: drawing {args.n} rows", now=True)
         seed = np.random.SeedSequence(args.seed)
         X, y = teacher.sample(args.n, noise, random_state=seed, n_jobs=args.jobs)
-        recovery = fit(
-            X, y, teacher.model, random_state=args.seed, n_jobs=args.jobs, callback=line.follow(label)
-        )
+        recovery = fit(X, y, teacher.model, random_state=args.seed, n_jobs=args.jobs, callback=line.follow(label))
         line.show(f"{label}: standard errors", now=True)
         predicted = _predicted(recovery, teacher) if noise else 0.0
         yield Trial(teacher, noise, recovery, recovery.error(teacher), predicted)

@@ -49,9 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--jobs", type=int, metavar="N", help="threads (default: all); results do not depend on it")
     add("--kernels", metavar="NAME", help="compiled, numba or reference")
     add = parser.add_argument_group("output").add_argument
-    add(
-        "-o", "--output", type=Path, metavar="FILE", help="write the recovery here; fastrecover.load reads it"
-    )
+    add("-o", "--output", type=Path, metavar="FILE", help="write the recovery here; fastrecover.load reads it")
     add("--plot", type=Path, metavar="FILE", help="write a picture of the fit here")
     add("-v", "--verbose", action="count", default=0, help="a line for each stage; twice: for each step")
     add("--json", action="store_true", help="print the summary as JSON")

@@ -42,9 +42,7 @@ def run(args: argparse.Namespace) -> int:
     width = max(map(len, found))
     for name, value in found.items():
         if isinstance(value, dict):
-            value = ", ".join(
-                f"{key} ({'missing' if version is None else version})" for key, version in value.items()
-            )
+            value = ", ".join(f"{key} ({'missing' if version is None else version})" for key, version in value.items())
         print(f"{name:<{width}}  {'-' if value is None else value}")
     return 0
 
@@ -92,7 +90,5 @@ def _blas() -> str | None:
     from threadpoolctl import threadpool_info
 
     libraries = [library for library in threadpool_info() if library.get("user_api") == "blas"]
-    named = [
-        f"{lib['internal_api']} {lib.get('version')} ({lib.get('architecture', '-')})" for lib in libraries
-    ]
+    named = [f"{lib['internal_api']} {lib.get('version')} ({lib.get('architecture', '-')})" for lib in libraries]
     return ", ".join(dict.fromkeys(named)) or None

@@ -42,12 +42,12 @@ def draw(results: list[Result], path: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    from ..plotting import _STYLE
+    from ..plotting import STYLE
 
     networks: dict[int, list[Result]] = {}
     for result in results:
         networks.setdefault(id(result[0]), []).append(result)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(13.5, 3.1 * len(networks) + 0.7), layout="constrained")
         figure.suptitle("Planted networks and what was recovered of them", fontsize=14)
         for part, trials in zip(_stacked(figure, len(networks)), networks.values(), strict=True):

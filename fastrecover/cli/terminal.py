@@ -65,9 +65,7 @@ def table(header: tuple[str, ...], rows: list[tuple[str, ...]], left: int = 1) -
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     sides = ["<" if i < left else ">" for i in range(len(widths))]
     lines = [
-        "  ".join(
-            f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)
-        ).rstrip()
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()
         for row in (header, tuple("-" * width for width in widths), *rows)
     ]
     return "\n".join(lines)

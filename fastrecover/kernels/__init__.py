@@ -13,7 +13,17 @@ import numpy as np
 
 from .row import CROSS_ENTROPY, SQUARED, Op, RowFunction, layout
 
-__all__ = ["CROSS_ENTROPY", "SQUARED", "Op", "RowFunction", "layout", "sweep", "activate", "set_kernels", "get_kernels"]
+__all__ = [
+    "CROSS_ENTROPY",
+    "SQUARED",
+    "Op",
+    "RowFunction",
+    "layout",
+    "sweep",
+    "activate",
+    "set_kernels",
+    "get_kernels",
+]
 
 _MODULES = {"compiled": "._compiled", "numba": ".numba_kernels", "reference": ".reference"}
 _active: tuple[str, object] | None = None

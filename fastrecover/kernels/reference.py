@@ -33,7 +33,10 @@ def cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 
 
 def cross_entropy_residual(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Loss, and J, r with ``J' J`` the Fisher information and ``J r`` the gradient: ``J = sigma' / (k sqrt(H (1 - H)))``."""
+    """Loss, and J, r with ``J' J`` the Fisher information and ``J r`` the gradient.
+
+    ``J = sigma' / (k sqrt(H (1 - H)))``, in logarithms so that neither root under- nor overflows.
+    """
     from scipy.special import log_expit, logsumexp
 
     log_h, log_not = (logsumexp(log_expit(s * z), axis=1) for s in (1, -1))
@@ -76,7 +79,8 @@ def _back(row, g, x):
 def _loss(row, x, z, y, w):
     if row.loss:
         return _cross_entropy_loss(row, x, z, y, w)
-    grads, sums = [], [np.array([w.sum()])]
+    grads: list = []
+    sums: list = [np.array([w.sum()])]
     for rep in range(row.reps):
         zr = z[:, rep * (row.k + row.linear) : (rep + 1) * (row.k + row.linear)]
         r = forward(row, zr, rep) - y

@@ -60,9 +60,7 @@ def address(activation) -> int:
 
 
 def _compile(name, functions):
-    value, first, *rest = (
-        _scalar(name, label, each) for label, each in zip(_LABELS, functions, strict=False)
-    )
+    value, first, *rest = (_scalar(name, label, each) for label, each in zip(_LABELS, functions, strict=False))
     bent = bool(rest)
     second = rest[0] if bent else first
 

@@ -11,7 +11,12 @@ from .network import Network, nearest
 from .regression import Regression
 
 NAMES = (*ACTIVATIONS, "fcn", "cnn")
-PRESET_NAMES = ("zhong2017", "zhang2018", "fu2018-fcn", "fu2018-cnn")  # of fastrecover.papers, for suggestions
+PRESET_NAMES = (
+    "zhong2017",
+    "zhang2018",
+    "fu2018-fcn",
+    "fu2018-cnn",
+)  # of fastrecover.papers, for suggestions
 
 
 def get_model(spec: str | Network, n_hidden: int | None = None, **options: Any) -> Network:

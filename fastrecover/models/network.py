@@ -117,7 +117,9 @@ class Network:
             If the features cannot be cut into the model's patches.
         """
         if n_features % self.n_patches:
-            raise ValueError(f"X has {n_features} features, which cannot be cut into n_patches={self.n_patches} equal patches")
+            raise ValueError(
+                f"X has {n_features} features, which cannot be cut into n_patches={self.n_patches} equal patches"
+            )
         return n_features // self.n_patches
 
     def n_parameters(self, n_features: int) -> int:
@@ -233,7 +235,8 @@ def _checked_output_weights(v: Any, k: int, act: Activation) -> str | tuple[floa
         if v == "signs" and act.name == "sigmoid":
             raise ValueError(
                 "output_weights='signs' is not identifiable for sigmoid units, since s(t) = 1 - s(-t) moves every "
-                "sign into the intercept: use output_weights='ones' with fit_intercept=True, which has the same functions"
+                "sign into the intercept: use output_weights='ones' with fit_intercept=True, "
+                "which has the same functions"
             )
         if v == "signs" and act.parity == "odd":
             return "ones"

@@ -13,7 +13,6 @@ import numpy as np
 
 from ..activations import Activation
 
-
 #: With a linear term these units may be reversed: phi(z) - phi(-z) = (1 + slope) z.
 _REVERSIBLE = ("relu", "leaky_relu", "softplus")
 
@@ -37,6 +36,11 @@ class Parameters:
     output_weights: np.ndarray
     linear: np.ndarray | None = None
     intercept: float = 0.0
+
+    @property
+    def slope(self) -> np.ndarray:
+        """The linear term, zeros where there is none."""
+        return np.zeros(self.weights.shape[1]) if self.linear is None else self.linear
 
     def canonical(self, activation: Activation, free: bool, intercept: bool = True) -> Parameters:
         """One representative of all parameters that compute the same function, up to the order of units.
@@ -198,9 +202,7 @@ def _quadratic_error(a: Parameters, b: Parameters) -> float:
     ka = len(a.weights)
     va, vb = a.output_weights, b.output_weights
     v = np.concatenate([va, -vb])
-    rest_a, rest_b = (
-        np.concatenate([np.zeros(0) if p.linear is None else p.linear, [p.intercept]]) for p in (a, b)
-    )
+    rest_a, rest_b = (np.concatenate([np.zeros(0) if p.linear is None else p.linear, [p.intercept]]) for p in (a, b))
     below = float(vb @ gram[ka:, ka:] @ vb) + float(rest_b @ rest_b)
     # Orthonormal coordinates of both row spaces: the plain v' gram v would cancel at 1e-8.
     q, r = np.linalg.qr(w.T)

@@ -59,7 +59,11 @@ class Quadratic(Network):
     """
 
     def __init__(
-        self, n_hidden: int, output_weights: Any = "ones", linear_term: bool = False, fit_intercept: bool = False
+        self,
+        n_hidden: int,
+        output_weights: Any = "ones",
+        linear_term: bool = False,
+        fit_intercept: bool = False,
     ) -> None:
         self._set("quadratic", n_hidden, output_weights, fit_intercept, linear_term)
 
@@ -78,7 +82,12 @@ class ConvRegression(Network):
     """
 
     def __init__(
-        self, n_patches: int, activation: Any = "relu", fit_intercept: bool = False, *, slope: float | None = None
+        self,
+        n_patches: int,
+        activation: Any = "relu",
+        fit_intercept: bool = False,
+        *,
+        slope: float | None = None,
     ) -> None:
         act = get_activation(activation, slope=slope)
         self._set(act, 1, (1.0 / max(int(n_patches), 1),), fit_intercept, n_patches=n_patches)

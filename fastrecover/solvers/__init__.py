@@ -7,4 +7,13 @@ from .lbfgs import LBFGS
 from .loop import Monitor, State, run
 from .newton import DENSE_LIMIT, GaussNewton
 
-__all__ = ["DENSE_LIMIT", "GaussNewton", "GradientDescent", "LBFGS", "Monitor", "ResampledGradientDescent", "State", "run"]
+__all__ = [
+    "DENSE_LIMIT",
+    "GaussNewton",
+    "GradientDescent",
+    "LBFGS",
+    "Monitor",
+    "ResampledGradientDescent",
+    "State",
+    "run",
+]

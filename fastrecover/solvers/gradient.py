@@ -18,7 +18,8 @@ class GradientDescent:
     Parameters
     ----------
     step_size : float or "curvature", optional
-        Constant step, or 1 over the largest curvature at the start.  By default each step is the best of five between 4 and 1/64 times the last one, their
+        Constant step, or 1 over the largest curvature at the start.  By default each step is the best of five
+        between 4 and 1/64 times the last one, their
         losses taken in one pass, and the first is the inverse of the curvature along the gradient.
     """
 

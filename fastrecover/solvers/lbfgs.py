@@ -49,13 +49,15 @@ class LBFGS:
         if slope >= 0:
             direction, slope, pairs = -g, -float(g @ g), []
         first = 1.0 if pairs or self.precondition else min(1.0, np.sqrt(2 * state.loss) / np.linalg.norm(g))
-        for t, loss, grad in self._trials(objective, state, direction, slope, first):
-            if loss <= state.loss + _ARMIJO * t * slope:
-                break
-        else:
+        trials = self._trials(objective, state, direction, slope, first)
+        found = next((trial for trial in trials if trial[1] <= state.loss + _ARMIJO * trial[0] * slope), None)
+        if found is None:
             if pairs:
                 return replace(state, memory={"pairs": []})
-            return replace(state, stopped=True, message="stalled: no step along the search direction decreases the loss")
+            return replace(
+                state, stopped=True, message="stalled: no step along the search direction decreases the loss"
+            )
+        t, loss, grad = found
         new = State(state.theta + t * direction, loss, grad, iteration=state.iteration, stalled=state.stalled)
         new.memory = {"pairs": extended(pairs, t * direction, grad - g, self.memory)}
         new.decrement = self._decrement(new)
@@ -157,7 +159,9 @@ class _Batch:
 
     def advance(self) -> None:
         """One pass: a trial point of every run that is not done."""
-        with np.errstate(over="ignore", invalid="ignore"):  # a run may go anywhere before it is pulled back
+        with np.errstate(
+            over="ignore", invalid="ignore", divide="ignore"
+        ):  # a run may go anywhere before it is pulled back
             self._advance()
 
     def _advance(self) -> None:
@@ -169,7 +173,11 @@ class _Batch:
             return
         trial = self.theta[at] + self.t[at, None] * self.direction[at]
         loss, grad = self.objective.values_and_grads(trial, None if self.v is None else self.v[at])
-        good = np.isfinite(loss) & np.isfinite(grad).all(axis=1) & (loss <= self.loss[at] + _ARMIJO * self.t[at] * self.slope[at])
+        good = (
+            np.isfinite(loss)
+            & np.isfinite(grad).all(axis=1)
+            & (loss <= self.loss[at] + _ARMIJO * self.t[at] * self.slope[at])
+        )
         self._accept(at[good], trial[good], loss[good], grad[good])
         self._pull_back(at[~good], loss[~good])
 
@@ -182,12 +190,12 @@ class _Batch:
         yy = np.einsum("mp,mp->m", self.y[0, at], self.y[0, at])
         has = self.rho[0, at] > 0
         gamma = np.divide(1.0, self.rho[0, at] * yy, out=np.ones(len(at)), where=has)
-        q *= gamma[:, None]
+        q *= np.where(np.isfinite(gamma), gamma, 1.0)[:, None]
         for i in reversed(order):
             beta = self.rho[i, at] * np.einsum("mp,mp->m", self.y[i, at], q)
             q += (alphas[i] - beta)[:, None] * self.s[i, at]
         slope = -np.einsum("mp,mp->m", q, self.grad[at])
-        bad = slope >= 0
+        bad = ~(slope < 0)
         q[bad] = self.grad[at][bad]
         slope[bad] = -(q[bad] ** 2).sum(axis=1)
         norm = np.sqrt((self.grad[at] ** 2).sum(axis=1))

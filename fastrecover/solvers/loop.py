@@ -123,8 +123,8 @@ def run(
     """Run a solver from theta until it has converged, stalled or used its budget.
 
     Converged means: the loss is at rounding level (`exact_loss`); or the Newton decrement is below `tol` times
-    the statistical error of the minimiser in the same metric, ``sqrt(2 loss p / n)``; or several steps in a row have changed nothing
-    measurable (for kinked activations: nothing above the resolution of the kinks).
+    the statistical error of the minimiser in the same metric, ``sqrt(2 loss p / n)``; or several steps
+    in a row have changed nothing measurable (for kinked activations: nothing above the resolution of the kinks).
 
     Parameters
     ----------
@@ -186,7 +186,13 @@ def _runs_off(objective: Objective, theta: np.ndarray) -> bool:
 
 
 def _settled(
-    state: State, objective: Objective, tol: float, exact_loss: float, patience: int, kinked: bool, first: float
+    state: State,
+    objective: Objective,
+    tol: float,
+    exact_loss: float,
+    patience: int,
+    kinked: bool,
+    first: float,
 ) -> bool:
     if not np.isfinite(state.loss):
         state.stopped, state.message = True, "the loss is not finite: the steps diverge"

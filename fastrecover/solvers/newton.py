@@ -100,8 +100,10 @@ class GaussNewton:
             q = r + rr / old * q
         steps = np.array([p, 0.3 * p, 0.05 * p])
         mu = state.memory["mu"]
-        return [0.2 * mu, mu, 3 * mu], steps, replace(
-            state, decrement=float(np.sqrt(max(-g @ p, 0.0))), memory={**state.memory, "norm0": norm0}
+        return (
+            [0.2 * mu, mu, 3 * mu],
+            steps,
+            replace(state, decrement=float(np.sqrt(max(-g @ p, 0.0))), memory={**state.memory, "norm0": norm0}),
         )
 
 

@@ -79,7 +79,9 @@ class Fit:
     tol : float
     """
 
-    def __init__(self, engine: Any, model: Network, seeds: np.random.SeedSequence, monitor: Monitor, tol: float) -> None:
+    def __init__(
+        self, engine: Any, model: Network, seeds: np.random.SeedSequence, monitor: Monitor, tol: float
+    ) -> None:
         self.engine, self.model, self.monitor, self.tol = engine, model, monitor, tol
         self.sample_seed, self.start_seed, self.restart_seed = (child(seeds, i) for i in range(3))
         y, w = engine.source.y, engine.source.w
@@ -288,7 +290,13 @@ class Fit:
         return tolerance(objective, self.y_square, self.dtype)
 
     def _run(
-        self, solver: Any, objective: Objective, theta: np.ndarray, stage: str, iterations: int, tol: float | None = None
+        self,
+        solver: Any,
+        objective: Objective,
+        theta: np.ndarray,
+        stage: str,
+        iterations: int,
+        tol: float | None = None,
     ) -> State:
         return run(
             solver,

@@ -26,9 +26,7 @@ class ArraySource:
         copy where its rows are contiguous.
     """
 
-    def __init__(
-        self, x: np.ndarray, y: np.ndarray | None = None, w: np.ndarray | None = None, group: int = 1
-    ) -> None:
+    def __init__(self, x: np.ndarray, y: np.ndarray | None = None, w: np.ndarray | None = None, group: int = 1) -> None:
         self.x = x if group == 1 else x.reshape(len(x) * group, x.shape[1] // group)
         self.y, self.w, self.group = y, w, group
 
@@ -75,7 +73,7 @@ class ArraySource:
             return self
         rows = np.random.Generator(np.random.PCG64(seed)).choice(counting, min(m, counting), replace=False)
         rows.sort()
-        if counting < n:
+        if self.w is not None and counting < n:
             rows = np.flatnonzero(self.w)[rows]
         new = copy.copy(self)
         new.y, new.w = (None if a is None else a[rows] for a in (self.y, self.w))

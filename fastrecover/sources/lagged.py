@@ -52,6 +52,4 @@ def lagged(stim, n_lags: int) -> np.ndarray:
     stim = np.ascontiguousarray(stim)
     n, c = stim.shape
     step = c * stim.itemsize
-    return np.lib.stride_tricks.as_strided(
-        stim, (n - n_lags + 1, n_lags * c), (step, stim.itemsize), writeable=False
-    )
+    return np.lib.stride_tricks.as_strided(stim, (n - n_lags + 1, n_lags * c), (step, stim.itemsize), writeable=False)

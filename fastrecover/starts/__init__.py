@@ -7,4 +7,12 @@ from .published import published_start
 from .random import random_start
 from .tensor import StartError, check_resolvable, inertia, tensor_start
 
-__all__ = ["StartError", "affine_fit", "check_resolvable", "inertia", "published_start", "random_start", "tensor_start"]
+__all__ = [
+    "StartError",
+    "affine_fit",
+    "check_resolvable",
+    "inertia",
+    "published_start",
+    "random_start",
+    "tensor_start",
+]

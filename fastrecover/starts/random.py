@@ -8,7 +8,12 @@ from ..models import Network, Parameters
 
 
 def random_start(
-    model: Network, n_features: int, rng: np.random.Generator, *, scale: float = 1.5, positive: int | None = None
+    model: Network,
+    n_features: int,
+    rng: np.random.Generator,
+    *,
+    scale: float = 1.5,
+    positive: int | None = None,
 ) -> Parameters:
     """Rows ``N(0, scale^2 / d)`` and output weights of the model.
 

@@ -91,18 +91,18 @@ def tensor_start(engine: Any, model: Network, seed: np.random.SeedSequence) -> P
     else:
         basis = cubic_subspace(engine, affine, k, rng)
     coefficients = _hermite_coefficients(engine, affine, basis, act)
-    directions, found = _components(coefficients, act, rng)
+    directions, leading = _components(coefficients, act, rng)
     rows = directions @ basis
     if act.degree is not None:
         return _homogeneous_lengths(engine, model, rows)
-    return lengths_from_moments(model, rows, directions, coefficients, found, affine.intercept)
+    return lengths_from_moments(model, rows, directions, coefficients, leading, affine.intercept)
 
 
 def _assigned(found: Parameters, model: Network) -> Parameters:
     """Units found with free output weights, in the places of known ones that they fit best."""
     from scipy.optimize import linear_sum_assignment
 
-    act, v = model.activation, model.known_v
+    act, v = model.activation, np.asarray(model.known_v)
     a = found.output_weights
     if act.parity == "odd":
         cost = (np.abs(a)[None] - np.abs(v)[:, None]) ** 2
@@ -116,7 +116,7 @@ def _assigned(found: Parameters, model: Network) -> Parameters:
     if act.parity == "odd":
         weights = np.where(flip[:, None], -weights, weights)
     if act.degree is not None:
-        weights = weights / (np.abs(v) ** (1.0 / act.degree))[:, None]
+        weights = weights / (np.abs(v) ** (1.0 / (act.degree or 1)))[:, None]
     return replace(found, weights=weights, output_weights=v)
 
 
@@ -130,8 +130,8 @@ def filter_start(engine: Any, model: Network, affine: Parameters, rng: np.random
         fit = quadratic_fit(engine, affine, 1, rng)
         direction, order, found = fit.basis[0], 2, 2.0 * float(fit.eigenvalues[0]) / v
     else:
-        size = float(np.linalg.norm(affine.linear))
-        direction, order, found = affine.linear / max(size, 1e-300), 1, size / v
+        size = float(np.linalg.norm(affine.slope))
+        direction, order, found = affine.slope / max(size, 1e-300), 1, size / v
     scale = float(act.scale_from_moment(order, found, max_scale=5.0)[0])
     c = affine.intercept - float(act.moments(scale, 0)[0]) if model.fit_intercept else 0.0
     return Parameters(scale * direction[None], np.array([v]), None, c)
@@ -149,7 +149,7 @@ class QuadraticFit:
     def parameters(self) -> Parameters:
         """The fit as a quadratic network."""
         c = self.affine.intercept - float(self.eigenvalues.sum())
-        return Parameters(self.basis, self.eigenvalues, self.affine.linear, c)
+        return Parameters(self.basis, self.eigenvalues, self.affine.slope, c)
 
 
 def quadratic_fit(engine: Any, affine: Parameters, k: int, rng: np.random.Generator, rounds: int = 12) -> QuadraticFit:
@@ -185,15 +185,15 @@ def quadratic_fit(engine: Any, affine: Parameters, k: int, rng: np.random.Genera
         values, vectors = np.linalg.eigh(core)
         top = np.argsort(-np.abs(values))[:k]
         kept = vectors[:, top].T @ basis
-        linear = affine.linear + first @ basis
+        linear = affine.slope + first @ basis
         if best is not None and loss > best.loss * (1 - 1e-3):
             break
-        best = QuadraticFit(kept, values[top], replace(affine, linear=linear, intercept=affine.intercept + mean[0]), loss)
+        best = QuadraticFit(
+            kept, values[top], replace(affine, linear=linear, intercept=affine.intercept + mean[0]), loss
+        )
         fitted = best.parameters()
         image, mean_r, first_r = MomentSweeps(engine, fitted, _QUADRATIC).second(kept)
-        affine = replace(
-            best.affine, linear=best.affine.linear + first_r, intercept=best.affine.intercept + mean_r
-        )
+        affine = replace(best.affine, linear=best.affine.slope + first_r, intercept=best.affine.intercept + mean_r)
         basis = _orthonormal(np.concatenate([kept, image, previous])[: min(3 * k, d)])
         previous = kept
     assert best is not None
@@ -218,7 +218,7 @@ def cubic_subspace(engine: Any, affine: Parameters, k: int, rng: np.random.Gener
     ndarray (k, d)
     """
     sweeps, d = MomentSweeps(engine, affine), engine.shape[1]
-    alpha = affine.linear / max(float(np.linalg.norm(affine.linear)), 1e-300)
+    alpha = affine.slope / max(float(np.linalg.norm(affine.slope)), 1e-300)
     basis = _orthonormal(np.concatenate([alpha[None], rng.standard_normal((min(k + 5, d) - 1, d))]))
     for _ in range(6):
         basis = _orthonormal(sweeps.product(basis, 3, alpha))
@@ -247,14 +247,14 @@ def _hermite_coefficients(engine: Any, affine: Parameters, basis: np.ndarray, ac
         high = MomentSweeps(engine, quadratic, _QUADRATIC).hermite(basis, tuple(range(3, degree + 1)))
         found = [*low, *high]
     tensors = [hermite_to_tensor(c, k, j) if j else c for j, c in enumerate(found)]
-    tensors[1] = tensors[1] + basis @ affine.linear
+    tensors[1] = tensors[1] + basis @ affine.slope
     return tensors
 
 
 def _subtracted(affine: Parameters, basis: np.ndarray, low: list[np.ndarray]) -> Parameters:
     values, vectors = np.linalg.eigh(hermite_to_tensor(low[2], len(basis), 2) / 2.0)
     c = affine.intercept + float(low[0][0]) - float(values.sum())
-    return Parameters(vectors.T @ basis, values, affine.linear + low[1] @ basis, c)
+    return Parameters(vectors.T @ basis, values, affine.slope + low[1] @ basis, c)
 
 
 def _components(tensors: list[np.ndarray], act: Activation, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -290,13 +290,13 @@ def _homogeneous_lengths(engine: Any, model: Network, rows: np.ndarray) -> Param
         size = np.maximum(a * np.sign(v), 0.0) / np.abs(v)
     typical = float(np.median(size[size > 0])) if (size > 0).any() else 1.0
     size = np.clip(size, 0.05 * typical, 5.0 * typical)
-    weights = rows * (size ** (1.0 / act.degree))[:, None]
+    weights = rows * (size ** (1.0 / (act.degree or 1)))[:, None]
     return Parameters(weights, v, fitted.linear, fitted.intercept)
 
 
 def replace_free(model: Network, k: int) -> Network:
     """`model` with k units and free output weights."""
-    return type(model)(model.activation, k, "free", model.fit_intercept, model.linear_term)
+    return model.changed(n_hidden=k, output_weights="free")
 
 
 def lengths_from_moments(
@@ -371,7 +371,7 @@ def _quadratic_network(fit: QuadraticFit, model: Network) -> Parameters:
         fit, values = replace(fit, basis=fit.basis[order]), values[order]
     size = np.maximum(values / v, 1e-3 * np.abs(values).max(initial=1e-300))
     c = fit.parameters().intercept if model.fit_intercept else 0.0
-    linear = fit.affine.linear if model.linear_term else None
+    linear = fit.affine.slope if model.linear_term else None
     return Parameters(fit.basis * np.sqrt(size)[:, None], np.asarray(v, np.float64), linear, c)
 
 

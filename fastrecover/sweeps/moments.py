@@ -32,9 +32,7 @@ class MomentSweeps:
         intercept.
     """
 
-    def __init__(
-        self, engine: Any, parameters: Parameters | None = None, activation: Activation | None = None
-    ) -> None:
+    def __init__(self, engine: Any, parameters: Parameters | None = None, activation: Activation | None = None) -> None:
         if engine.source.group > 1:
             engine = type(engine)(engine.source.patches(), engine.n_jobs, engine.meter)
         self.engine = engine

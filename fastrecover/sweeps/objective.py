@@ -142,7 +142,9 @@ class Objective:
             Full Hessian of a user activation that came without a second derivative.
         """
         if not gauss_newton and not self.model.activation.has_second_derivative:
-            raise ValueError(f"activation {self.model.activation.name!r} has no second derivative: use gauss_newton=True")
+            raise ValueError(
+                f"activation {self.model.activation.name!r} has no second derivative: use gauss_newton=True"
+            )
         at, direction = self.unpack(theta), self._direction(v)
         p, row = self.row(
             Op.CURVATURE,

@@ -277,9 +277,7 @@ def test_fork_after_use_of_the_pool():
     assert run.returncode == 0, run.stderr
 
 
-@pytest.mark.parametrize(
-    "n_jobs, error", [(0, ValueError), (1.5, TypeError), (True, TypeError), ("2", TypeError)]
-)
+@pytest.mark.parametrize("n_jobs, error", [(0, ValueError), (1.5, TypeError), (True, TypeError), ("2", TypeError)])
 def test_bad_n_jobs(n_jobs, error):
     with pytest.raises(error, match="n_jobs"):
         ThreadEngine(ArraySource(np.eye(3)), n_jobs)

@@ -292,9 +292,7 @@ def test_sums_of_aligned_subtrees_merge_to_the_bits_of_one_range(backend):
         whole = run(backend, x, y, None, p, row)
         for size in (1, 2, 4, 8):
             ranges = ((first, min(size, blocks - first)) for first in range(0, blocks, size))
-            parts = (
-                run(backend, x, y, None, p, row, first=first, count=count)[:2] for first, count in ranges
-            )
+            parts = (run(backend, x, y, None, p, row, first=first, count=count)[:2] for first, count in ranges)
             assert_same(tree.merge(parts), whole[:2])
 
 
@@ -333,9 +331,7 @@ def test_user_activation_equals_the_built_in_one_of_the_same_formula(backend):
 def test_user_activation_without_second_derivative_yields_nan_where_one_is_needed(backend):
     rng = np.random.default_rng(10)
     x, p = rng.standard_normal((20, 3)), rng.standard_normal((4, 3))
-    row = RowFunction(
-        Op.CURVATURE, Activation.from_functions(soft, logistic), k=2, v=np.ones((1, 2)), dv=np.ones(2)
-    )
+    row = RowFunction(Op.CURVATURE, Activation.from_functions(soft, logistic), k=2, v=np.ones((1, 2)), dv=np.ones(2))
     assert np.isfinite(run(backend, x, None, None, p, row)[0]).all()
     assert np.isnan(run(backend, x, None, None, p, replace(row, newton=True))[0]).all()
 

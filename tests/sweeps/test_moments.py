@@ -67,9 +67,7 @@ def features(z, degree):
     m, columns = z.shape[1], []
     for index in combinations_with_replacement(range(m), degree):
         powers = np.bincount(np.array(index, int), minlength=m)
-        parts = [
-            hermeval(z[:, a], np.eye(p + 1)[p]) / math.sqrt(math.factorial(p)) for a, p in enumerate(powers)
-        ]
+        parts = [hermeval(z[:, a], np.eye(p + 1)[p]) / math.sqrt(math.factorial(p)) for a, p in enumerate(powers)]
         columns.append(np.prod(parts, axis=0))
     return np.stack(columns, axis=1)
 
@@ -90,9 +88,7 @@ def test_products(case):
     v, alpha = rng.standard_normal((3, D)), rng.standard_normal(D)
     m1, m2, m3, m4 = tensors(x, r, w)
     np.testing.assert_allclose(sweeps.product(v), v @ m2, atol=1e-12)
-    np.testing.assert_allclose(
-        sweeps.product(v, 3, alpha), np.einsum("ijk,mj,k->mi", m3, v, alpha), atol=1e-12
-    )
+    np.testing.assert_allclose(sweeps.product(v, 3, alpha), np.einsum("ijk,mj,k->mi", m3, v, alpha), atol=1e-12)
     expected = np.einsum("ijkl,mj,k,l->mi", m4, v, alpha, alpha)
     np.testing.assert_allclose(sweeps.product(v, 4, alpha), expected, atol=1e-11)
     product, mean, first = sweeps.second(v)

@@ -216,17 +216,11 @@ def test_weights_have_no_unit(scale):
 @pytest.mark.parametrize("name", ["relu", "tanh", "squared_relu"])
 def test_output_regression(name, intercept, linear):
     o, oracle, theta, (x, y, w, _) = make(name, "free", intercept, linear, True, seed=8)
-    features = (
-        [oracle.phi(oracle.t)] + ([x] if linear else []) + ([np.ones((len(y), 1))] if intercept else [])
-    )
+    features = [oracle.phi(oracle.t)] + ([x] if linear else []) + ([np.ones((len(y), 1))] if intercept else [])
     root = np.sqrt(w)[:, None]
     expected, *_ = np.linalg.lstsq(root * np.concatenate(features, axis=1), root[:, 0] * y, rcond=None)
     found, loss, gram = o.output_regression(Parameters(oracle.weights, np.zeros(K)))
-    got = (
-        [found.output_weights]
-        + ([found.linear] if linear else [])
-        + ([[found.intercept]] if intercept else [])
-    )
+    got = [found.output_weights] + ([found.linear] if linear else []) + ([[found.intercept]] if intercept else [])
     np.testing.assert_allclose(np.concatenate(got), expected, atol=1e-11)
     left = y - np.concatenate(features, axis=1) @ expected
     assert loss == pytest.approx(0.5 * np.average(left**2, weights=w), rel=1e-11)
@@ -302,9 +296,7 @@ def test_bad_input(change, match):
 
 
 def test_no_second_derivative():
-    soft = fr.Activation.from_functions(
-        lambda z: math.tanh(z), lambda z: 1.0 - math.tanh(z) ** 2, name="bare"
-    )
+    soft = fr.Activation.from_functions(lambda z: math.tanh(z), lambda z: 1.0 - math.tanh(z) ** 2, name="bare")
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((50, 3)), rng.standard_normal(50)
     o = fr.objective(x, y, Regression(soft, 2))
