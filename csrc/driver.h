@@ -83,7 +83,7 @@ static int FR_T(sweep)(const fr_data *dt, const fr_row *row, int64_t first, int6
     const int64_t sizes[] = {dt->q * group * ld, units, units, units, ld, ld, ld, ld, dt->g * group * ld,
                              gram ? ld * dt->l : 0, row->op == FR_GRAM ? dt->d * group * ld : 0,
                              row->m * (row->order + 1) * ld, FR_T(packed_size)(dt->q, dt->d), dt->g * raw_ld,
-                             FR_COPY * raw_ld, size * (levels + 1), fold, ld, ld};
+                             FR_COPY * raw_ld, size * (levels + 1), fold, ld, ld, ld};
     enum { PARTS = sizeof sizes / sizeof *sizes };
     double *part[PARTS];
     int64_t total = 0;
@@ -97,7 +97,8 @@ static int FR_T(sweep)(const fr_data *dt, const fr_row *row, int64_t first, int6
     }
     fr_work work = {.ld = ld, .z = part[0], .u = part[1], .d1 = part[2], .d2 = part[3], .f = part[4],
                     .r = part[5], .e = part[6], .t = part[7], .g = part[8], .left = part[9], .xt = part[10],
-                    .he = part[11], .h = part[17], .far = part[18]};
+                    .he = part[11], .h = part[17], .half = part[18], .zero = part[19]};
+    memset(part[19], 0, (size_t)ld * sizeof(double));
     REAL *packed = (REAL *)part[12];
     double *slots = part[15];
     memset(work.z, 0, (size_t)(dt->q * group * ld) * sizeof(double));

@@ -12,7 +12,8 @@ typedef struct {
     int64_t ld;                       /* rows of room in a tile */
     double *z, *u, *d1, *d2;          /* (q | reps k, ld): projections, activations and derivatives */
     double *f, *r, *e, *t;            /* (ld,): output, residual, weighted residual, scratch */
-    double *h, *far;                  /* (ld,): scratch of cross entropy */
+    double *h, *half;                 /* (ld,): scratch of cross entropy */
+    const double *zero;               /* (ld,): zeros, for missing responses */
     double *g;                        /* (g, ld): coefficients of the back-projection */
     double *left;                     /* (ld, l): left factor where it is not X itself */
     double *xt;                       /* (d, ld): the tile, transposed, for FR_GRAM */
@@ -69,14 +70,44 @@ FR_INLINE void fr_scaled(int64_t n, double c, const double *restrict a, const do
     for (int64_t i = 0; i < n; i++) out[i] = c * a[i] * b[i];
 }
 
+/* One unit of the below; a function of its own so that the compiler takes `restrict` at its word. */
+static __attribute__((noinline)) void fr_cross_entropy_unit(int64_t rows, const double *restrict z,
+                                                            const double *restrict shift, const double *restrict half,
+                                                            double *restrict s1, double *restrict s0,
+                                                            double *restrict p, double *restrict u)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        const double x = z[i], scaled = fr_exp(shift[i] - __builtin_fabs(x)), e = scaled * (half[i] * half[i]);
+        const double q = 1.0 / (1.0 + e), small = scaled * q, tilt = (1.0 - e) * q;
+        const double up = x < 0.0 ? small : q, down = x < 0.0 ? q : small;
+        s1[i] += up;
+        s0[i] += down;
+        p[i] = small * q;
+        u[i] = x < 0.0 ? tilt : -tilt;
+    }
+}
+
+static __attribute__((noinline)) void fr_cross_entropy_row(int64_t rows, double log_k, const double *restrict y,
+                                                           const double *restrict shift, const double *restrict half,
+                                                           const double *restrict s0, double *restrict s1,
+                                                           double *restrict high, double *restrict low)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        const double up = high[i] < 0.0 ? shift[i] : 0.0, down = low[i] > 0.0 ? shift[i] : 0.0, t = y[i];
+        const double log_h = fr_log(s1[i]) - up - log_k, log_not = fr_log(s0[i]) - down - log_k;
+        high[i] = (down > 0.0 ? half[i] : 1.0) / __builtin_sqrt(s1[i]);
+        low[i] = (up > 0.0 ? half[i] : 1.0) / __builtin_sqrt(s0[i]);
+        s1[i] = (t - 1.0) * log_not - t * log_h;
+    }
+}
+
 /* Cross entropy of H = mean_j sigma(z_j).  With t the z nearest to 0 where all have one sign (else 0),
    E_j = exp(|t| - |z_j|) and q_j = 1 / (1 + exp(-|z_j|)), p_j = E_j q_j^2 gives both
        d log H / d z_j = A p_j,   -d log(1 - H) / d z_j = B p_j
-   with one A and one B a row.  Sums are scaled by their largest term, so nothing under- or overflows and no H is
-   clipped.  d1 takes p_j, u takes 1 - 2 sigma(z_j), r takes A, e takes B (or their square roots, one of which
-   may exist where A or B underflows), t takes |t|, f the loss. */
-static void fr_cross_entropy(const fr_row *row, int64_t rows, const double *z, const double *y, int roots,
-                             fr_work *k_)
+   with one A and one B a row.  Sums are scaled by their largest term and A and B are kept as square roots, so
+   nothing under- or overflows and no H is clipped.  d1 takes p_j, u takes 1 - 2 sigma(z_j), r takes sqrt A, e takes
+   sqrt B, f the loss; t and h are used. */
+static void fr_cross_entropy(const fr_row *row, int64_t rows, const double *z, const double *y, fr_work *k_)
 {
     const int64_t k = row->k, ld = k_->ld;
     double *restrict high = k_->r, *restrict low = k_->e, *restrict shift = k_->t;
@@ -89,44 +120,23 @@ static void fr_cross_entropy(const fr_row *row, int64_t rows, const double *z, c
         }
     }
     for (int64_t i = 0; i < rows; i++) shift[i] = high[i] < 0.0 ? -high[i] : low[i] > 0.0 ? low[i] : 0.0;
-    /* s1 = sum sigma(z) and s0 = sum sigma(-z), the smaller one scaled by exp(|t|). */
-    double *restrict s1 = k_->f, *restrict s0 = k_->h, *restrict far = k_->far;
     for (int64_t i = 0; i < rows; i++) {
-        s1[i] = s0[i] = 0.0;
-        far[i] = fr_exp(-shift[i]);
+        k_->half[i] = fr_exp(-0.5 * shift[i]);
+        k_->f[i] = k_->h[i] = 0.0;
     }
-    for (int64_t j = 0; j < k; j++) {
-        const double *restrict zj = z + j * ld;
-        double *restrict p = k_->d1 + j * ld, *restrict u = k_->u + j * ld;
-        for (int64_t i = 0; i < rows; i++) {
-            const double x = zj[i], scaled = fr_exp(shift[i] - (x < 0.0 ? -x : x)), e = scaled * far[i];
-            const double q = 1.0 / (1.0 + e), small = scaled * q, tilt = (1.0 - e) * q;
-            s1[i] += x < 0.0 ? small : q;
-            s0[i] += x < 0.0 ? q : small;
-            p[i] = small * q;
-            u[i] = x < 0.0 ? tilt : -tilt;
-        }
-    }
-    const double log_k = fr_log((double)k);
-    for (int64_t i = 0; i < rows; i++) {
-        const double t = y ? y[i] : 0.0, m1 = high[i] < 0.0 ? shift[i] : 0.0, m0 = low[i] > 0.0 ? shift[i] : 0.0;
-        const double scale = roots ? fr_exp(-0.5 * shift[i]) : far[i];
-        const double a = (m0 > 0.0 ? scale : 1.0) / (roots ? __builtin_sqrt(s1[i]) : s1[i]);
-        const double b = (m1 > 0.0 ? scale : 1.0) / (roots ? __builtin_sqrt(s0[i]) : s0[i]);
-        s1[i] = (t - 1.0) * (fr_log(s0[i]) - m0 - log_k) - t * (fr_log(s1[i]) - m1 - log_k);
-        high[i] = a;
-        low[i] = b;
-    }
+    for (int64_t j = 0; j < k; j++)
+        fr_cross_entropy_unit(rows, z + j * ld, shift, k_->half, k_->f, k_->h, k_->d1 + j * ld, k_->u + j * ld);
+    fr_cross_entropy_row(rows, fr_log((double)k), y ? y : k_->zero, shift, k_->half, k_->h, k_->f, high, low);
 }
 
 /* Coefficient of p_j in dl/dz_j, weighted: w ((1 - y) B - y A), into out. */
 static void fr_cross_entropy_slope(int64_t rows, const double *y, const double *w, const fr_work *k_,
                                    double *restrict out)
 {
-    for (int64_t i = 0; i < rows; i++) {
-        const double t = y ? y[i] : 0.0;
-        out[i] = (w ? w[i] : 1.0) * ((1.0 - t) * k_->e[i] - t * k_->r[i]);
-    }
+    const double *restrict a = k_->r, *restrict b = k_->e, *restrict t = y ? y : k_->zero;
+    for (int64_t i = 0; i < rows; i++) out[i] = (1.0 - t[i]) * b[i] * b[i] - t[i] * a[i] * a[i];
+    if (w)
+        for (int64_t i = 0; i < rows; i++) out[i] *= w[i];
 }
 
 static void fr_cross_entropy_loss(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_,
@@ -135,7 +145,7 @@ static void fr_cross_entropy_loss(const fr_row *row, int64_t rows, const double 
     const int64_t k = row->k, ld = k_->ld;
     s[0] += fr_weight(rows, w);
     for (int64_t rep = 0; rep < row->reps; rep++) {
-        fr_cross_entropy(row, rows, k_->z + rep * k * ld, y, 0, k_);
+        fr_cross_entropy(row, rows, k_->z + rep * k * ld, y, k_);
         s[1 + rep * (k + 2)] += w ? fr_dot(rows, w, k_->f) : fr_sum(rows, k_->f);
         if (!row->grad) continue;
         fr_cross_entropy_slope(rows, y, w, k_, k_->h);
@@ -152,7 +162,7 @@ static void fr_cross_entropy_curvature(const fr_row *row, int64_t rows, const do
     double *restrict along = k_->t, *restrict slope = k_->h;
     const double *restrict a = k_->r, *restrict b = k_->e;
     s[0] += fr_weight(rows, w);
-    fr_cross_entropy(row, rows, k_->z, y, 0, k_);
+    fr_cross_entropy(row, rows, k_->z, y, k_);
     if (row->newton) fr_cross_entropy_slope(rows, y, w, k_, slope);
     for (int64_t i = 0; i < rows; i++) along[i] = 0.0;
     for (int64_t j = 0; j < k; j++) {
@@ -160,8 +170,8 @@ static void fr_cross_entropy_curvature(const fr_row *row, int64_t rows, const do
         for (int64_t i = 0; i < rows; i++) along[i] += p[i] * zj[i];
     }
     for (int64_t i = 0; i < rows; i++) {
-        const double t = y ? y[i] : 0.0;
-        along[i] *= (w ? w[i] : 1.0) * (row->newton ? t * a[i] * a[i] + (1.0 - t) * b[i] * b[i] : a[i] * b[i]);
+        const double t = y ? y[i] : 0.0, a2 = a[i] * a[i], b2 = b[i] * b[i];
+        along[i] *= (w ? w[i] : 1.0) * (row->newton ? t * a2 * a2 + (1.0 - t) * b2 * b2 : a2 * b2);
     }
     for (int64_t j = 0; j < k; j++) {
         const double *restrict p = k_->d1 + j * ld, *restrict u = k_->u + j * ld, *restrict zj = zd + j * ld;
@@ -264,7 +274,7 @@ static void fr_gram(const fr_row *row, int64_t rows, int64_t d, int64_t l, const
     double *g = k_->g;
     s[0] += fr_weight(rows, w);
     if (row->loss) {
-        fr_cross_entropy(row, rows, k_->z, y, 1, k_);
+        fr_cross_entropy(row, rows, k_->z, y, k_);
         s[1] += w ? fr_dot(rows, w, k_->f) : fr_sum(rows, k_->f);
         for (int64_t i = 0; i < rows; i++) {
             const double t = y ? y[i] : 0.0, a = k_->r[i], b = k_->e[i];

@@ -191,8 +191,8 @@ def check_labels(y: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
     TypeError, ValueError
         Wrong length, numbers outside [0, 1], more than two labels, or one class only.
     """
-    labels = np.asarray(y)
-    if labels.dtype.kind in "OUSb":
+    labels = _text(np.asarray(y))
+    if labels.dtype.kind in "OUb":
         labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
         if labels.ndim != 1 or len(labels) != n:
             raise ValueError(f"y must hold one label for each of the {n} rows of X, got shape {labels.shape}")
@@ -203,7 +203,7 @@ def check_labels(y: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
         if len(classes) != 2:
             some = ", ".join(repr(c) for c in classes[:4].tolist())
             raise ValueError(f"y must have two classes, got {len(classes)}: {some}")
-        return (labels == classes[1]).astype(np.float64), classes.astype(str) if classes.dtype.kind == "O" else classes
+        return (labels == classes[1]).astype(np.float64), np.array(classes.tolist())
     targets = check_vector(y, n, "y")
     outside = (targets < 0) | (targets > 1)
     if outside.any():
@@ -214,6 +214,10 @@ def check_labels(y: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
     return targets, np.array([0, 1])
 
 
+def _text(labels: np.ndarray) -> np.ndarray:
+    return np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
+
+
 def encode_labels(y: Any, classes: np.ndarray, n: int | None = None) -> np.ndarray:
     """Targets in [0, 1] for labels of known classes.
 
@@ -222,10 +226,10 @@ def encode_labels(y: Any, classes: np.ndarray, n: int | None = None) -> np.ndarr
     ValueError
         A label that is not one of the classes.
     """
-    labels = np.asarray(y).reshape(-1)
+    labels = _text(np.asarray(y)).reshape(-1)
     if n is not None and len(labels) != n:
         raise ValueError(f"y has {len(labels)} entries but X has {n} rows")
-    if classes.dtype.kind in "US":
+    if classes.dtype.kind == "U":
         labels = labels.astype(str)
     if classes.dtype.kind in "iuf" and labels.dtype.kind in "iufb":
         targets = labels.astype(np.float64)

@@ -128,7 +128,11 @@ class Recovery:
         """
         f = predict(self.model, self.parameters, X, n_jobs)
         classes = self.classes
-        return f if classes is None else classes[(f > 0.5).astype(int)]
+        if classes is None:
+            return f
+        if np.isnan(f).any():
+            raise ValueError(f"X must be finite to tell a class, but row {int(np.argmax(np.isnan(f)))} gives nan")
+        return classes[(f > 0.5).astype(int)]
 
     def predict_proba(self, X: Any, n_jobs: int | None = None) -> np.ndarray:
         """Probabilities of the two classes.
@@ -208,7 +212,7 @@ class Recovery:
         f = self.predict(X)
         if self.classes is not None:
             w = check_weights(sample_weight, len(f))
-            right = encode_labels(y, self.classes, len(f)) == (f == self.classes[1])
+            right = (encode_labels(y, self.classes, len(f)) > 0.5) == (f == self.classes[1])
             return float(np.average(right, weights=w))
         y, w = check_vector(y, len(f), "y"), check_weights(sample_weight, len(f))
         if len(f) < 2:

@@ -20,7 +20,7 @@ def load(name: str):
 
 
 def test_every_example_is_tried():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"recover_relu", "neuron_subunits"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"classify", "recover_relu", "neuron_subunits"}
 
 
 def test_recover_relu(tmp_path, capsys):

@@ -87,7 +87,7 @@ def _first_line(file: TextIO) -> tuple[list[str], bool, str]:
     return fields, titled, separator
 
 
-def _numbers(file: TextIO, separator: str, converters: dict[int, Any] | None) -> np.ndarray:
+def _numbers(file: TextIO, separator: str, converters: Any) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an empty file is reported by the caller
         reading: dict[str, Any] = dict(delimiter=separator, ndmin=2, comments=None, encoding=None)

@@ -90,8 +90,6 @@ def read(args: argparse.Namespace, labelled: bool = False) -> Table:
     if X.ndim not in (1, 2) or (X.ndim == 1 and args.lags is None):
         raise ValueError(f"the rows must be a matrix (n_rows, n_features), got shape {X.shape}")
     y = _one_for_each(y, len(X), "responses")
-    if y.dtype.kind == "S":
-        y = np.char.decode(y, "utf-8")
     weight = None if weight is None else _one_for_each(weight, len(X), "row weights")
     if args.dtype is not None and X.dtype.kind in "fiub":
         X = X.astype(args.dtype, copy=False)

@@ -6,6 +6,8 @@ the fit converged, 1 when it did not (the result is written all the same) and 2 
 examples:
   fastrecover fit X.npy y.npy --model relu --n-hidden 5 -o rec.npz
   fastrecover fit table.csv --y-key price --model softplus --n-hidden 3 --output-weights free --intercept
+  fastrecover fit trials.csv --y-key answer --model fcn --n-hidden 3 --test-rows -1000:
+  fastrecover fit d.npz --model zhong2017 --activation squared_relu --n-hidden 5
   fastrecover fit cell.npz --x-key stim --y-key spikes --lags 10 --lag-shift 3 --model quadratic --n-hidden 12
       --output-weights signs --intercept --linear-term --tol 0.01 --test-rows -30000: --plot cell.png
 """
@@ -21,29 +23,42 @@ from typing import Any
 
 import numpy as np
 
+from .._validation import check_finite, check_labels, check_vector, check_weights, encode_labels
 from ..api import fit
 from ..models import Network, get_model
+from ..papers import PRESETS, preset
 from ..recovery import Recovery
+from ..solvers.plan import INITS, SOLVERS
 from ..storage import check_destination
 from . import data
 from .picture import check_picture
 from .terminal import StatusLine, table
+
+_TITLES = {"r2": "R^2", "log_loss": "log loss"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``fastrecover fit``."""
     data.add_arguments(parser)
     add = parser.add_argument_group("model").add_argument
-    add("--model", default="relu", metavar="NAME", help="activation of the hidden units (default relu)")
-    add("-k", "--n-hidden", type=int, required=True, metavar="K", help="number of hidden units")
+    add(
+        "--model",
+        default="relu",
+        metavar="NAME",
+        help="activation of the hidden units (default relu); fcn or cnn for a classification of labels; or a "
+        f"paper's algorithm as published: {', '.join(PRESETS)}",
+    )
+    add("-k", "--n-hidden", type=int, metavar="K", help="number of hidden units; not for cnn")
+    add("--n-patches", type=int, metavar="P", help="patches that the features are cut into, for cnn")
+    add("--activation", metavar="NAME", help="activation of zhong2017 (default squared_relu)")
     add("--output-weights", metavar="V", help="ones (default), signs, free, or numbers like 1,1,-1")
     add("--intercept", action="store_true", help="fit an intercept")
     add("--linear-term", action="store_true", help="fit a linear term")
     add("--slope", type=float, help="negative-side slope of leaky_relu")
     add = parser.add_argument_group("fit").add_argument
-    add("--init", default="auto", help="auto (default), tensor, spectral, random, or a .npy file of weights")
-    add("--solver", default="auto", help="auto (default), gauss-newton, lbfgs or gd")
-    add("--tol", type=float, help="stop at this fraction of the statistical error (default 1e-6)")
+    add("--init", default="auto", help=f"{', '.join(INITS)}, or a .npy file of weights")
+    add("--solver", default="auto", help=", ".join(SOLVERS))
+    add("--tol", type=float, help="stop at this fraction of the statistical error (default 1e-3)")
     add("--max-passes", type=float, metavar="N", help="stop after this many passes over the rows")
     add("--seed", type=int, default=0, help="seed of all random numbers (default 0)")
     add("--jobs", type=int, metavar="N", help="threads (default: all); results do not depend on it")
@@ -68,19 +83,21 @@ def run(args: argparse.Namespace) -> int:
     ImportError, OSError, TypeError, ValueError
         Bad input, found before the fit begins wherever that can be.
     """
-    model = _model(args)
+    model, init, solver = _plan(args)
     _check_outputs(args)
-    rows = data.read(args)
+    rows = data.read(args, labelled=model.is_classifier)
     train, test = data.split(args, len(rows.X))
     fitted, held = rows.part(train), None if test is None else rows.part(test)
-    init = _init(args.init)
+    classes = _classes(args.model, model, fitted)
+    if held is not None:
+        _check_held(held, classes)
     with warnings.catch_warnings(), StatusLine() as line:
         warnings.simplefilter("ignore", UserWarning)  # the summary says whether the fit converged
         recovery = fit(
             *(fitted.X, fitted.y, model),
             sample_weight=fitted.weight,
             init=init,
-            solver=args.solver,
+            solver=solver,
             n_jobs=args.jobs,
             random_state=args.seed,
             tol=args.tol,
@@ -91,20 +108,54 @@ def run(args: argparse.Namespace) -> int:
     figures = {"fitted": _figures(recovery, fitted, args.jobs)}
     if held is not None:
         figures["held back"] = _figures(recovery, held, args.jobs)
-    written = _write(args, recovery, rows.shape)
+    # A shared filter is no image of a whole row.
+    written = _write(args, recovery, rows.shape if model.n_patches == 1 else None)
     report = _json if args.json else _text
     print(report(recovery, figures, {"fitted": train, "held back": test}, written))
     return 0 if recovery.converged else 1
 
 
-def _model(args: argparse.Namespace) -> Network:
+def _plan(args: argparse.Namespace) -> tuple[Network, Any, Any]:
+    """Model, start and solver."""
     options: dict[str, Any] = {"output_weights": _numbers(args.output_weights), "slope": args.slope}
     options |= {"fit_intercept": args.intercept or None, "linear_term": args.linear_term or None}
+    options |= {"n_patches": args.n_patches, "activation": args.activation}
     given = {name: value for name, value in options.items() if value is not None}
-    model = get_model(args.model, args.n_hidden, **given)
-    if model.is_classifier:
-        raise ValueError(f"--model {args.model} is a classification, and this command fits regressions only")
-    return model
+    if args.n_hidden is None and not args.model.endswith("cnn"):
+        raise ValueError("--n-hidden (or -k) is required: the number of hidden units to recover")
+    if args.activation is not None and args.model != "zhong2017":
+        raise ValueError("--activation goes with --model zhong2017; other activations are models by themselves")
+    init = _init(args.init)
+    if args.model in PRESETS:
+        return preset(args.model, args.n_hidden, init, args.solver, given)
+    return get_model(args.model, args.n_hidden, **given), init, args.solver
+
+
+def _classes(name: str, model: Network, rows: data.Table) -> np.ndarray | None:
+    """The two labels that are fitted, None for a regression."""
+    if not model.is_classifier:
+        if rows.y.dtype.kind in "US":
+            raise ValueError(f"the responses are text, and --model {name} fits numbers: --model fcn fits two labels")
+        return None
+    try:
+        return check_labels(rows.y, len(rows.y))[1]
+    except ValueError as error:
+        hint = "is for two labels; regressions are called by their activation, such as relu"
+        raise ValueError(f"{error} (--model {name} {hint})") from None
+
+
+def _check_held(rows: data.Table, classes: np.ndarray | None) -> None:
+    """Refuse rows that are held back, and so not seen by the fit, before the fit and not after it."""
+    try:
+        if classes is None:
+            check_vector(rows.y, len(rows.y), "y")
+        else:
+            encode_labels(rows.y, classes)
+        check_weights(rows.weight, len(rows.y))
+        if rows.X.dtype.kind == "f":
+            check_finite(rows.X, "X")
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"in --test-rows, {error}") from None
 
 
 def _numbers(value: str | None) -> Any:
@@ -140,11 +191,14 @@ def _init(value: str) -> Any:
 
 
 def _figures(recovery: Recovery, rows: data.Table, jobs: int | None) -> dict[str, Any]:
-    """Number of rows, R^2 and correlation of prediction and response."""
+    """Number of rows, and accuracy and log loss, or R^2 and correlation of prediction and response."""
+    if recovery.classes is not None:
+        given = (rows.X, rows.y, rows.weight)
+        return {"rows": len(rows.y), "accuracy": recovery.score(*given), "log_loss": recovery.log_loss(*given)}
     f = recovery.predict(rows.X, n_jobs=jobs)
     y = np.asarray(rows.y, np.float64)
     w = np.ones(len(y)) if rows.weight is None else np.asarray(rows.weight, np.float64)
-    w = w / max(float(w.sum()), 1e-300)
+    w = w / w.sum()
     dy, df = y - w @ y, f - w @ f
     spread = float(w @ dy**2)
     both = math.sqrt(spread * float(w @ df**2))
@@ -161,17 +215,16 @@ def _write(args: argparse.Namespace, recovery: Recovery, shape: tuple[int, int] 
 
 
 def _text(recovery: Recovery, figures: dict, ranges: dict, written: list[str]) -> str:
+    measures = [name for name in figures["fitted"] if name != "rows"]
     rows: list[tuple[str, ...]] = [
-        (
-            name,
-            f"{ranges[name].start}:{ranges[name].stop}",
-            f"{found['r2']:.4f}",
-            f"{found['correlation']:.4f}",
-        )
-        for name, found in figures.items()
+        (part, f"{ranges[part].start}:{ranges[part].stop}", *(f"{found[name]:.4f}" for name in measures))
+        for part, found in figures.items()
     ]
-    state = "converged" if recovery.converged else "NOT CONVERGED"
-    lines = [recovery.summary(), "", table(("", "rows", "R^2", "correlation"), rows), "", state]
+    header = ("", "rows", *(_TITLES.get(name, name) for name in measures))
+    lines = [recovery.summary(), "", table(header, rows), ""]
+    if recovery.classes is not None:
+        lines.append("classes {}, {}: the output is the probability of the second".format(*recovery.classes))
+    lines.append("converged" if recovery.converged else "NOT CONVERGED")
     return "\n".join(lines + [f"wrote {path}" for path in written])
 
 
@@ -191,6 +244,7 @@ def _json(recovery: Recovery, figures: dict, ranges: dict, written: list[str]) -
         "units": [{"norm": float(norm), "output_weight": float(v)} for norm, v in units],
         "linear_norm": None if linear is None else float(np.linalg.norm(linear)),
         "intercept": recovery.intercept,
+        "classes": None if recovery.classes is None else recovery.classes.tolist(),
         **{
             name.replace(" ", "_"): {"range": [ranges[name].start, ranges[name].stop], **_finite(part)}
             for name, part in figures.items()

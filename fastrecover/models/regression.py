@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..activations import get_activation
-from .network import Network
+from .network import Network, check_count
 
 
 class Regression(Network):
@@ -90,4 +90,5 @@ class ConvRegression(Network):
         slope: float | None = None,
     ) -> None:
         act = get_activation(activation, slope=slope)
-        self._set(act, 1, (1.0 / max(int(n_patches), 1),), fit_intercept, n_patches=n_patches)
+        check_count("n_patches", n_patches)
+        self._set(act, 1, (1.0 / n_patches,), fit_intercept, n_patches=n_patches)

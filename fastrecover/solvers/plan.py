@@ -33,6 +33,8 @@ _PRECONDITION_ROWS = 6  # for each parameter
 _CLOSE = 0.5
 _ROWS_TO_TRUST = 10
 _LONG_STEP = 0.02
+_MORE_ROWS = 8
+_SATURATED = 20.0
 _RESTARTS = 8
 _ROUNDS = 3
 
@@ -125,6 +127,12 @@ class Fit:
         if solver != "auto":
             return self._plain(self._start(small, init), solver)
         best = self._refined(small, init)
+        while small is not self.engine and self._wild(best) and not self._spent():
+            # Too much noise for so few rows: their minimiser lies nowhere near that of all rows.
+            rows *= _MORE_ROWS
+            small = self.engine.sample(rows, self.sample_seed)
+            self.info["sample_rows"] = small.shape[0]
+            best = self._refined(small, init)
         self.info["start"] = best.label
         if small is self.engine:
             return Outcome(best.objective, best.state, self.info)
@@ -183,11 +191,22 @@ class Fit:
         self.info["candidates"] = len(candidates)
         return best
 
+    def _wild(self, candidate: Candidate) -> bool:
+        """A minimiser that the rows do not determine: not reached, or with units saturated everywhere."""
+        if self._exact(candidate):
+            return False
+        found = candidate.objective.unpack(candidate.state.theta)
+        saturated = self.model.activation.degree is None and np.linalg.norm(found.weights, axis=1).max() > _SATURATED
+        return bool(saturated or not candidate.state.converged)
+
     def _trusted(self, candidate: Candidate, start: Parameters) -> bool:
         """Exact, or so close to its start that the moments themselves vouch for it."""
         if self._exact(candidate):
             return True
         found = candidate.objective.unpack(candidate.state.theta)
+        if self.model.is_classifier:
+            # Labels leave many rows between a moment and the optimum, and lower minima lie far out.
+            return not self._wild(candidate) and _well_separated(found, self.model)
         moved = max(self.model.error(found, start), self.model.error(start, found))
         enough = candidate.objective.n_rows >= _ROWS_TO_TRUST * self.p
         return enough and candidate.state.converged and moved < _CLOSE and _well_separated(found, self.model)

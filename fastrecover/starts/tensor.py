@@ -23,7 +23,9 @@ from ..tensors import decompose, hermite_to_tensor
 from .affine import affine_fit
 
 _MOST_FEATURES = 1500
-_SCALES = np.geomspace(0.05, 20.0, 240)
+#: Saturating units longer than this look alike to a noisy moment.
+MAX_LENGTH = 6.0
+_SCALES = np.geomspace(0.05, MAX_LENGTH, 200)
 
 
 class StartError(ValueError):
