@@ -48,19 +48,21 @@ static void FR_T(project)(const REAL *x, int64_t stride, int64_t rows, int64_t d
                           const REAL *packed, double *z, int64_t ldz, const REAL *next)
 {
     const int64_t full = q <= FR_VL ? 2 * FR_MR : FR_MR;
-    for (int64_t r = 0, step; r < rows; r += step) {
-        const REAL *panel = packed, *xr = x + r * stride, *ahead = next ? next + r / 2 * stride : NULL;
-        step = rows - r >= full ? full : 1;
-        for (int64_t c = 0; c < q; c += FR_NP * FR_VL, ahead = NULL) {
-            const int64_t np = FR_MIN((q - c + FR_VL - 1) / FR_VL, FR_NP);
+    const REAL *panel = packed;
+    /* Panels outside: one of them stays in cache for all rows of the tile. */
+    for (int64_t c = 0; c < q; c += FR_NP * FR_VL, next = NULL) {
+        const int64_t np = FR_MIN((q - c + FR_VL - 1) / FR_VL, FR_NP);
+        for (int64_t r = 0, step; r < rows; r += step) {
+            const REAL *xr = x + r * stride, *ahead = next ? next + r / 2 * stride : NULL;
+            step = rows - r >= full ? full : 1;
             if (step == 1)
                 np == 1 ? FR_PROJECT(1, 1) : np == 2 ? FR_PROJECT(1, 2) : FR_PROJECT(1, FR_NP);
             else if (q <= FR_VL)
                 FR_PROJECT(2 * FR_MR, 1);
             else
                 np == 1 ? FR_PROJECT(FR_MR, 1) : np == 2 ? FR_PROJECT(FR_MR, 2) : FR_PROJECT(FR_MR, FR_NP);
-            panel += np * FR_VL * d;
         }
+        panel += np * FR_VL * d;
     }
 }
 #undef FR_PROJECT

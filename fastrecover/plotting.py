@@ -66,7 +66,7 @@ def plot(
     if path is not None:
         check_destination(Path(path))
     if shape is not None:
-        shape = _checked_shape(shape, recovery.n_features)
+        shape = _checked_shape(shape, recovery.weights.shape[1])
     truth = None if teacher is None else parameters_of(teacher)
     try:
         import matplotlib as mpl

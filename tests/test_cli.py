@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,200 @@ def test_table_is_aligned():
         "xyz   1",
         "y    22",
     ]
+
+
+# ------------------------------------------------------------------------------------------ classification
+
+
+@pytest.fixture(scope="module")
+def spikes():
+    """Rows, numbers 0 and 1, and the same as text."""
+    neuron = fr.datasets.make_teacher("fcn", D, K, norms=3.0, random_state=1)
+    X, drawn = neuron.sample(2500, random_state=2)
+    return X, drawn, np.where(drawn > 0, "spike", "miss")
+
+
+def csv(X: np.ndarray, answers: np.ndarray, title: str = "", at: int = D, quote: str = "") -> None:
+    """Write d.csv with the answers in column `at`."""
+    rows = [[f"{value:.17g}" for value in row] for row in X]
+    for row, answer in zip(rows, answers, strict=True):
+        row.insert(at, f"{quote}{answer}{quote}")
+    Path("d.csv").write_text(title + "\n".join(map(",".join, rows)) + "\n")
+
+
+def labelled(kind: str, X: np.ndarray, labels: np.ndarray) -> list[str]:
+    """Arguments of a call that reads the same rows and labels from files of one kind."""
+    if kind == "npz text":
+        np.savez("d.npz", X=X, y=labels[:, None])
+    elif kind == "npz bytes":
+        np.savez("d.npz", X=X, y=labels.astype("S"))
+    elif kind == "npy":
+        np.save("X.npy", X)
+        np.save("y.npy", labels)
+        return ["X.npy", "y.npy"]
+    elif kind == "csv":
+        csv(X, labels)
+    elif kind == "csv titled":
+        csv(X, labels, "answer,a,b,c,d,e\n", at=0, quote='"')
+        return ["d.csv", "--y-key", "answer"]
+    return ["d.npz" if kind.startswith("npz") else "d.csv"]
+
+
+@pytest.mark.parametrize("kind", ["npz text", "npz bytes", "npy", "csv", "csv titled"])
+def test_labels_of_every_kind_of_file_give_the_same_bits(kind, folder, spikes, capsys):
+    X, _, labels = spikes
+    files = labelled(kind, X, labels)
+    code, out, err = called(capsys, "fit", *files, "--model", "fcn", "-k", K, "-o", "rec.npz")
+    assert code == 0 and err == "" and "classes miss, spike" in out
+    got, expected = fr.load("rec.npz"), fr.fit(X, labels, "fcn", K, random_state=0)
+    np.testing.assert_array_equal(got.weights, expected.weights)
+    assert got.classes.tolist() == ["miss", "spike"]
+
+
+@pytest.mark.parametrize("kind", ["bool", "numbers", "fractions", "csv numbers", "csv bool"])
+def test_other_targets(kind, folder, spikes, capsys):
+    X, drawn, _ = spikes
+    y = {"bool": drawn > 0, "fractions": 0.1 + 0.8 * drawn}.get(kind, drawn)
+    if kind.startswith("csv"):
+        csv(X, drawn > 0 if kind == "csv bool" else [f"{v:.0f}" for v in drawn])
+    else:
+        np.savez("d.npz", X=X, y=y)
+    found = as_json(capsys, "d.csv" if kind.startswith("csv") else "d.npz", "--model", "fcn", "-k", K)
+    expected = {"bool": [False, True], "csv bool": ["False", "True"]}.get(kind, [0, 1])
+    assert found["classes"] == expected
+    assert found["loss"] == fr.fit(X, y, "fcn", K, random_state=0).loss
+
+
+def test_accuracy_and_log_loss(folder, spikes, capsys):
+    X, drawn, labels = spikes
+    w = np.random.default_rng(0).integers(0, 3, len(X))
+    np.savez("d.npz", X=X, y=labels, w=w)
+    words = ["d.npz", "--model", "fcn", "-k", K, "--weight-key", "w", "--test-rows", "-500:"]
+    found = as_json(capsys, *words, "-o", "rec.npz")
+    weights = fr.load("rec.npz").weights
+    p = (1 / (1 + np.exp(-X @ weights.T))).mean(axis=1)
+    losses = -np.log(np.where(drawn > 0, p, 1 - p))
+    for part, rows in (("fitted", slice(0, 2000)), ("held_back", slice(2000, 2500))):
+        right = ((p > 0.5) == (drawn > 0))[rows]
+        assert found[part]["accuracy"] == pytest.approx(np.average(right, weights=w[rows]))
+        assert found[part]["log_loss"] == pytest.approx(np.average(losses[rows], weights=w[rows]))
+        assert found[part]["range"] == [rows.start, rows.stop] and "r2" not in found[part]
+    out = called(capsys, "fit", *words)[1]
+    assert "accuracy" in out and "log loss" in out and "R^2" not in out
+    for part in ("fitted", "held_back"):
+        assert f"{found[part]['accuracy']:.4f}" in out and f"{found[part]['log_loss']:.4f}" in out
+
+
+def test_patches(folder, capsys):
+    teacher = fr.datasets.make_teacher("cnn", 12, n_patches=3, norms=3.0, random_state=1)
+    X, y = teacher.sample(1500, random_state=2)
+    np.savez("d.npz", X=X.reshape(6000, 3)[::4], stim=X, y=y)
+    words = ["d.npz", "--x-key", "stim", "--model", "cnn", "--n-patches", 3]
+    found = as_json(capsys, *words, "-o", "rec.npz", "--plot", "rec.png")
+    assert found["model"]["n_patches"] == 3 and found["n_features"] == 12
+    expected = fr.fit(X, y, "cnn", n_patches=3, random_state=0).weights
+    np.testing.assert_array_equal(fr.load("rec.npz").weights, expected)
+    assert Path("rec.png").read_bytes().startswith(b"\x89PNG")
+    # Windows of four frames: a filter of two of them is no image of a window.
+    code = called(capsys, "fit", "d.npz", "--model", "cnn", "--n-patches", 2, "--lags", 4, "--plot", "w.png")[0]
+    assert code in (0, 1) and Path("w.png").is_file()
+
+
+PRESET_CALLS = {
+    "zhong2017": (["-k", K], dict(n_hidden=K)),
+    "zhong2017 tanh": (["-k", K, "--activation", "tanh"], dict(n_hidden=K, activation="tanh")),
+    "zhang2018": (["-k", K], dict(n_hidden=K)),
+    "zhang2018 random": (["-k", K, "--init", "random"], dict(n_hidden=K, init="random")),
+    "zhang2018 lbfgs": (["-k", K, "--solver", "lbfgs"], dict(n_hidden=K, solver="lbfgs")),
+    "fu2018-fcn": (["-k", K], dict(n_hidden=K)),
+    "fu2018-cnn": (["--n-patches", D], dict(n_patches=D)),
+}
+
+
+@pytest.mark.parametrize("case", PRESET_CALLS)
+def test_presets(case, folder, sample, spikes, capsys):
+    words, options = PRESET_CALLS[case]
+    name = case.split()[0]
+    X, y = spikes[::2] if name.startswith("fu") else sample
+    np.savez("d.npz", X=X, y=y)
+    done = ["fit", "d.npz", "--model", name, *words, "--max-passes", 60, "-o", "rec.npz"]
+    assert called(capsys, *done)[0] in (0, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fr.ConvergenceWarning)
+        expected = fr.fit(X, y, name, **options, max_passes=60, random_state=0)
+    np.testing.assert_array_equal(fr.load("rec.npz").weights, expected.weights)
+
+
+REFUSED = {
+    "labels for a regression": (["--model", "relu", "-k", 2], "--model relu", "text", "fcn"),
+    "no patches": (["--model", "cnn"], "n_patches is required"),
+    "patches of fcn": (["--model", "fcn", "-k", 2, "--n-patches", 5], "n_patches", "fcn"),
+    "uneven patches": (["--model", "cnn", "--n-patches", 3], "5 features", "n_patches=3"),
+    "k of cnn": (["--model", "cnn", "-k", 2, "--n-patches", 5], "n_hidden must be 1"),
+    "intercept of fcn": (["--model", "fcn", "-k", 2, "--intercept"], "fit_intercept", "fcn"),
+    "no k": (["--model", "fcn"], "--n-hidden"),
+    "no k of a preset": (["--model", "zhong2017"], "--n-hidden"),
+    "activation": (["--model", "relu", "-k", 2, "--activation", "tanh"], "--activation", "zhong2017"),
+    "unknown activation": (["--model", "zhong2017", "-k", 2, "--activation", "tanhh"], "did you mean 'tanh'"),
+    "unknown preset": (["--model", "zhong2018", "-k", 2], "did you mean 'zhong2017'"),
+    "three labels": (["--model", "fcn", "-k", 2, "--y-key", "three"], "two classes, got 3", "'a', 'b', 'c'"),
+    "one label": (["--model", "fcn", "-k", 2, "--y-key", "one"], "two classes, got 1"),
+    "numbers": (["--model", "fcn", "-k", 2, "--y-key", "minus"], "[0, 1]", "-1", "--model fcn"),
+    "objects": (["--model", "fcn", "-k", 2, "--y-key", "objects"], "holds Python objects", "strings"),
+    "new label held back": (
+        ["--model", "fcn", "-k", 2, "--y-key", "late", "--test-rows", "-5:"],
+        "in --test-rows, y must hold labels of ['miss', 'spike'], got",
+    ),
+    "nan held back": (
+        ["--model", "fcn", "-k", 2, "--x-key", "nan", "--test-rows", "-5:"],
+        "in --test-rows, X must be finite, but row 4, column 1 is nan",
+    ),
+    "weights held back": (
+        ["--model", "fcn", "-k", 2, "--weight-key", "none", "--test-rows", "-5:"],
+        "in --test-rows, sample_weight must not be zero everywhere",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused_is_refused_in_one_line(case, folder, spikes, capsys, monkeypatch):
+    X, drawn, labels = spikes
+    nan, late, counts = X.copy(), labels.astype("U6"), np.ones(len(X))
+    nan[-1, 1], late[-1], counts[-5:] = np.nan, "other", 0.0
+    more = dict(three=np.resize(["a", "b", "c"], len(X)), one=np.full(len(X), "a"), late=late, minus=2 * drawn - 1)
+    np.savez("d.npz", X=X, y=labels, nan=nan, none=counts, objects=labels.astype(object), **more)
+    words, *parts = REFUSED[case]
+    if "held back" in case:
+        monkeypatch.setattr("fastrecover.cli.fit.fit", lambda *args, **options: pytest.fail("the fit began"))
+    code, out, err = called(capsys, "fit", "d.npz", *words, "-o", "rec.npz")
+    assert code == 2 and out == "" and err.startswith("fastrecover fit: error: ") and err.count("\n") == 1
+    for part in parts:
+        assert part in err, err
+    assert not Path("rec.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("1,2,spike\n3,4,\n", ("''", "line 2, column 3")),
+        ("a,b,y\n1,2,spike\n3,four,miss\n", ("'four'", "line 3, column 2")),
+        ("1,2,spike\n3,miss\n", ("changed from 3 to 2", "line 2")),
+        ("a,b,y\n1,spike\n", ("3 titles for 2 columns",)),
+        ("a,b,y\n", ("has no rows",)),
+        ("", ("has no rows",)),
+    ],
+)
+def test_csv_files_of_labels_with_mistakes(text, parts, folder, capsys):
+    Path("d.csv").write_text(text)
+    code, _, err = called(capsys, "fit", "d.csv", "--model", "fcn", "-k", 1)
+    assert code == 2 and err.count("\n") == 1
+    for part in parts:
+        assert part in err, err
+
+
+def test_demo_plants_no_classification(capsys):
+    code, _, err = called(capsys, "demo", "--model", "fcn", "--noise", 0)
+    assert code == 2 and "--model" in err and "classification" in err
 
 
 # ------------------------------------------------------------------------------------------ other commands

@@ -37,3 +37,14 @@ def test_neuron_subunits(tmp_path):
     picture = tmp_path / "subunits.png"
     assert load("neuron_subunits").main(n=20_000, out=str(picture)) < 0.3
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_classify(tmp_path, capsys):
+    rec = load("classify").main(n=20_000, out=str(tmp_path / "rec.npz"))
+    out = capsys.readouterr().out
+    # 24 weights: 95 % of them, four standard deviations (4 %) off at most.
+    assert float(out.split("% of all weights")[0].split()[-1]) == pytest.approx(95, abs=18)
+    assert float(out.split("relative error ")[1].split()[0]) < 0.2
+    reached, best = (float(out.split(text)[1].split(")")[0].split()[0]) for text in ("held back ", "reach "))
+    assert reached == pytest.approx(best, abs=0.02) and reached > 0.6
+    assert fr.load(tmp_path / "rec.npz").classes.tolist() == rec.classes.tolist() == ["miss", "spike"]

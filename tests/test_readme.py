@@ -6,12 +6,15 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fastrecover as fr
 from fastrecover.activations import NAMES
-from fastrecover.cli import _parser
-from fastrecover.solvers.plan import SOLVERS
+from fastrecover.cli import _joined, _parser
+from fastrecover.models import NAMES as MODEL_NAMES
+from fastrecover.papers import PRESETS
+from fastrecover.solvers.plan import INITS, SOLVERS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,8 +38,7 @@ def test_commands_parse():
     commands = [shlex.split(line) for line in lines if line.startswith("fastrecover ")]
     assert {words[1] for words in commands} == {"fit", "info"}
     for _, *words in commands:
-        words = ["--test-rows=-30000:" if word == "-30000:" else word for word in words if word != "--test-rows"]
-        assert _parser().parse_args(words).command == words[0]
+        assert _parser().parse_args(_joined(words)).command == words[0]
 
 
 def test_make_targets_exist():
@@ -47,10 +49,45 @@ def test_make_targets_exist():
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
 
 
+def test_calls_in_the_text_run():
+    X, y = fr.datasets.make_teacher("tanh", 12, 3, random_state=0).sample(3000, noise=0.1, random_state=1)
+    labels = np.where(y + np.random.default_rng(0).standard_normal(3000) > 0, "yes", "no")
+    calls = re.findall(r"`(fr\.fit\([^`]*\))`", README)
+    assert len(calls) == 3
+    for call in calls:
+        call = call.removesuffix(")") + ", max_passes=5, random_state=0)"
+        with pytest.warns(fr.ConvergenceWarning):
+            rec = eval(call, {"fr": fr, "X": X, "y": y, "labels": labels})
+        assert (rec.classes is not None) == ("labels" in call)
+
+
 def test_table_lists_what_exists():
-    row = {line.split("|")[1].strip(): re.findall(r"`([\w-]+)`", line) for line in README.splitlines() if "|" in line}
-    assert set(row["activations"]) <= set(NAMES)
-    assert set(row["solvers"]) <= set(SOLVERS)
+    row = {line.split("|")[1].strip(): re.findall(r"`([\w.-]+)`", line) for line in README.splitlines() if "|" in line}
+    assert row["regression"][:-2] == list(NAMES)
+    assert set(row["starts"]) == set(INITS)
+    assert set(row["solvers"]) == set(SOLVERS)
+    assert row["presets"] == list(PRESETS)
+    assert set(row["classification"]) == set(MODEL_NAMES) - set(NAMES)
+    for name in (*row["parts"], *row["regression"][-2:]):
+        assert callable(thing := attribute(name)) or thing.__name__ == name.replace("fr.", "fastrecover.")
+
+
+def attribute(name: str):
+    thing = fr
+    for part in name.split(".")[1:]:
+        thing = getattr(thing, part)
+    return thing
+
+
+def test_what_is_not_there_is_not_there():
+    text = README.split("Not there yet:")[1].split("\n\n")[0]
+    named = re.findall(r"`([\w-]+)`", text)
+    assert named and not set(named) & {*PRESETS, *MODEL_NAMES}
+    X, y = fr.datasets.make_teacher("relu", 4, 2).sample(100)
+    assert "checkpoints" in text
+    with pytest.raises(ValueError, match="^checkpoint"):
+        fr.fit(X, y, "relu", 2, checkpoint="a")
+    assert "expand" in text and "expand" not in INITS
 
 
 def test_files_that_are_named_exist():

@@ -7,7 +7,6 @@ other column is still reported with its line.
 from __future__ import annotations
 
 import argparse
-import itertools
 import re
 import warnings
 from typing import Any, TextIO
@@ -44,7 +43,7 @@ def from_csv(args: argparse.Namespace, labelled: bool) -> tuple[np.ndarray, np.n
     """
     if args.x_key is not None:
         raise ValueError("--x-key goes with .npz files; a .csv file gives all columns but the responses")
-    name, codes = args.data.name, _Codes()
+    name, codes, titled = args.data.name, _Codes(), False
     try:
         with open(args.data, encoding="utf-8-sig") as file:
             titles, titled, separator = _first_line(file)
@@ -59,8 +58,6 @@ def from_csv(args: argparse.Namespace, labelled: bool) -> tuple[np.ndarray, np.n
         raise ValueError(f"{name} has no rows")
     if values.shape[1] < 2:
         raise ValueError(f"{name} has one column: at least one feature and the responses are needed")
-    if len(names) != values.shape[1]:
-        raise ValueError(f"{name} has {len(names)} titles for {values.shape[1]} columns")
     y = _responses(args, names, titled)
     w = None if args.weight_key is None else _column("--weight-key", args.weight_key, names, titled)
     if y == w:
@@ -79,10 +76,11 @@ def _first_line(file: TextIO) -> tuple[list[str], bool, str]:
     second = next((line for line in iter(file.readline, "") if line.strip()), "").rstrip("\r\n")
     separator = next((s for s in _SEPARATORS if s in first), ",")
     fields = [_bare(field) for field in first.split(separator)]
+    below = [_bare(field) for field in second.split(separator)] if second else ["0"] * len(fields)
     # Text over text may be two labels, text over a number is a title.
-    below = map(_is_number, map(_bare, second.split(separator))) if second else ()
-    pairs = itertools.zip_longest(fields, below, fillvalue=True)
-    titled = any(isinstance(field, str) and not _is_number(field) and number for field, number in pairs)
+    titled = any(not _is_number(top) and _is_number(field) for top, field in zip(fields, below, strict=False))
+    if titled and len(fields) != len(below):
+        raise ValueError(f"{len(fields)} titles for {len(below)} columns")
     file.seek(after if titled else 0)
     return fields, titled, separator
 

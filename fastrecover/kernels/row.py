@@ -157,5 +157,6 @@ def layout(row: RowFunction, d: int, itemsize: int) -> tuple[int, int]:
     else:
         # Few coefficients: as small as the row function allows.  Many: the sums are read and written once a tile.
         tile = min(max(2 * (row.columns + g), 32), (768 << 10) // bytes_per_row)
-    tile = min(max(min(tile, 128), 8) // 8 * 8, block)
+    # A power of two, so that tiles divide a block.
+    tile = min(1 << max(min(tile, 128), 8).bit_length() - 1, block)
     return max(tile // group, 1) * group, max(block // group, 1) * group

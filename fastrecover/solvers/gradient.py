@@ -108,7 +108,10 @@ class ResampledGradientDescent:
         batch = state.memory["batch"]
         if batch == self.n_batches:
             loss, grad = objective.value_and_grad(state.theta)
-            return replace(state, loss=loss, grad=grad, stopped=True, message="every batch was used once")
+            bound = _bound(state.memory["t"], grad)
+            return replace(
+                state, loss=loss, grad=grad, decrement=bound, stopped=True, message="every batch was used once"
+            )
         fresh = objective.on(objective.engine.part(batch, self.n_batches))
         loss, grad = fresh.value_and_grad(state.theta)
         memory = {**state.memory, "batch": batch + 1}

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._validation import child
 from ..models import Network, Parameters
-from ..starts import StartError, check_resolvable, inertia, published_start, random_start, tensor_start
+from ..starts import StartError, inertia, published_start, random_start, tensor_start
 from ..sweeps import Objective
 from .gradient import GradientDescent, ResampledGradientDescent
 from .lbfgs import LBFGS, minimise_many
@@ -35,14 +35,13 @@ _ROWS_TO_TRUST = 10
 _LONG_STEP = 0.02
 _MORE_ROWS = 8
 _SATURATED = 20.0
+_MOSTLY_NOISE = 0.25  # loss over mean square of y: R^2 of one half
 _RESTARTS = 8
 _ROUNDS = 3
 
 
-def _well_separated(found: Parameters, model: Network) -> bool:
+def _well_separated(found: Parameters) -> bool:
     """No two units nearly parallel, none far larger than the others: the marks of units that cancel."""
-    if model.activation.name == "quadratic":
-        return True  # its units may be turned at will
     size = np.linalg.norm(found.weights, axis=1)
     unit = found.weights / np.maximum(size, 1e-300)[:, None]
     cosines = np.abs(unit @ unit.T - np.eye(len(unit)))
@@ -122,19 +121,15 @@ class Fit:
             state.converged, state.message = False, SEPARABLE
 
     def _stages(self, init: Any, solver: Any, rows: int) -> Outcome:
-        small = self.engine.sample(rows, self.sample_seed)
-        self.info["sample_rows"] = small.shape[0]
+        base = self.engine.sample(rows, self.sample_seed)
         if solver != "auto":
-            return self._plain(self._start(small, init), solver)
-        best = self._refined(small, init)
-        while small is not self.engine and self._wild(best) and not self._spent():
-            # Too much noise for so few rows: their minimiser lies nowhere near that of all rows.
-            rows *= _MORE_ROWS
-            small = self.engine.sample(rows, self.sample_seed)
-            self.info["sample_rows"] = small.shape[0]
-            best = self._refined(small, init)
-        self.info["start"] = best.label
-        if small is self.engine:
+            return self._plain(self._start(base, init), solver)
+        if isinstance(init, str) and init in ("auto", "random"):
+            best = self._searched(base, init)
+        else:
+            best = self._from_start(base, init)[0]
+        self.info |= {"start": best.label, "sample_rows": best.objective.n_rows}
+        if best.objective.engine is self.engine:
             return Outcome(best.objective, best.state, self.info)
         return self._polish(best)
 
@@ -163,38 +158,50 @@ class Fit:
         rng = np.random.default_rng(self.restart_seed)
         return random_start(self.model, d, rng)
 
-    def _refined(self, engine: Any, init: Any) -> Candidate:
-        """Best refined start on the sub-sample."""
-        if not isinstance(init, str) or init in ("tensor", "tensor-published", "spectral"):
-            return self._descend(engine, self._start(engine, init), init if isinstance(init, str) else "given")
+    def _from_start(self, engine: Any, init: Any) -> tuple[Candidate, Parameters]:
+        """Refined start and the start itself, on more rows where few have a minimiser far from that of all."""
+        label = init if isinstance(init, str) else "given"
+        while True:
+            start = self._start(engine, "tensor" if label == "auto" else init)
+            candidate = self._descend(engine, start, "tensor" if label == "auto" else label)
+            if engine is self.engine or self._spent() or not self._wild(candidate):
+                return candidate, start
+            more = _MORE_ROWS * engine.shape[0]
+            engine = self.engine if 2 * more > self.engine.shape[0] else self.engine.sample(more, self.sample_seed)
+
+    def _searched(self, base: Any, init: str) -> Candidate:
+        """Start from moments, checked, with random restarts behind it."""
         candidates: list[Candidate] = []
-        positive = None
+        positive, engine = None, base
         if init == "auto":
             try:
-                check_resolvable(self.model, engine.shape[1])
-                start = tensor_start(engine, self.model, self.start_seed)
+                candidate, start = self._from_start(base, init)
             except StartError as reason:
                 self.info["tensor"] = str(reason)
             else:
-                candidates.append(self._descend(engine, start, "tensor"))
-                if self._trusted(candidates[0], start):
-                    return candidates[0]
+                if self._trusted(candidate, start):
+                    return candidate
+                candidates, engine = [candidate], candidate.objective.engine
                 positive = int((start.output_weights > 0).sum())
         rng = np.random.default_rng(self.restart_seed)
         for number in range(_ROUNDS):
             if candidates and self._spent():
                 break
-            candidates += self._restarts(engine, rng, positive, f"random restarts {number + 1}")
+            for found in self._restarts(base, rng, positive, f"random restarts {number + 1}"):
+                if engine is not base:
+                    found = self._finish(found.objective.on(engine), found.state.theta, found.label)
+                candidates.append(found)
             if self._agreed(candidates):
                 break
-        best = min(candidates, key=lambda c: (not c.state.converged, c.state.loss))
         self.info["candidates"] = len(candidates)
-        return best
+        return min(candidates, key=lambda c: (not c.state.converged, c.state.loss))
 
     def _wild(self, candidate: Candidate) -> bool:
-        """A minimiser that the rows do not determine: not reached, or with units saturated everywhere."""
+        """A minimiser that the rows hardly determine: not reached, mostly noise, or with units saturated."""
         if self._exact(candidate):
             return False
+        if not self.model.is_classifier and candidate.state.loss > _MOSTLY_NOISE * self.y_square:
+            return True
         found = candidate.objective.unpack(candidate.state.theta)
         saturated = self.model.activation.degree is None and np.linalg.norm(found.weights, axis=1).max() > _SATURATED
         return bool(saturated or not candidate.state.converged)
@@ -206,10 +213,12 @@ class Fit:
         found = candidate.objective.unpack(candidate.state.theta)
         if self.model.is_classifier:
             # Labels leave many rows between a moment and the optimum, and lower minima lie far out.
-            return not self._wild(candidate) and _well_separated(found, self.model)
-        moved = max(self.model.error(found, start), self.model.error(start, found))
+            return not self._wild(candidate) and _well_separated(found)
         enough = candidate.objective.n_rows >= _ROWS_TO_TRUST * self.p
-        return enough and candidate.state.converged and moved < _CLOSE and _well_separated(found, self.model)
+        if self.model.activation.name == "quadratic":
+            return enough and candidate.state.converged  # its second moment has no wrong turns
+        moved = max(self.model.error(found, start), self.model.error(start, found))
+        return enough and candidate.state.converged and moved < _CLOSE and _well_separated(found)
 
     def _agreed(self, candidates: list[Candidate]) -> bool:
         """An exact fit, or the lowest minimum found more than once."""
