@@ -471,16 +471,3 @@ def test_intervals_cover_the_truth(name, d, n):
         errors = rec.standard_errors().weights
         inside.append(np.abs(rec.weights - teacher.weights) < 1.96 * errors)
     assert 0.87 < np.mean(inside) < 0.99
-
-
-def test_classify_example(tmp_path, capsys):
-    path = Path(__file__).parents[1] / "examples" / "classify.py"
-    spec = importlib.util.spec_from_file_location("classify", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        rec = module.main(n=20_000, out=str(tmp_path / "rec.npz"))
-    assert rec.converged and rec.classes.tolist() == ["miss", "spike"]
-    assert "accuracy" in capsys.readouterr().out
-    assert fr.load(tmp_path / "rec.npz").classes.tolist() == ["miss", "spike"]

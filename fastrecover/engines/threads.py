@@ -85,6 +85,21 @@ class ThreadEngine:
         """Rows and features."""
         return self.source.shape
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Data type of the rows."""
+        return self.source.x.dtype
+
+    def response_variance(self) -> float:
+        """Weighted variance of the responses."""
+        return self.source.response_variance()
+
+    def patches(self) -> ThreadEngine:
+        """Engine whose samples are the patches of this one's, each with its sample's response."""
+        if self.source.group == 1:
+            return self
+        return ThreadEngine(self.source.patches(), self.n_jobs, self.meter)
+
     def sample(self, m: int, seed: np.random.SeedSequence) -> ThreadEngine:
         """Engine on `m` random rows, counted by the same meter."""
         source = self.source.sample(m, seed)

@@ -85,9 +85,7 @@ class Fit:
     ) -> None:
         self.engine, self.model, self.monitor, self.tol = engine, model, monitor, tol
         self.sample_seed, self.start_seed, self.restart_seed = (child(seeds, i) for i in range(3))
-        y, w = engine.source.y, engine.source.w
-        self.y_square = float(np.average((y - np.average(y, weights=w)) ** 2, weights=w))
-        self.dtype = engine.source.x.dtype
+        self.y_square, self.dtype = engine.response_variance(), engine.dtype
         self.p = model.n_parameters(engine.shape[1])
         self.info: dict[str, Any] = {}
 

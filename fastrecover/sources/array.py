@@ -50,6 +50,12 @@ class ArraySource:
         new.y, new.w = (None if a is None else a[rows] for a in (self.y, self.w))
         return new
 
+    def response_variance(self) -> float:
+        """Weighted variance of y."""
+        if self.y is None:
+            return 0.0
+        return float(np.average((self.y - np.average(self.y, weights=self.w)) ** 2, weights=self.w))
+
     def patches(self) -> ArraySource:
         """Every patch as a sample of its own, with the response and weight of its sample."""
         y, w = (None if a is None else np.repeat(a, self.group) for a in (self.y, self.w))

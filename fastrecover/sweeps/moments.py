@@ -33,9 +33,7 @@ class MomentSweeps:
     """
 
     def __init__(self, engine: Any, parameters: Parameters | None = None, activation: Activation | None = None) -> None:
-        if engine.source.group > 1:
-            engine = type(engine)(engine.source.patches(), engine.n_jobs, engine.meter)
-        self.engine = engine
+        self.engine = engine = engine.patches()
         self.n_rows, self.n_features = engine.shape
         self._p, self._row = np.zeros((0, self.n_features)), RowFunction(Op.MOMENT)
         if parameters is None:
