@@ -2,9 +2,9 @@
    FR_VL).  Columns of P are the vector dimension of the projection, features that of the back-projection, so
    neither product needs a horizontal sum and the back-projection wastes no lane however few units there are. */
 
-/* z[(column) * ldz + row] for mr rows starting at x and `np` vectors of columns.  `next` (or NULL) is where rows of
-   the following tile start that are fetched meanwhile, half as many as are read here: several row streams in one
-   page defeat the hardware's own prefetching, and the other half is fetched by the back-projection. */
+/* z[(column) * ldz + row] for mr rows starting at x and `np` vectors of columns.  `next` (or NULL) starts the part of
+   the following tile that is fetched meanwhile, in the order of memory and half as much as is read here: several
+   row streams in one page defeat the hardware's own prefetching.  The back-projection fetches the other half. */
 FR_INLINE void FR_T(project_tile)(const REAL *restrict x, int64_t stride, int64_t d, const REAL *restrict panel,
                                   const int mr, const int np, int64_t columns, double *restrict z, int64_t ldz,
                                   const REAL *next)
@@ -16,7 +16,7 @@ FR_INLINE void FR_T(project_tile)(const REAL *restrict x, int64_t stride, int64_
         const int64_t stop = FR_MIN(j0 + FR_LINE, d);
         if (next) {
 #pragma GCC unroll 8
-            for (int r = 0; r < mr / 2; r++) __builtin_prefetch(next + r * stride + j0, 0, 2);
+            for (int r = 0; r < mr / 2; r++) __builtin_prefetch(next + j0 * (mr / 2) + r * FR_LINE, 0, 2);
         }
         for (int64_t j = j0; j < stop; j++, panel += np * FR_VL) {
             FR_V p[FR_NP];
@@ -84,7 +84,7 @@ static void FR_T(pack)(const double *p, int64_t q, int64_t d, REAL *packed)
    `used` columns are real.  `next` (or NULL) starts the half of the following tile that is fetched here. */
 FR_INLINE void FR_T(back_tile)(const REAL *x, int64_t stride, int64_t rows, const REAL *g, int64_t ldg,
                                const int mq, const int nv, int64_t used, double *a, int64_t lda,
-                               const REAL *next, int64_t next_stride)
+                               const REAL *next)
 {
     FR_V acc[FR_MOST(FR_MQ, FR_MQ2)][FR_MOST(FR_NV, FR_NV2)];
 #pragma GCC unroll 8
@@ -97,7 +97,7 @@ FR_INLINE void FR_T(back_tile)(const REAL *x, int64_t stride, int64_t rows, cons
         for (int v = 0; v < nv; v++) b[v] = *(const FR_VU *)(x + v * FR_VL);
         if (next && r % 2 == 0) {
 #pragma GCC unroll 4
-            for (int v = 0; v < nv; v++) __builtin_prefetch(next + r / 2 * next_stride + v * FR_VL, 0, 2);
+            for (int v = 0; v < nv; v++) __builtin_prefetch(next + (r / 2 * nv + v) * FR_VL, 0, 2);
         }
 #pragma GCC unroll 8
         for (int m = 0; m < mq; m++) {
@@ -120,11 +120,11 @@ FR_INLINE void FR_T(back_tile)(const REAL *x, int64_t stride, int64_t rows, cons
 }
 
 #define FR_BACK(MQ) \
-    case MQ: FR_T(back_tile)(x, stride, rows, g, ldg, MQ, nv, used, a, lda, next, next_stride); break
+    case MQ: FR_T(back_tile)(x, stride, rows, g, ldg, MQ, nv, used, a, lda, next); break
 
 FR_INLINE void FR_T(back_rows)(const REAL *x, int64_t stride, int64_t rows, const REAL *g, int64_t ldg,
                                int64_t mq, const int most, const int nv, int64_t used, double *a, int64_t lda,
-                               const REAL *next, int64_t next_stride)
+                               const REAL *next)
 {
     switch (mq < most ? mq : most) {
     FR_BACK(1);
@@ -169,13 +169,13 @@ FR_INLINE void FR_T(back_shape)(const REAL *x, int64_t stride, int64_t rows, int
         }
         int64_t groups = (last + most - 1) / most;
         for (int64_t m = 0, mq; m < last; m += mq, groups--) {
-            const REAL *ahead = m == 0 && full && next ? next + j : NULL;
+            const REAL *ahead = m == 0 && full && next ? next + j * (rows / 2) : NULL;
             double *am = a + m * l + j;
             mq = (last - m + groups - 1) / groups;
             if (full)
-                FR_T(back_rows)(xj, sj, rows, g + m * ldg, ldg, mq, most, nv, used, am, l, ahead, stride);
+                FR_T(back_rows)(xj, sj, rows, g + m * ldg, ldg, mq, most, nv, used, am, l, ahead);
             else
-                FR_T(back_rows)(xj, sj, rows, g + m * ldg, ldg, mq, most, 1, used, am, l, NULL, 0);
+                FR_T(back_rows)(xj, sj, rows, g + m * ldg, ldg, mq, most, 1, used, am, l, NULL);
         }
     }
 }
