@@ -109,6 +109,7 @@ FR_INLINE void FR_T(back_tile)(const REAL *x, int64_t stride, int64_t rows, cons
 #pragma GCC unroll 8
     for (int m = 0; m < mq; m++) {
         REAL t[FR_MOST(FR_NV, FR_NV2) * FR_VL] __attribute__((aligned(64)));
+        memset(t, 0, sizeof t);
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) memcpy(t + v * FR_VL, &acc[m][v], sizeof acc[m][v]);
         double *am = a + m * lda;

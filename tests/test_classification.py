@@ -6,10 +6,6 @@ the same data give when the search begins at the truth, and how far that lies of
 
 from __future__ import annotations
 
-import importlib.util
-import warnings
-from pathlib import Path
-
 import mpmath as mp
 import numpy as np
 import pytest
