@@ -26,6 +26,7 @@ from ._validation import (
     check_weights,
     seed_sequence,
 )
+from .activations import NAMES as ACTIVATIONS
 from .engines import ThreadEngine
 from .exceptions import convergence_warning
 from .models import Network, get_model, nearest
@@ -93,7 +94,8 @@ def fit(
     verbose : int
         1: a line for each stage on standard error; 2: a line for each step.
     **model_options
-        ``output_weights``, ``fit_intercept``, ``linear_term``, ``slope`` with an activation name, ``n_patches``
+        ``output_weights`` (default "signs", "ones" for sigmoid), ``fit_intercept``, ``linear_term``, ``slope`` with
+        an activation name, ``n_patches``
         with ``cnn``.
 
     Returns
@@ -113,6 +115,9 @@ def fit(
     if isinstance(model, str) and model in PRESETS:
         recipe, init, solver = preset(model, n_hidden, init, solver, model_options)
     else:
+        if isinstance(model, str) and model in ACTIVATIONS and model != "sigmoid":
+            # Unknown signs include all ones; sigmoid units with signs could not be told apart.
+            model_options = {"output_weights": "signs", **model_options}
         recipe = get_model(model, n_hidden, **model_options)
     source, classes = _source(X, y, sample_weight, recipe)
     engine = ThreadEngine(source, n_jobs)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._validation import child
 from ..models import Network, Parameters
-from ..starts import StartError, inertia, published_start, random_start, tensor_start
+from ..starts import StartError, inertia, published_start, random_start, tensor_start, with_output_weights
 from ..sweeps import Objective
 from .gradient import GradientDescent, ResampledGradientDescent
 from .lbfgs import LBFGS, minimise_many
@@ -143,7 +143,7 @@ class Fit:
         if isinstance(init, Parameters):
             return init
         if not isinstance(init, str):
-            return Parameters(init, self._signs(engine)[0], np.zeros(d) if self.model.linear_term else None)
+            return with_output_weights(engine, self.model, init)
         self.info["start"] = init
         if init == "tensor-published":
             return published_start(self.engine, self.model, self.start_seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .affine import affine_fit
 from .published import published_start
 from .random import random_start
-from .tensor import StartError, check_resolvable, inertia, tensor_start
+from .tensor import StartError, check_resolvable, inertia, tensor_start, with_output_weights
 
 __all__ = [
     "StartError",
@@ -15,4 +15,5 @@ __all__ = [
     "published_start",
     "random_start",
     "tensor_start",
+    "with_output_weights",
 ]

@@ -296,6 +296,30 @@ def _homogeneous_lengths(engine: Any, model: Network, rows: np.ndarray) -> Param
     return Parameters(weights, v, fitted.linear, fitted.intercept)
 
 
+def with_output_weights(engine: Any, model: Network, rows: np.ndarray) -> Parameters:
+    """Given rows with output weights: the model's, or those of least squares (their signs where only these are free).
+
+    Parameters
+    ----------
+    engine : ThreadEngine
+    model : Network
+    rows : ndarray (n_hidden, d)
+
+    Returns
+    -------
+    Parameters
+    """
+    linear = np.zeros(rows.shape[1]) if model.linear_term else None
+    if model.known_v is not None:
+        return Parameters(rows, model.known_v, linear)
+    k = len(rows)
+    free = Objective(engine, replace_free(model, k))
+    v = free.output_regression(Parameters(rows, np.ones(k), linear), ridge=1e-6)[0].output_weights
+    if model.free_v and model.activation.degree is None:
+        return Parameters(rows, v, linear)
+    return Parameters(rows, np.where(v < 0, -1.0, 1.0), linear)
+
+
 def replace_free(model: Network, k: int) -> Network:
     """`model` with k units and free output weights."""
     return model.changed(n_hidden=k, output_weights="free")
