@@ -238,7 +238,7 @@ CLI_CASES = {
     "n_hidden unresolvable": (("fit", "d.npz", "-k", "5", "--init", "tensor"), "n_hidden=5", "random"),
     "unknown option": (("fit", "d.npz", *KK, "--modell", "relu"), "--modell"),
     "unknown model": (("fit", "d.npz", *KK, "--model", "rellu"), "did you mean 'relu'"),
-    "classification": (("fit", "d.npz", *KK, "--model", "fcn"), "fcn", "regressions"),
+    "labels outside 0 and 1": (("fit", "d.npz", *KK, "--model", "fcn"), "[0, 1]"),
     "unknown init": (("fit", "d.npz", *KK, "--init", "tensr"), "did you mean 'tensor'"),
     "init file": (("fit", "d.npz", *KK, "--init", "w.npy"), "w.npy does not exist"),
     "unknown solver": (("fit", "d.npz", *KK, "--solver", "gdd"), "unknown solver 'gdd'"),

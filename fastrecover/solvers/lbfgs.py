@@ -20,7 +20,7 @@ _TELLING_PAIRS = 5
 
 
 class LBFGS:
-    """L-BFGS with backtracking by cubic interpolation (solver ``lbfgs``).
+    """L-BFGS with backtracking by quadratic interpolation (solver ``lbfgs``).
 
     Parameters
     ----------

@@ -158,10 +158,12 @@ class Fit:
 
     def _from_start(self, engine: Any, init: Any) -> tuple[Candidate, Parameters]:
         """Refined start and the start itself, on more rows where few have a minimiser far from that of all."""
+        if isinstance(init, str) and init == "auto":
+            init = "tensor"
         label = init if isinstance(init, str) else "given"
         while True:
-            start = self._start(engine, "tensor" if label == "auto" else init)
-            candidate = self._descend(engine, start, "tensor" if label == "auto" else label)
+            start = self._start(engine, init)
+            candidate = self._finish(*self._objective(engine, start), label)
             if engine is self.engine or self._spent() or not self._wild(candidate):
                 return candidate, start
             more = _MORE_ROWS * engine.shape[0]
@@ -234,7 +236,7 @@ class Fit:
         count = int(np.clip((1 << 15) // self.p, _RESTARTS, 8 * _RESTARTS))
         unknown = self.model.known_v is None and self.model.activation.parity != "odd"
         if unknown and positive is None:
-            positive = self._signs(engine)[1]
+            positive = inertia(engine, self.model.n_hidden, np.random.default_rng(self.start_seed))
         starts = []
         for i in range(count):
             # The inertia of a noisy moment is off by one now and then: half the starts allow for it.
@@ -258,18 +260,6 @@ class Fit:
             model = objective.model.with_output_weights(v[at]) if v is not None else objective.model
             found.append(self._finish(objective.with_model(model), thetas[at], stage))
         return found
-
-    def _signs(self, engine: Any) -> tuple[np.ndarray, int]:
-        """Output weights (signs by the inertia of the second moment where unknown) and how many are positive."""
-        k, v = self.model.n_hidden, self.model.known_v
-        if v is None:
-            positive = inertia(engine, k, np.random.default_rng(self.start_seed))
-            v = np.where(np.arange(k) < positive, 1.0, -1.0)
-        return v, int((v > 0).sum())
-
-    def _descend(self, engine: Any, start: Parameters, label: str) -> Candidate:
-        objective, theta = self._objective(engine, start)
-        return self._finish(objective, theta, label)
 
     def _finish(self, objective: Objective, theta: np.ndarray, stage: str) -> Candidate:
         # A sub-sample's minimiser is a stepping stone: a hundredth of its own error is near enough.
