@@ -28,6 +28,8 @@ cdef extern from "fastrecover.h" nogil:
         int order
         int unit_response
         double alpha2
+        double pair
+        double single
         int64_t n_features
         const int32_t *factors
     ctypedef struct fr_data:
@@ -114,6 +116,8 @@ def sweep(const real[:, :] x, const double[::1] y, const double[::1] w, const do
     r.order = row.order
     r.unit_response = row.unit_response
     r.alpha2 = row.alpha2
+    r.pair = row.pair
+    r.single = row.single
     r.n_features = row.factors.shape[0]
     r.factors = &factors[0, 0] if factors.shape[0] else NULL
     cdef double *pa = &a[0, 0] if a.shape[0] and a.shape[1] else NULL

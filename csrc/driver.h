@@ -53,6 +53,7 @@ static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed
             break;
         case FR_MOMENT: fr_moment(row, nt, y, w, k_, s); break;
         case FR_PAIRS: fr_pairs(row, nt, y, w, k_, s); break;
+        case FR_LANDSCAPE: fr_landscape(row, nt, y, w, k_, s); break;
         default: fr_hermite(row, nt, dt->l, y, w, k_, s);
         }
         if (dt->g == 0) continue;

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { FR_LOSS, FR_CURVATURE, FR_GRAM, FR_PREDICT, FR_MOMENT, FR_PAIRS, FR_HERMITE, FR_HERMITE_GRAM };
+enum { FR_LOSS, FR_CURVATURE, FR_GRAM, FR_PREDICT, FR_MOMENT, FR_PAIRS, FR_HERMITE, FR_HERMITE_GRAM, FR_LANDSCAPE };
 
 /* User activation on n values: u and d1 always, d2 may be NULL. */
 typedef void (*fr_user_fn)(const double *z, double *u, double *d1, double *d2, int64_t n);
@@ -34,6 +34,7 @@ typedef struct {
     int order;           /* FR_MOMENT 2..4; Hermite degree */
     int unit_response;   /* FR_MOMENT: 1 in place of the residual */
     double alpha2;       /* FR_MOMENT: |alpha|^2 */
+    double pair, single; /* FR_LANDSCAPE: coefficients of its two quartics */
     int64_t n_features;
     const int32_t *factors; /* (n_features, 4) indices into the Hermite rows, -1 for none */
 } fr_row;

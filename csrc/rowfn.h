@@ -370,6 +370,40 @@ static void fr_pairs(const fr_row *row, int64_t rows, const double *y, const dou
     s[2] += fr_dot(rows, k_->e, k_->r);
 }
 
+/* With u = V x and t = |u|^2 the quartic q = pair t^2 / 2 - single / 24 sum_j u_j^4 of every row.
+   g: r dq/du_j (m), then r u_j (m).  s: [weight, sum r, sum r q, sum r^2]. */
+static void fr_landscape(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
+{
+    const int64_t ld = k_->ld, m = row->m;
+    const double *zv = k_->z + (row->k + row->linear) * ld;
+    const double pair = row->pair, single = row->single;
+    double *restrict q = k_->f, *restrict t = k_->t;
+    fr_response(row, rows, y, w, k_);
+    const double *restrict e = k_->e;
+    s[0] += fr_weight(rows, w);
+    s[1] += fr_sum(rows, e);
+    s[3] += fr_dot(rows, e, k_->r);
+    for (int64_t i = 0; i < rows; i++) t[i] = q[i] = 0.0;
+    for (int64_t j = 0; j < m; j++) {
+        const double *restrict u = zv + j * ld;
+        for (int64_t i = 0; i < rows; i++) {
+            const double u2 = u[i] * u[i];
+            t[i] += u2;
+            q[i] += u2 * u2;
+        }
+    }
+    for (int64_t i = 0; i < rows; i++) q[i] = 0.5 * pair * t[i] * t[i] - single / 24.0 * q[i];
+    s[2] += fr_dot(rows, e, q);
+    for (int64_t j = 0; j < m; j++) {
+        const double *restrict u = zv + j * ld;
+        double *restrict slope = k_->g + j * ld, *restrict plain = k_->g + (m + j) * ld;
+        for (int64_t i = 0; i < rows; i++) {
+            plain[i] = e[i] * u[i];
+            slope[i] = plain[i] * (2.0 * pair * t[i] - single / 6.0 * u[i] * u[i]);
+        }
+    }
+}
+
 /* Rows a (order + 1) + p of he: He_p(z_a) / sqrt(p!), by h_{p+1} = (z h_p - sqrt(p) h_{p-1}) / sqrt(p + 1). */
 static void fr_hermite_rows(const fr_row *row, int64_t rows, const fr_work *k_)
 {

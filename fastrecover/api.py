@@ -32,7 +32,7 @@ from .exceptions import convergence_warning
 from .models import Network, get_model, nearest
 from .papers import PRESETS, preset
 from .recovery import Recovery
-from .solvers import Monitor
+from .solvers import Monitor, OnLandscape
 from .solvers.plan import INITS, SOLVERS, Fit
 from .sources import ArraySource
 from .sweeps import MomentSweeps, Objective
@@ -218,7 +218,7 @@ def _check_inputs(engine: ThreadEngine) -> None:
 
 def _check_init(init, model: Network, d: int):
     from .models import Parameters
-    from .starts import check_resolvable
+    from .starts import check_landscape, check_resolvable
 
     if isinstance(init, str):
         if init not in INITS:
@@ -227,6 +227,8 @@ def _check_init(init, model: Network, d: int):
             raise ValueError("init='spectral' is for model='quadratic', whose second moment holds all: use 'tensor'")
         if init in ("tensor", "tensor-published", "spectral"):
             check_resolvable(model, d)
+        if init == "landscape":
+            check_landscape(model, d)
         return init
     weights = init.weights if isinstance(init, Parameters) else init
     if weights is None or np.ndim(weights) == 0:
@@ -245,7 +247,7 @@ def _check_init(init, model: Network, d: int):
 def _check_solver(solver) -> None:
     if isinstance(solver, str) and solver not in SOLVERS:
         raise ValueError(f"unknown solver {solver!r}{nearest(solver, tuple(SOLVERS))} (known: {', '.join(SOLVERS)})")
-    if not isinstance(solver, str) and not (hasattr(solver, "begin") and hasattr(solver, "step")):
+    if not isinstance(solver, (str, OnLandscape)) and not (hasattr(solver, "begin") and hasattr(solver, "step")):
         raise TypeError(f"solver must be a name or an object with begin and step, got {solver!r}")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .models import Network, get_model
-from .solvers import GradientDescent, ResampledGradientDescent
+from .solvers import GradientDescent, OnLandscape, ResampledGradientDescent
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,13 @@ def _zhang(n_hidden: int | None, options: dict[str, Any]) -> Network:
     return get_model("relu", n_hidden, **{"output_weights": "ones", **options})
 
 
+def _ge(n_hidden: int | None, options: dict[str, Any]) -> Network:
+    settings = {"output_weights": "free", **options}
+    return get_model(settings.pop("activation", "relu"), n_hidden, **settings)
+
+
+_LANDSCAPE = "Ge, Lee, Ma 2017, arXiv 1711.00501"
+
 PRESETS: dict[str, Preset] = {
     "zhong2017": Preset(
         "Zhong, Song, Jain, Bartlett, Dhillon 2017, arXiv 1706.03175",
@@ -59,6 +66,8 @@ PRESETS: dict[str, Preset] = {
         "tensor-published",
         lambda: GradientDescent("curvature"),
     ),
+    "ge2017": Preset(_LANDSCAPE, _ge, "random", OnLandscape),
+    "landscape": Preset(_LANDSCAPE, _ge, "landscape", lambda: "auto"),
     "fu2018-fcn": Preset(
         "Fu, Chi, Liang 2018, arXiv 1802.06463",
         lambda n_hidden, options: get_model("fcn", n_hidden, **options),

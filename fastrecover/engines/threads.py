@@ -109,6 +109,13 @@ class ThreadEngine:
         """Engine on part i of `count` consecutive parts of the rows, counted by the same meter."""
         return ThreadEngine(self.source.part(i, count), self.n_jobs, self.meter)
 
+    def derived(self, x: np.ndarray, y: np.ndarray, w: np.ndarray | None = None) -> ThreadEngine:
+        """Engine on rows computed from these, with responses and weights of their own.
+
+        Its passes are not counted: they do not read the data.
+        """
+        return ThreadEngine(ArraySource(x, y, w), self.n_jobs)
+
     def run(self, p: np.ndarray, row: RowFunction, out: np.ndarray | None = None) -> tuple:
         """Sums of `row` over all rows of the source.
 

@@ -41,6 +41,8 @@ class Row(NamedTuple):
     order: int
     unit_response: int
     alpha2: float
+    pair: float
+    single: float
     factors: np.ndarray
 
 

@@ -245,7 +245,7 @@ def sweep(x, y, w, p, row, tile, block, first, count, a, s, out=None):
         int(row.op), act.code, float(act.slope), row.user_address, int(row.loss), row.group, row.reps, row.k,
         int(row.linear), _constant(row.v), _constant(row.c), int(row.grad), int(row.newton),
         _constant(row.dv), float(row.dc), int(row.free_w), int(row.free_v), int(row.free_c), row.m, row.order,
-        int(row.unit_response), float(row.alpha2), _constant(row.factors, np.int32),
+        int(row.unit_response), float(row.alpha2), float(row.pair), float(row.single), _constant(row.factors, np.int32),
     )  # fmt: skip
     y, w = (_constant(_NOTHING if each is None else each) for each in (y, w))
     out = _NO_OUTPUT if out is None else out

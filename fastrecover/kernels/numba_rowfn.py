@@ -18,7 +18,7 @@ from .numba_arrays import add, add_scaled, copy, dot, fill, jit, line, scaled, t
 from .numba_cross_entropy import cross_entropy
 from .row import Op
 
-LOSS, CURVATURE, GRAM, PREDICT, MOMENT, PAIRS, HERMITE, HERMITE_GRAM = (int(op) for op in Op)
+LOSS, CURVATURE, GRAM, PREDICT, MOMENT, PAIRS, HERMITE, HERMITE_GRAM, LANDSCAPE = (int(op) for op in Op)
 
 
 @intrinsic
@@ -203,6 +203,30 @@ def _pairs(row, rows, work, s):
 
 
 @jit
+def _landscape(row, rows, work, s):
+    ld, m, first = work.ld, row.m, row.k + row.linear
+    e, q, t = work.e[:rows], work.f[:rows], work.t[:rows]
+    s[1] += total(e)
+    s[3] += dot(e, work.r[:rows])
+    fill(0.0, q)
+    fill(0.0, t)
+    for j in range(m):
+        u = line(work.z, first + j, rows, ld)
+        for i in range(rows):
+            u2 = u[i] * u[i]
+            t[i] += u2
+            q[i] += u2 * u2
+    for i in range(rows):
+        q[i] = 0.5 * row.pair * t[i] * t[i] - row.single / 24.0 * q[i]
+    s[2] += dot(e, q)
+    for j in range(m):
+        u, slope, plain = line(work.z, first + j, rows, ld), line(work.g, j, rows, ld), line(work.g, m + j, rows, ld)
+        for i in range(rows):
+            plain[i] = e[i] * u[i]
+            slope[i] = plain[i] * (2.0 * row.pair * t[i] - row.single / 6.0 * u[i] * u[i])
+
+
+@jit
 def _hermite_rows(row, rows, work):
     """Rows a (order + 1) + p of he: h_{p+1} = (z h_p - sqrt(p) h_{p-1}) / sqrt(p + 1)."""
     ld = work.ld
@@ -273,5 +297,7 @@ def row_function(row, rep, rows, d, y, w, work, xt, s):
         _moment(row, rows, w, work, s)
     elif row.op == PAIRS:
         _pairs(row, rows, work, s)
+    elif row.op == LANDSCAPE:
+        _landscape(row, rows, work, s)
     else:
         _hermite(row, rows, w, work, s)

@@ -156,6 +156,16 @@ def _pairs(row, x, z, y, w):
     return a, np.array([w.sum(), e.sum(), e @ r])
 
 
+def _landscape(row, x, z, y, w):
+    x, u = x[:, 0], z[:, row.set_columns :]
+    r = y - forward(row, z[:, : row.set_columns])
+    e, t = w * r, (u**2).sum(axis=1)
+    q = row.pair * t**2 / 2 - row.single / 24 * (u**4).sum(axis=1)
+    slope = 2 * row.pair * t[:, None] * u - row.single / 6 * u**3
+    a = np.concatenate([(e[:, None] * slope).T @ x, (e[:, None] * u).T @ x])
+    return a, np.array([w.sum(), e.sum(), e @ q, e @ r])
+
+
 def hermite_features(row: RowFunction, zv: np.ndarray) -> np.ndarray:
     """Products of normalised Hermite polynomials, (rows, n_features)."""
     from numpy.polynomial.hermite_e import hermeval
@@ -190,6 +200,7 @@ _ROWS = {
     Op.PAIRS: _pairs,
     Op.HERMITE: _hermite,
     Op.HERMITE_GRAM: _hermite,
+    Op.LANDSCAPE: _landscape,
 }
 
 

@@ -25,6 +25,7 @@ class Op(IntEnum):
     PAIRS = 5
     HERMITE = 6
     HERMITE_GRAM = 7
+    LANDSCAPE = 8
 
 
 SQUARED, CROSS_ENTROPY = 0, 1
@@ -62,6 +63,8 @@ class RowFunction:
         MOMENT: ``sum c x z^T`` with ``c = r' (1, t, t^2 - |alpha|^2)`` for order 2, 3, 4, where
         ``r' = w (y - f)`` (or w with `unit_response`) and ``t = alpha . x``.
         PAIRS: ``sum r' x z_a z_b`` for a <= b.
+        LANDSCAPE: with u = Vx, t = |u|^2 and ``q = pair t^2 / 2 - single / 24 sum_j u_j^4``: the sum of r' q, and
+        ``sum r' x (dq/du_j)`` and ``sum r' x u_j``.
         HERMITE: ``sum r' h_m(z)``; HERMITE_GRAM: Gram matrix of ``[h(z), y - f]`` (upper triangle).
     v : ndarray (reps, k)
     c : ndarray (reps,)
@@ -92,6 +95,8 @@ class RowFunction:
     order: int = 2
     unit_response: bool = False
     alpha2: float = 1.0
+    pair: float = 1.0
+    single: float = 0.0
     factors: np.ndarray = field(default_factory=lambda: _NO_FACTORS)
 
     @property
@@ -127,6 +132,8 @@ class RowFunction:
             return m * (m + 1) // 2 + 1, d, 3
         if self.op == Op.HERMITE:
             return 0, d, 3 + f
+        if self.op == Op.LANDSCAPE:
+            return 2 * m, d, 4
         return f + 1, f + 1, 3
 
     @property

@@ -14,6 +14,8 @@ NAMES = (*ACTIVATIONS, "fcn", "cnn")
 PRESET_NAMES = (
     "zhong2017",
     "zhang2018",
+    "ge2017",
+    "landscape",
     "fu2018-fcn",
     "fu2018-cnn",
 )  # of fastrecover.papers, for suggestions

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .gradient import GradientDescent, ResampledGradientDescent
+from .gradient import GradientDescent, ResampledGradientDescent, StochasticGradientDescent
+from .landscape import OnLandscape
 from .lbfgs import LBFGS
 from .loop import Monitor, State, run
 from .newton import DENSE_LIMIT, GaussNewton
@@ -13,7 +14,9 @@ __all__ = [
     "GradientDescent",
     "LBFGS",
     "Monitor",
+    "OnLandscape",
     "ResampledGradientDescent",
     "State",
+    "StochasticGradientDescent",
     "run",
 ]

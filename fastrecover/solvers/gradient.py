@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,68 @@ def _bound(t: float | None, grad: np.ndarray) -> float:
     return np.inf if t is None else 10.0 * float(np.sqrt(t) * np.linalg.norm(grad))
 
 
-class ResampledGradientDescent:
+class StochasticGradientDescent:
+    """Gradient descent on batches (solver ``sgd``).
+
+    The rows are cut into consecutive batches that are taken in order, again and again.  After half of all steps the
+    step size is divided by `cut` at every eighth of them.
+
+    Parameters
+    ----------
+    step_size : float or "curvature"
+        First step, or 1 over the largest curvature at the start.
+    batch_size : int
+        Rows of a batch, at least; fewer where there are fewer.
+    steps : int
+        Steps in all.
+    cut : float
+        1 keeps the step constant.
+    """
+
+    name = "sgd"
+    patience = np.inf  # losses of different batches cannot be compared
+
+    def __init__(
+        self, step_size: float | str = "curvature", batch_size: int = 4096, steps: int = 2000, cut: float = 4.0
+    ) -> None:
+        for label, count in (("batch_size", batch_size), ("steps", steps)):
+            if count < 1:
+                raise ValueError(f"{label} must be at least 1, got {count}")
+        if not cut >= 1:
+            raise ValueError(f"cut must be at least 1, got {cut!r}")
+        self.constant, self.batch_size, self.steps, self.cut = GradientDescent(step_size), batch_size, steps, cut
+
+    def batches(self, n_rows: int) -> int:
+        """Batches that the rows are cut into."""
+        return max(1, n_rows // self.batch_size)
+
+    def begin(self, objective: Any, theta: np.ndarray) -> State:
+        """State at theta: loss on all rows, step size where none was given."""
+        state = self.constant.begin(objective, theta)
+        return replace(state, memory={"t": state.memory["constant"], "taken": 0})
+
+    def step(self, objective: Any, state: State) -> State:
+        """One step on the next batch; after the last one the loss on all rows."""
+        t, taken = state.memory["t"], state.memory["taken"]
+        if taken == self.steps:
+            loss, grad = objective.value_and_grad(state.theta)
+            bound = _bound(t, grad)
+            return replace(state, loss=loss, grad=grad, decrement=bound, stopped=True, message=self.end)
+        count = self.batches(objective.n_rows)
+        fresh = objective if count == 1 else objective.on(objective.engine.part(taken % count, count))
+        loss, grad = fresh.value_and_grad(state.theta)
+        late = max(0, 8 * taken // self.steps - 3)
+        theta = state.theta - t * self.cut**-late * grad
+        memory = {"t": t, "taken": taken + 1}
+        return replace(state, theta=theta, loss=loss, grad=grad, memory=memory, decrement=np.inf)
+
+    @property
+    def end(self) -> str:
+        """What is said after the last step."""
+        return f"all {self.steps} steps were taken"
+
+
+class ResampledGradientDescent(StochasticGradientDescent):
     """Gradient descent that takes fresh rows for every step (solver ``resampled-gd``; Zhong et al. 2017).
 
     The rows are cut into as many consecutive batches as there are steps and each batch is used once, so every
@@ -91,32 +153,16 @@ class ResampledGradientDescent:
     """
 
     name = "resampled-gd"
-    patience = np.inf  # losses of different batches cannot be compared
+    end = "every batch was used once"
 
     def __init__(self, step_size: float | str = "curvature", n_batches: int = 100) -> None:
         if n_batches < 1:
             raise ValueError(f"n_batches must be at least 1, got {n_batches}")
-        self.constant, self.n_batches = GradientDescent(step_size), n_batches
+        super().__init__(step_size, 1, n_batches, 1.0)
 
-    def begin(self, objective: Objective, theta: np.ndarray) -> State:
-        """State at theta: loss on all rows, step size where none was given."""
-        state = self.constant.begin(objective, theta)
-        return replace(state, memory={"t": state.memory["constant"], "batch": 0})
-
-    def step(self, objective: Objective, state: State) -> State:
-        """One step on the next batch; after the last one the loss on all rows."""
-        batch = state.memory["batch"]
-        if batch == self.n_batches:
-            loss, grad = objective.value_and_grad(state.theta)
-            bound = _bound(state.memory["t"], grad)
-            return replace(
-                state, loss=loss, grad=grad, decrement=bound, stopped=True, message="every batch was used once"
-            )
-        fresh = objective.on(objective.engine.part(batch, self.n_batches))
-        loss, grad = fresh.value_and_grad(state.theta)
-        memory = {**state.memory, "batch": batch + 1}
-        theta = state.theta - memory["t"] * grad
-        return replace(state, theta=theta, loss=loss, grad=grad, memory=memory, decrement=np.inf)
+    def batches(self, n_rows: int) -> int:
+        """One for each step."""
+        return self.steps
 
 
 def largest_curvature(objective: Objective, theta: np.ndarray, iterations: int = 12) -> float:

@@ -48,7 +48,7 @@ class LBFGS:
         slope = float(direction @ g)
         if slope >= 0:
             direction, slope, pairs = -g, -float(g @ g), []
-        first = 1.0 if pairs or self.precondition else min(1.0, np.sqrt(2 * state.loss) / np.linalg.norm(g))
+        first = 1.0 if pairs or self.precondition else min(1.0, np.sqrt(2 * abs(state.loss)) / np.linalg.norm(g))
         trials = self._trials(objective, state, direction, slope, first)
         found = next((trial for trial in trials if trial[1] <= state.loss + _ARMIJO * trial[0] * slope), None)
         if found is None:

@@ -19,10 +19,6 @@ from ..sweeps import Objective
 #: of the statistical excess loss ``loss p / n`` are those jumps and end a run after three steps.
 _KINK_RESOLUTION = 1e-4
 
-#: Norm of a unit of a classification beyond which its sigmoid is a step for inputs of unit variance.
-_INFINITE = 100.0
-SEPARABLE = "the weights run off to infinity: the data are separable, or too few rows for this many parameters"
-
 #: A loss below (EXACT * eps)^2 of the mean square of y is rounding: the fit is exact.
 EXACT = 30.0
 
@@ -58,13 +54,13 @@ class State:
 
 
 class Solver(Protocol):
-    """What the loop needs of a solver."""
+    """What the loop needs of a solver; the objective is a loss, or a landscape, of one flat vector."""
 
     name: str
 
-    def begin(self, objective: Objective, theta: np.ndarray) -> State: ...
+    def begin(self, objective: Any, theta: np.ndarray) -> State: ...
 
-    def step(self, objective: Objective, state: State) -> State: ...
+    def step(self, objective: Any, state: State) -> State: ...
 
 
 class Monitor:
@@ -143,22 +139,20 @@ def run(
     State
         With ``converged`` and ``message`` set.
     """
-    kinked = objective.model.activation.degree == 1 or objective.model.activation.functions is not None
     least, patience = 1e-12, 6
-    if kinked:
+    if objective.kinked:
         least, patience = _KINK_RESOLUTION * objective.n_parameters / objective.n_rows, 3
     patience = getattr(solver, "patience", patience)
-    if _runs_off(objective, theta):
-        theta = theta * (_INFINITE / np.linalg.norm(objective.unpack(theta).weights, axis=1).max())
-        state = solver.begin(objective, theta)
-        state.stopped, state.message = True, SEPARABLE
+    if objective.runs_off(theta):
+        state = solver.begin(objective, objective.pulled_back(theta))
+        state.stopped, state.message = True, objective.off
         monitor.record(objective, stage, state.loss, state.grad)
         return state
     state = solver.begin(objective, theta)
     first = state.loss
     monitor.record(objective, stage, state.loss, state.grad)
     for _ in range(max_iterations):
-        if _settled(state, objective, tol, exact_loss, patience, kinked, first):
+        if _settled(state, objective, tol, exact_loss, patience, first):
             return state
         if monitor.ended:
             state.message = "stopped by the callback"
@@ -167,22 +161,15 @@ def run(
             state.message = f"max_passes={monitor.max_passes:g} reached"
             return state
         before, state = state, solver.step(objective, state)
-        if _runs_off(objective, state.theta):
-            before.stopped, before.message = True, SEPARABLE
+        if objective.runs_off(state.theta):
+            before.stopped, before.message = True, objective.off
             return before
         state.iteration += 1
         state.stalled = state.stalled + 1 if before.loss - state.loss <= least * before.loss else 0
         monitor.record(objective, stage, state.loss, state.grad)
-    if not _settled(state, objective, tol, exact_loss, patience, kinked, first):
+    if not _settled(state, objective, tol, exact_loss, patience, first):
         state.message = f"not converged after {max_iterations} iterations"
     return state
-
-
-def _runs_off(objective: Objective, theta: np.ndarray) -> bool:
-    """Whether a classification has no finite optimum in sight."""
-    if not objective.model.is_classifier:
-        return False
-    return bool(np.linalg.norm(objective.unpack(theta).weights, axis=1).max() > _INFINITE)
 
 
 def _settled(
@@ -191,7 +178,6 @@ def _settled(
     tol: float,
     exact_loss: float,
     patience: int,
-    kinked: bool,
     first: float,
 ) -> bool:
     if not np.isfinite(state.loss):
@@ -208,7 +194,7 @@ def _settled(
         # Kinks bound what any step can gain; a smooth loss must show it by its gradient.
         statistical = noise * np.sqrt(objective.n_parameters / objective.n_rows)
         small = np.linalg.norm(state.grad) <= 1e-6 * max(noise, np.sqrt(max(exact_loss, 0.0)))
-        small = small or kinked or state.decrement <= 0.01 * statistical
+        small = small or objective.kinked or state.decrement <= 0.01 * statistical
         near = np.isinf(state.decrement) or state.decrement <= 0.1 * statistical
         settled = state.loss <= 100.0 * exact_loss or (small and near)
         state.converged, state.stopped = bool(settled and state.loss <= first), True

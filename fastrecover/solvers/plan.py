@@ -9,22 +9,40 @@ import numpy as np
 
 from .._validation import child
 from ..models import Network, Parameters
-from ..starts import StartError, inertia, published_start, random_start, tensor_start, with_output_weights
+from ..starts import (
+    Descent,
+    StartError,
+    inertia,
+    landscape_start,
+    published_start,
+    random_start,
+    tensor_start,
+    with_output_weights,
+)
 from ..sweeps import Objective
-from .gradient import GradientDescent, ResampledGradientDescent
+from .gradient import GradientDescent, ResampledGradientDescent, StochasticGradientDescent
+from .landscape import OnLandscape
 from .lbfgs import LBFGS, minimise_many
-from .loop import SEPARABLE, Monitor, State, run, tolerance
+from .loop import Monitor, State, run, tolerance
 from .newton import DENSE_LIMIT, GaussNewton, damped_solve
 
-INITS = ("auto", "tensor", "tensor-published", "spectral", "random")
+#: Starts by name: functions of an engine, a model and a seed.
+STARTS: dict[str, Any] = {
+    "tensor": tensor_start,
+    "tensor-published": published_start,
+    "landscape": landscape_start,
+    "spectral": tensor_start,
+}
+INITS = ("auto", *STARTS, "expand", "random")
 SOLVERS: dict[str, Any] = {
     "auto": None,
     "gauss-newton": GaussNewton,
     "lbfgs": LBFGS,
     "gd": GradientDescent,
     "resampled-gd": ResampledGradientDescent,
+    "sgd": StochasticGradientDescent,
 }
-_ITERATIONS = {"gauss-newton": 300, "lbfgs": 2000, "gd": 20000}
+_ITERATIONS = {"gauss-newton": 300, "lbfgs": 2000, "gd": 20000, "sgd": 1 << 30}
 _ROWS_PER_PARAMETER = 20
 _ROWS_PER_LABELLED = 400  # a label says far less than a number
 _FEWEST_ROWS = 2000
@@ -116,9 +134,11 @@ class Fit:
             matrix = outcome.objective.gauss_newton(state.theta)[2]
         step = damped_solve(matrix, state.grad, 0.0)
         if np.linalg.norm(step) > _LONG_STEP * np.linalg.norm(state.theta):
-            state.converged, state.message = False, SEPARABLE
+            state.converged, state.message = False, outcome.objective.off
 
     def _stages(self, init: Any, solver: Any, rows: int) -> Outcome:
+        if isinstance(solver, OnLandscape):
+            return self._descend(solver)
         base = self.engine.sample(rows, self.sample_seed)
         if solver != "auto":
             return self._plain(self._start(base, init), solver)
@@ -130,6 +150,27 @@ class Fit:
         if best.objective.engine is self.engine:
             return Outcome(best.objective, best.state, self.info)
         return self._polish(best)
+
+    def _descend(self, chosen: OnLandscape) -> Outcome:
+        """Minimise G in place of the loss and read the weights out."""
+        descent = Descent.of(self.engine, self.model, self.start_seed, chosen.mu)
+        solver = chosen.on(descent.step_size)
+        found = run(
+            solver,
+            descent.landscape,
+            descent.start,
+            monitor=self.monitor,
+            stage="landscape",
+            tol=self.tol,
+            exact_loss=-np.inf,
+            max_iterations=_ITERATIONS.get(solver.name, 1000),
+        )
+        objective, theta = self._objective(self.engine, descent.read_out(found.theta))
+        loss, grad = objective.value_and_grad(theta)
+        self.monitor.record(objective, "read-out", loss, grad)
+        self.info |= {"start": "random", "landscape": found.loss}
+        state = State(theta, loss, grad, converged=found.converged, message=f"landscape: {found.message}")
+        return Outcome(objective, state, self.info)
 
     def _plain(self, start: Parameters, solver: Any) -> Outcome:
         chosen = SOLVERS[solver]() if isinstance(solver, str) else solver
@@ -145,14 +186,14 @@ class Fit:
         if not isinstance(init, str):
             return with_output_weights(engine, self.model, init)
         self.info["start"] = init
-        if init == "tensor-published":
-            return published_start(self.engine, self.model, self.start_seed)
-        if init != "random":
+        if init in STARTS:
+            # As published means on all rows.
+            return STARTS[init](self.engine if init == "tensor-published" else engine, self.model, self.start_seed)
+        if init == "auto":
             try:
                 return tensor_start(engine, self.model, self.start_seed)
             except StartError:
-                if init != "auto":
-                    raise
+                self.info["start"] = "random"
         rng = np.random.default_rng(self.restart_seed)
         return random_start(self.model, d, rng)
 

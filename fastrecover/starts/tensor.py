@@ -22,7 +22,11 @@ from ..sweeps import MomentSweeps, Objective
 from ..tensors import decompose, hermite_to_tensor
 from .affine import affine_fit
 
+#: Ridge of the Hermite regression, whose Gram matrix is the identity in expectation.
+RIDGE = 0.2
 _MOST_FEATURES = 1500
+_DUAL_ROWS = 4000
+_DUAL_GAIN = 8  # an average needs about as many times the rows of a regression
 #: Saturating units longer than this look alike to a noisy moment.
 MAX_LENGTH = 6.0
 _SCALES = np.geomspace(0.05, MAX_LENGTH, 200)
@@ -89,14 +93,18 @@ def tensor_start(engine: Any, model: Network, seed: np.random.SeedSequence) -> P
         fit = quadratic_fit(engine, affine, k, rng)
         if act.name == "quadratic":
             return _quadratic_network(fit, model)
-        basis = fit.basis
+        basis, fitted = fit.basis, fit.parameters()
     else:
         basis = cubic_subspace(engine, affine, k, rng)
-    coefficients = _hermite_coefficients(engine, affine, basis, act)
+        fitted = replace(affine, weights=np.zeros((1, d)), output_weights=np.zeros(1))
+    coefficients = hermite_tensor(engine, fitted, basis, int(act.tensor_order or 4), rng)
+    coefficients[1] = coefficients[1] + basis @ fitted.slope
+    if act.subspace_order == 2:
+        coefficients[2] = coefficients[2] + np.diag(2.0 * fit.eigenvalues)
     directions, leading = _components(coefficients, act, rng)
     rows = directions @ basis
     if act.degree is not None:
-        return _homogeneous_lengths(engine, model, rows)
+        return ridge_lengths(engine, model, rows)
     return lengths_from_moments(model, rows, directions, coefficients, leading, affine.intercept)
 
 
@@ -175,9 +183,9 @@ def quadratic_fit(engine: Any, affine: Parameters, k: int, rng: np.random.Genera
     QuadraticFit
     """
     sweeps, d = MomentSweeps(engine, affine), engine.shape[1]
-    basis = _orthonormal(rng.standard_normal((min(k + 5, d), d)))
+    basis = orthonormal(rng.standard_normal((min(k + 5, d), d)))
     for _ in range(6):
-        basis = _orthonormal(sweeps.product(basis))
+        basis = orthonormal(sweeps.product(basis))
     best: QuadraticFit | None = None
     previous = np.zeros((0, d))
     for _ in range(rounds):
@@ -194,9 +202,9 @@ def quadratic_fit(engine: Any, affine: Parameters, k: int, rng: np.random.Genera
             kept, values[top], replace(affine, linear=linear, intercept=affine.intercept + mean[0]), loss
         )
         fitted = best.parameters()
-        image, mean_r, first_r = MomentSweeps(engine, fitted, _QUADRATIC).second(kept)
+        image, mean_r, first_r = MomentSweeps(engine, fitted, QUADRATIC).second(kept)
         affine = replace(best.affine, linear=best.affine.slope + first_r, intercept=best.affine.intercept + mean_r)
-        basis = _orthonormal(np.concatenate([kept, image, previous])[: min(3 * k, d)])
+        basis = orthonormal(np.concatenate([kept, image, previous])[: min(3 * k, d)])
         previous = kept
     assert best is not None
     return best
@@ -221,9 +229,9 @@ def cubic_subspace(engine: Any, affine: Parameters, k: int, rng: np.random.Gener
     """
     sweeps, d = MomentSweeps(engine, affine), engine.shape[1]
     alpha = affine.slope / max(float(np.linalg.norm(affine.slope)), 1e-300)
-    basis = _orthonormal(np.concatenate([alpha[None], rng.standard_normal((min(k + 5, d) - 1, d))]))
+    basis = orthonormal(np.concatenate([alpha[None], rng.standard_normal((min(k + 5, d) - 1, d))]))
     for _ in range(6):
-        basis = _orthonormal(sweeps.product(basis, 3, alpha))
+        basis = orthonormal(sweeps.product(basis, 3, alpha))
     basis = basis[: min(2 * k, len(basis))]
     for _ in range(rounds):
         i, j = np.triu_indices(len(basis))
@@ -237,26 +245,44 @@ def cubic_subspace(engine: Any, affine: Parameters, k: int, rng: np.random.Gener
     return basis
 
 
-def _hermite_coefficients(engine: Any, affine: Parameters, basis: np.ndarray, act: Activation) -> list[np.ndarray]:
-    """Tensors ``E[y He_j(z)]`` for j = 0 .. j3 in the basis, by regression or, with too many features, averages."""
-    k, degree, n = len(basis), int(act.tensor_order or 4), engine.shape[0]
-    sweeps = MomentSweeps(engine, affine)
-    if math.comb(k + degree, degree) <= min(_MOST_FEATURES, n // 2):
-        found, _ = sweeps.hermite_regression(basis, degree, ridge=1e-4)
+def hermite_tensor(
+    engine: Any, fitted: Parameters, basis: np.ndarray, degree: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Tensors ``E[r He_j(z)]``, j = 0 .. degree, of what a quadratic network leaves of y, z = basis x.
+
+    All Hermite features of z are regressed on together, with a ridge: the low degrees are all but gone from r, so it
+    shrinks the highest one evenly and lets there be more features than rows.  Primal or dual, whichever is the
+    smaller system; where both are too large, averages.
+
+    Parameters
+    ----------
+    engine : ThreadEngine
+    fitted : Parameters
+        Of a quadratic network.
+    basis : ndarray (k, d)
+        Orthonormal rows.
+    degree : int
+    rng : Generator
+
+    Returns
+    -------
+    list of ndarray
+        Shapes (1,), (k,), (k, k), ...; degrees that an average would only add noise to are zero.
+    """
+    k, n = len(basis), engine.shape[0]
+    features = math.comb(k + degree, degree)
+    if features <= max(min(n, _MOST_FEATURES), 200):
+        found, _ = MomentSweeps(engine, fitted, QUADRATIC).hermite_regression(basis, degree, ridge=RIDGE)
     else:
-        low, _ = sweeps.hermite_regression(basis, 2, ridge=1e-4)
-        quadratic = _subtracted(affine, basis, low)
-        high = MomentSweeps(engine, quadratic, _QUADRATIC).hermite(basis, tuple(range(3, degree + 1)))
-        found = [*low, *high]
-    tensors = [hermite_to_tensor(c, k, j) if j else c for j, c in enumerate(found)]
-    tensors[1] = tensors[1] + basis @ affine.slope
-    return tensors
-
-
-def _subtracted(affine: Parameters, basis: np.ndarray, low: list[np.ndarray]) -> Parameters:
-    values, vectors = np.linalg.eigh(hermite_to_tensor(low[2], len(basis), 2) / 2.0)
-    c = affine.intercept + float(low[0][0]) - float(values.sum())
-    return Parameters(vectors.T @ basis, values, affine.slope + low[1] @ basis, c)
+        if n <= _DUAL_ROWS * _DUAL_GAIN:
+            few = engine.sample(_DUAL_ROWS, np.random.SeedSequence(int(rng.integers(1 << 63))))
+            dual = MomentSweeps(few, fitted, QUADRATIC).hermite_dual(basis, degree, RIDGE)
+            sweeps, basis = MomentSweeps(dual), np.eye(k)
+        else:
+            sweeps = MomentSweeps(engine, fitted, QUADRATIC)
+        zeros = [np.zeros(math.comb(k + j - 1, j)) for j in range(degree)]
+        found = [*zeros, sweeps.hermite(basis, (degree,))[0]]
+    return [hermite_to_tensor(c * (1.0 + RIDGE), k, j) if j else c for j, c in enumerate(found)]
 
 
 def _components(tensors: list[np.ndarray], act: Activation, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -272,24 +298,41 @@ def _components(tensors: list[np.ndarray], act: Activation, rng: np.random.Gener
     return found.vectors, found.coefficients
 
 
-def _homogeneous_lengths(engine: Any, model: Network, rows: np.ndarray) -> Parameters:
-    """Lengths and signs by least squares of y on ``phi(+-u.x)`` (exact for exact directions)."""
+def ridge_lengths(engine: Any, model: Network, rows: np.ndarray) -> Parameters:
+    """Sides, output weights and lengths of unit rows by least squares of y on ``phi(+-u.x)``.
+
+    Exact for exact directions.  The rows of an activation that is not homogeneous keep their unit length.
+
+    Parameters
+    ----------
+    engine : ThreadEngine
+    model : Network
+    rows : ndarray (n_hidden, d)
+        Unit directions, their signs unknown.
+
+    Returns
+    -------
+    Parameters
+    """
     act, k, d = model.activation, len(rows), rows.shape[1]
-    free = replace_free(model, 2 * k)
-    both = Parameters(np.concatenate([rows, -rows]), np.ones(2 * k), np.zeros(d) if model.linear_term else None)
-    objective = Objective(engine, free)
-    fitted, _, _ = objective.output_regression(both, ridge=1e-6)
-    a = fitted.output_weights.reshape(2, k)
-    rows = np.where((np.abs(a[1]) > np.abs(a[0]))[:, None], -rows, rows)
-    single = Parameters(rows, np.ones(k), both.linear)
+    linear = np.zeros(d) if model.linear_term else None
+    if act.parity is None:
+        both = Parameters(np.concatenate([rows, -rows]), np.ones(2 * k), linear)
+        fitted, _, _ = Objective(engine, replace_free(model, 2 * k)).output_regression(both, ridge=1e-6)
+        a = np.abs(fitted.output_weights.reshape(2, k))
+        rows = np.where((a[1] > a[0])[:, None], -rows, rows)
+    single = Parameters(rows, np.ones(k), linear)
     fitted, _, _ = Objective(engine, replace_free(model, k)).output_regression(single, ridge=1e-6)
-    a = fitted.output_weights
-    v = model.known_v
+    a, v = fitted.output_weights, model.known_v
+    if act.degree is None and v is None:
+        return replace(fitted, output_weights=a if model.free_v else np.where(a < 0, -1.0, 1.0))
     if v is None:
         v = np.where(a < 0, -1.0, 1.0)
         size = np.abs(a)
     else:
         size = np.maximum(a * np.sign(v), 0.0) / np.abs(v)
+    if act.degree is None:
+        return replace(fitted, output_weights=v)
     typical = float(np.median(size[size > 0])) if (size > 0).any() else 1.0
     size = np.clip(size, 0.05 * typical, 5.0 * typical)
     weights = rows * (size ** (1.0 / (act.degree or 1)))[:, None]
@@ -401,8 +444,8 @@ def _quadratic_network(fit: QuadraticFit, model: Network) -> Parameters:
     return Parameters(fit.basis * np.sqrt(size)[:, None], np.asarray(v, np.float64), linear, c)
 
 
-def _orthonormal(rows: np.ndarray) -> np.ndarray:
+def orthonormal(rows: np.ndarray) -> np.ndarray:
     return np.linalg.qr(rows.T)[0].T
 
 
-_QUADRATIC = Activation("quadratic", 3, degree=2, parity="even")
+QUADRATIC = Activation("quadratic", 3, degree=2, parity="even")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .landscape import Landscape, TensorLandscape, population_tensor
 from .moments import MomentSweeps
 from .objective import Objective
 
-__all__ = ["MomentSweeps", "Objective"]
+__all__ = ["Landscape", "MomentSweeps", "Objective", "TensorLandscape", "population_tensor"]

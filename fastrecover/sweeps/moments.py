@@ -19,6 +19,8 @@ from ..kernels import Op, RowFunction
 from ..models import Parameters
 from ..tensors import exponents
 
+_KERNEL_ROWS = 32
+
 
 class MomentSweeps:
     """Moments ``E[r He_j(x)]`` of the residual r = y - f(x), contracted with given vectors.
@@ -120,6 +122,73 @@ class MomentSweeps:
         i, j = np.triu_indices(len(v))
         return a[:-1] - (i == j)[:, None] * b - beta[j][:, None] * v[i] - beta[i][:, None] * v[j]
 
+    def reduced(self, v: np.ndarray) -> Any:
+        """Engine whose rows are the projections Vx (n, m) and whose responses are r, in two passes.
+
+        Parameters
+        ----------
+        v : ndarray (m, d)
+
+        Returns
+        -------
+        ThreadEngine
+        """
+        m = len(v)
+        x, f = np.empty((self.n_rows, m)), np.empty((self.n_rows, 1))
+        row = RowFunction(Op.PREDICT, reps=m, linear=1, v=np.zeros((m, 0)), c=np.zeros(m))
+        self.engine.run(v, row, x)
+        self.engine.run(self._p, replace(self._row, op=Op.PREDICT), f)
+        return self.engine.derived(x, self.engine.source.y - f[:, 0], self.engine.source.w)
+
+    def hermite_dual(self, v: np.ndarray, degree: int, ridge: float) -> Any:
+        """The ridge regression of :meth:`hermite_regression` where there are more features than rows.
+
+        Its coefficients are averages ``E[alpha_i h_m(Vx_i)]`` against responses alpha that solve the n x n system
+        ``(K / n + ridge) alpha = r``, K the kernel of all h_m of degree 0 .. degree.
+
+        Parameters
+        ----------
+        v : ndarray (m, d)
+            Orthonormal rows.
+        degree : int
+        ridge : float
+
+        Returns
+        -------
+        ThreadEngine
+            Rows Vx, responses alpha.
+        """
+        from scipy.linalg import cho_factor, cho_solve
+
+        reduced = self.reduced(v)
+        z, r, w = reduced.source.x, reduced.source.y, reduced.source.w
+        if w is not None:
+            z, r, w = z[w > 0], r[w > 0], w[w > 0] / w[w > 0].mean()
+        matrix = hermite_kernel(z, degree)
+        matrix /= len(z)
+        matrix[np.diag_indices(len(z))] += ridge if w is None else ridge / w
+        factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+        return reduced.derived(z, cho_solve(factor, r, check_finite=False))
+
+    def quartic(self, v: np.ndarray, pair: float, single: float) -> tuple[tuple, tuple]:
+        """Raw sums of the quartic ``q = pair |u|^4 / 2 - single / 24 sum_j u_j^4``, u = Vx, of every row.
+
+        Parameters
+        ----------
+        v : ndarray (m, d)
+        pair, single : float
+
+        Returns
+        -------
+        slope, image : ndarray (m, d)
+            ``E[r x dq/du_j]`` and ``E[r x u_j]``.
+        mean, value : float
+            ``E[r]`` and ``E[r q]``.
+        """
+        a, s = self._run(Op.LANDSCAPE, v, len(v), pair=pair, single=single)
+        a = a / s[0]
+        return (a[: len(v)], a[len(v) :]), (s[1] / s[0], s[2] / s[0])
+
     def hermite(self, v: np.ndarray, degrees: tuple[int, ...]) -> list[np.ndarray]:
         """Averages ``E[r h_m(Vx)]`` over all products h_m of the given degrees, orthonormal rows v.
 
@@ -152,20 +221,63 @@ class MomentSweeps:
         loss : float
             Half the mean square of what is left.
         """
-        from scipy.linalg import lstsq
-
         degrees = tuple(range(degree + 1))
         factors = hermite_factors(len(v), degrees)
         a, s = self._run(Op.HERMITE_GRAM, v, len(v), order=degree, factors=factors)
         a = (np.triu(a) + np.triu(a, 1).T) / s[0]
         gram, rhs = a[:-1, :-1] + ridge * np.eye(len(a) - 1), a[:-1, -1]
-        solution = lstsq(gram, rhs, cond=1e-12, lapack_driver="gelsd")[0]
+        solution = _solved(gram, rhs)
         left = max(a[-1, -1] - 2 * rhs @ solution + solution @ a[:-1, :-1] @ solution, 0.0)
         return np.split(solution, _ends(len(v), degrees)), 0.5 * float(left)
 
 
+def _solved(gram: np.ndarray, rhs: np.ndarray) -> np.ndarray:
+    """Least-squares solution, features scaled to one size first; the factorisation fails only without a ridge."""
+    from scipy.linalg import LinAlgError, cho_factor, cho_solve, lstsq
+
+    scale = 1.0 / np.sqrt(np.maximum(gram.diagonal(), 1e-300))
+    gram, rhs = gram * scale * scale[:, None], rhs * scale
+    try:
+        return cho_solve(cho_factor(gram, check_finite=False), rhs, check_finite=False) * scale
+    except LinAlgError:
+        return lstsq(gram, rhs, cond=1e-12, lapack_driver="gelsd")[0] * scale
+
+
 def _ends(m: int, degrees: tuple[int, ...]) -> np.ndarray:
     return np.cumsum([math.comb(m + p - 1, p) for p in degrees])[:-1]
+
+
+def hermite_kernel(z: np.ndarray, degree: int) -> np.ndarray:
+    """``sum_m h_m(z_i) h_m(z_j)`` over all products of normalised Hermite polynomials up to a degree.
+
+    Mehler's formula sums the kernels k_p of degree p in closed form, ``F(t) = sum_p t^p k_p = (1 - t^2)^(-m/2)
+    exp((t z.z' - t^2 (|z|^2 + |z'|^2) / 2) / (1 - t^2))``; the recursion compares powers of t in ``(1 - t^2)^2 F'``.
+
+    Parameters
+    ----------
+    z : ndarray (n, m)
+    degree : int
+
+    Returns
+    -------
+    ndarray (n, n)
+    """
+    (n, m), square = z.shape, (z**2).sum(axis=1)
+    out = np.empty((n, n))
+    for start in range(0, n, _KERNEL_ROWS):  # a few rows at a time stay in cache
+        rows = slice(start, start + _KERNEL_ROWS)
+        g = z[rows] @ z.T
+        s = square[rows, None] + square
+        kernels = [np.ones_like(g), g]
+        for p in range(1, degree):
+            new = (2 * (p - 1) + m - s) * kernels[p - 1] + g * kernels[p]
+            if p >= 2:
+                new += g * kernels[p - 2]
+            if p >= 3:
+                new -= (m + p - 3) * kernels[p - 3]
+            kernels.append(new / (p + 1))
+        out[rows] = sum(kernels[: degree + 1])
+    return out
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,9 @@ import numpy as np
 from ..kernels import CROSS_ENTROPY, SQUARED, Op, RowFunction
 from ..models import Network, Parameters
 
+#: Norm of a unit of a classification beyond which its sigmoid is a step for inputs of unit variance.
+_INFINITE = 100.0
+
 
 class Objective:
     """Weighted mean of ``0.5 (f(x) - y)^2``, or of the cross entropy of y against f, over a source's samples.
@@ -30,6 +33,8 @@ class Objective:
     n_parameters, n_features, n_rows : int
         Length of theta, inputs of one unit (features, or those of one patch), samples.
     """
+
+    off = "the weights run off to infinity: the data are separable, or too few rows for this many parameters"
 
     def __init__(self, engine: Any, model: Network) -> None:
         if model.known_v is None and not model.free_v:
@@ -50,6 +55,22 @@ class Objective:
     def with_model(self, model: Network) -> Objective:
         """Another model on the same rows."""
         return Objective(self.engine, model)
+
+    @property
+    def kinked(self) -> bool:
+        """Whether the empirical gradient jumps, where a row crosses a kink of the activation."""
+        return self.model.activation.degree == 1 or self.model.activation.functions is not None
+
+    def runs_off(self, theta: np.ndarray) -> bool:
+        """Whether a classification has no finite optimum in sight."""
+        return self.model.is_classifier and self._longest(theta) > _INFINITE
+
+    def pulled_back(self, theta: np.ndarray) -> np.ndarray:
+        """A point that has run off, at the border."""
+        return theta * (_INFINITE / self._longest(theta))
+
+    def _longest(self, theta: np.ndarray) -> float:
+        return float(np.linalg.norm(self.unpack(theta).weights, axis=1).max())
 
     def noise(self, loss: float) -> float:
         """Scale of the noise: residual standard deviation, or 1 where the loss is a log likelihood."""

@@ -77,6 +77,8 @@ def row_functions(act, k, reps, linear, rng):
         RowFunction(Op.MOMENT, **model(m=3, order=4, alpha2=0.7)),
         RowFunction(Op.MOMENT, m=2, unit_response=True),
         RowFunction(Op.PAIRS, **model(m=3)),
+        RowFunction(Op.LANDSCAPE, **model(m=3, pair=0.8, single=11.0)),
+        RowFunction(Op.LANDSCAPE, m=1, pair=0.0, single=-6.0),
         RowFunction(Op.HERMITE, **model(m=3, order=3, factors=factors)),
         RowFunction(Op.HERMITE_GRAM, m=3, order=3, factors=factors),
     ]
