@@ -17,6 +17,7 @@ _WHERE = {
     "load": "recovery",
     "lagged": "sources",
     "Activation": "activations",
+    "population_risk": "population",
     "CheckpointError": "exceptions",
     "set_kernels": "kernels",
     "get_kernels": "kernels",

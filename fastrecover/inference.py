@@ -180,7 +180,7 @@ def _within_limit(objective: Objective) -> Objective:
 
 def _reweighted(objective: Objective, weights: np.ndarray) -> Objective:
     engine, source = objective.engine, objective.engine.source
-    return objective.on(ThreadEngine(source.reweighted(weights), engine.n_jobs, engine.meter))
+    return objective.on(ThreadEngine(source.changed(w=weights), engine.n_jobs, engine.meter))
 
 
 def _rows(objective: Objective) -> int:

@@ -109,6 +109,14 @@ class ThreadEngine:
         """Engine on part i of `count` consecutive parts of the rows, counted by the same meter."""
         return ThreadEngine(self.source.part(i, count), self.n_jobs, self.meter)
 
+    def with_rows(self, x: np.ndarray) -> ThreadEngine:
+        """Engine on other rows, one for each of the old, with the same responses and weights."""
+        return ThreadEngine(self.source.changed(x=x), self.n_jobs, self.meter)
+
+    def with_responses(self, y: np.ndarray) -> ThreadEngine:
+        """Engine on the same rows with other responses."""
+        return ThreadEngine(self.source.changed(y=np.ascontiguousarray(y, np.float64)), self.n_jobs, self.meter)
+
     def derived(self, x: np.ndarray, y: np.ndarray, w: np.ndarray | None = None) -> ThreadEngine:
         """Engine on rows computed from these, with responses and weights of their own.
 

@@ -35,10 +35,11 @@ class ArraySource:
         """Samples, and features of one row that is swept."""
         return len(self.x) // self.group, self.x.shape[1]
 
-    def reweighted(self, w: np.ndarray | None) -> ArraySource:
-        """The same rows with other weights."""
+    def changed(self, **arrays: np.ndarray | None) -> ArraySource:
+        """The same source with another x (as it is swept), y or w."""
         new = copy.copy(self)
-        new.w = w
+        for name, array in arrays.items():
+            setattr(new, name, array)
         return new
 
     def part(self, i: int, count: int) -> ArraySource:
