@@ -1,7 +1,8 @@
 """Command line: ``python -m bench [case ...] [--quick] [--out DIR] [--threads N] [--resume]``.
 
 Every case is a module with a generator ``run(context)`` of plain rows; they are written to the result file as
-they come, so an interruption costs at most the row that was being measured.
+they come, so an interruption costs at most the row that was being measured.  A module may say how its rows are
+printed (``shown``).  Sub-packages name their cases (``CASES``) and draw their own pictures (module ``pictures``).
 """
 
 from __future__ import annotations
@@ -12,11 +13,22 @@ import sys
 import warnings
 from pathlib import Path
 
-from . import report
-from .classification import CASES as CLASSIFICATION
-from .harness import Context, Results, cpu_count
+from . import __path__, report
+from .harness import Context, Results, cpu_count, packages
 
-CASES = ("startup", "sweeps", "lagged", "recovery", "passes", "scaling", *CLASSIFICATION)
+CASES = (
+    "startup",
+    "sweeps",
+    "rowfunctions",
+    "moments",
+    "lagged",
+    "recovery",
+    "passes",
+    "zoo",
+    "scaling",
+    "memory",
+    *(case for package in packages(__path__) for case in getattr(package, "CASES", ())),
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -89,12 +101,13 @@ def _probe(context: Context, results: Results) -> None:
 
 
 def _case(case: str, results: Results, context: Context, resume: bool) -> bool:
+    module = importlib.import_module(f".{case}", __package__)
     if resume and results.finished(case):
         context.say(f"{case}: taken from {results.path.name}")
         rows = results.data["cases"][case]["rows"]
     else:
         context.say(case)
-        module = importlib.import_module(f".{case}", __package__)
+        context.kept = results.rows(case) if resume else []
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -102,14 +115,14 @@ def _case(case: str, results: Results, context: Context, resume: bool) -> bool:
         except Exception as error:
             print(f"{case}: {type(error).__name__}: {error}", file=sys.stderr)
             return False
-    shown = report.sweeps(rows) if case == "sweeps" else report.plain(rows)
+    shown = getattr(module, "shown", report.plain)(rows)
     print(f"\n{case}\n{'=' * len(case)}\n{shown}\n", flush=True)
     return True
 
 
 def _draw(results: Results, folder: Path) -> None:
     try:
-        for path in report.pictures(results.data, folder):
+        for path in report.pictures(results.data["cases"], folder, packages(__path__, "pictures")):
             print(f"picture: {path}")
     except ImportError as error:
         print(f"no pictures: {error}", file=sys.stderr)

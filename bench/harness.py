@@ -6,20 +6,23 @@ candidate once, ratios are taken within a round, and medians over rounds are wha
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import pkgutil
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("numpy", "scipy", "numba", "torch", "scikit-learn", "matplotlib")
+_PACKAGES = ("numpy", "scipy", "numba", "torch", "jax", "scikit-learn", "tensorly", "matplotlib")
 _FLAGS = ("avx512f", "avx2", "fma", "asimd", "sve")
+_QUIET, _TRIES = 0.25, 2
 
 
 class Measured(float):
@@ -128,6 +131,16 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def packages(path: Iterable[str], module: str = "") -> list[Any]:
+    """Sub-packages of this one in alphabetical order, or the module of that name in each that has it."""
+    found = []
+    for package in sorted(info.name for info in pkgutil.iter_modules(path) if info.ispkg):
+        name = f"{__package__}.{package}" + (f".{module}" if module else "")
+        if importlib.util.find_spec(name) is not None:
+            found.append(importlib.import_module(name))
+    return found
+
+
 @dataclass
 class Context:
     """What a case needs to know.
@@ -142,6 +155,8 @@ class Context:
         Processors of the machine.
     missing : dict
         Peers that were left out, with the reason.
+    kept : list of dict
+        Rows that an interrupted run of the case has left; a case may give them again instead of measuring.
     """
 
     threads: int
@@ -149,6 +164,7 @@ class Context:
     cores: int = field(default_factory=cpu_count)
     missing: dict[str, str] = field(default_factory=dict)
     probes: Any = None
+    kept: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def rounds(self) -> int:
@@ -164,6 +180,30 @@ class Context:
         if peer not in self.missing:
             self.missing[peer] = reason.strip().splitlines()[0][:200] if reason.strip() else "failed"
             self.say(f"without {peer}: {self.missing[peer]}")
+
+
+def quietest(
+    calls: dict[str, Callable[[], Any]], context: Context, budget: float
+) -> tuple[dict[str, list[float]], float | None]:
+    """Rounds of the try that others disturbed least; those on processors we leave idle do not count.
+
+    Returns
+    -------
+    times : dict of list of float
+        As from :func:`alternate`.
+    others : float or None
+        Processors that were busy for others.
+    """
+    tries: list[tuple[float | None, dict[str, list[float]]]] = []
+    for _ in range(1 if context.quick else _TRIES):
+        with Neighbours() as others:
+            times = alternate(calls, rounds=context.rounds, warmup=0, budget=budget)
+        tries.append((others.cores, times))
+        if (others.cores or 0.0) <= context.cores - context.threads + _QUIET:
+            break
+        context.say(f"{others.cores:.2f} processors were busy for others")
+    cores, times = min(tries, key=lambda t: t[0] or 0.0)
+    return times, cores
 
 
 def environment() -> dict[str, Any]:
@@ -251,6 +291,11 @@ class Results:
         """Whether the file holds this case, complete and with the same settings."""
         entry = self.data["cases"].get(case, {})
         return bool(entry.get("complete")) and entry.get("settings") == self.settings
+
+    def rows(self, case: str) -> list[dict[str, Any]]:
+        """What the file holds of this case, complete or not, if it was measured with the same settings."""
+        entry = self.data["cases"].get(case, {})
+        return list(entry.get("rows", [])) if entry.get("settings") == self.settings else []
 
     def run(self, case: str, rows: Iterator[dict[str, Any]], context: Context) -> list[dict[str, Any]]:
         """Run a case, keeping each row as it comes."""

@@ -1,4 +1,4 @@
-"""Tables for the terminal and two pictures: the roofline with our sweeps under it, and ratios to the peers.
+"""Tables for the terminal, and who draws the pictures.
 
 Rows stay plain dictionaries up to here, so a case can add a column without telling anybody.
 """
@@ -6,6 +6,7 @@ Rows stay plain dictionaries up to here, so a case can add a column without tell
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def milliseconds(name: str):
 
 def sweeps(rows: Rows) -> str:
     """The sweeps' table with the geometric means of the ratios."""
-    names = ("ours", "ours 1", "numba", "numpy", "torch", "torch compiled")
+    names = ("ours", "ours 1", "numba", "reference", "numpy", "torch", "torch compiled", "jax", "scikit-learn")
     columns: dict[str, Any] = {
         "n": "n", "d": "d", "k": "k", "dtype": "dtype", "phi": "activation",
         **{f"{name} ms": milliseconds(name) for name in names},
@@ -76,6 +77,13 @@ def sweeps(rows: Rows) -> str:
                 f"{dtype}: {min(ratios):.2f} to {max(ratios):.2f} times the fastest peer, "
                 f"geometric mean {geometric_mean(ratios):.2f}"
             )
+    for value, goal, what in (
+        ("ratio", "ratio goal", "times the fastest peer (3 in float64, 2 in float32)"),
+        ("roofline", "roofline goal", "of the roofline (0.85 where memory bounds, 0.8 where products do)"),
+    ):
+        met = [row[value] >= row[goal] for row in rows if value in row and goal in row]
+        if met:
+            lines.append(f"goal in {what}: met in {sum(met)} of {len(met)} cells")
     return "\n".join(lines)
 
 
@@ -88,28 +96,29 @@ def plain(rows: Rows) -> str:
     return "\n\n".join(table(part, {key: key for key in keys}) for keys, part in kinds.items())
 
 
-def pictures(data: dict[str, Any], folder: Path) -> list[Path]:
-    """Write ``roofline.png`` and ``ratios.png`` from the sweeps, and a picture for each study.
+def pictures(cases: dict[str, Any], folder: Path, studies: Iterable[Any] = ()) -> list[Path]:
+    """Write a picture for every case that has one.
+
+    Parameters
+    ----------
+    cases : dict
+        Cases of a result file.
+    folder : Path
+    studies : iterable of modules
+        Each with a ``pictures(cases, folder)`` of its own.
 
     Returns
     -------
     list of Path
-        Empty where there are neither sweeps nor studies.
 
     Raises
     ------
     ImportError
         Without matplotlib.
     """
-    rows = data["cases"].get("sweeps", {}).get("rows", [])
-    drawn = []
-    if any("roofline" in row for row in rows):
-        drawn.append(_roofline(rows, folder / "roofline.png"))
-    if any("ratios" in row for row in rows):
-        drawn.append(_ratios(rows, folder / "ratios.png"))
-    from .classification.pictures import pictures as of_classification
+    from . import pictures as own
 
-    return drawn + of_classification(data["cases"], folder)
+    return [path for module in (own, *studies) for path in module.pictures(cases, folder)]
 
 
 def _figure(width: float, height: float):
@@ -119,56 +128,3 @@ def _figure(width: float, height: float):
     figure = Figure((width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
-
-
-def _roofline(rows: Rows, path: Path) -> Path:
-    figure = _figure(11, 4.8)
-    axes = figure.subplots(1, 2)
-    for ax, dtype in zip(axes, ("float64", "float32"), strict=True):
-        cells = [row for row in rows if row["dtype"] == dtype and "roofline" in row]
-        ax.set_title(dtype)
-        ax.set_xlabel("operations / byte")
-        ax.set_ylabel("GFLOP/s")
-        if not cells:
-            continue
-        peak = max(row["peak GFLOP/s"] for row in cells)
-        read = max(row["read GB/s"] for row in cells)
-        low, high = (f(row["intensity"] for row in cells) for f in (min, max))
-        at = [low / 2 * (4 * high / low) ** (i / 200) for i in range(201)]
-        ax.loglog(at, [min(peak, read * x) for x in at], color="black", lw=1.5)
-        ax.annotate(f"{read:.0f} GB/s, {peak:.0f} GFLOP/s", (0.03, 0.95), xycoords="axes fraction", va="top")
-        for activation, marker in (("relu", "o"), ("sigmoid", "^")):
-            part = [row for row in cells if row["activation"] == activation]
-            flops = [4.0 * row["n"] * row["d"] * row["k"] / 1e9 for row in part]
-            x = [row["intensity"] for row in part]
-            for name, color in (("ours", "tab:blue"), ("numpy", "tab:orange"), ("torch", "tab:red")):
-                pairs = [
-                    (a, f / r["seconds"][name]) for a, f, r in zip(x, flops, part, strict=True) if name in r["seconds"]
-                ]
-                if pairs:
-                    xs, ys = zip(*pairs, strict=True)
-                    ax.scatter(xs, ys, marker=marker, color=color, s=28, label=f"{name}, {activation}")
-        ax.legend(fontsize=8, loc="lower right")
-        ax.grid(alpha=0.3, which="both")
-    figure.savefig(path, dpi=130)
-    return path
-
-
-def _ratios(rows: Rows, path: Path) -> Path:
-    cells = [row for row in rows if "ratios" in row]
-    names = [n for n in ("numpy", "torch", "torch compiled", "numba") if any(n in row["ratios"] for row in cells)]
-    figure = _figure(10, 0.34 * len(cells) + 1.2)
-    ax = figure.subplots()
-    height = 0.8 / len(names)
-    for j, name in enumerate(names):
-        values = [row["ratios"].get(name, math.nan) for row in cells]
-        ax.barh([i + (j - len(names) / 2 + 0.5) * height for i in range(len(cells))], values, height, label=name)
-    ax.axvline(1.0, color="black", lw=1)
-    labels = [f"{r['n']:,} x {r['d']:,}, k={r['k']}, {r['dtype']}, {r['activation']}" for r in cells]
-    ax.set_yticks(range(len(cells)), labels, fontsize=8)
-    ax.invert_yaxis()
-    ax.set_xlabel("time of the other / ours")
-    ax.legend(fontsize=8)
-    ax.grid(axis="x", alpha=0.3)
-    figure.savefig(path, dpi=130)
-    return path

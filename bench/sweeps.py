@@ -1,4 +1,4 @@
-"""One gradient sweep: ours against NumPy, PyTorch and the machine's limits.
+"""One gradient sweep: ours against NumPy, PyTorch, JAX, scikit-learn and the machine's limits.
 
 The limits are part of the rounds: the very array is read, and multiply-adds are done, between the candidates.
 Times and ratios are medians; the share of the roofline sets our best round against the limit's best.
@@ -11,8 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from .harness import Context, Neighbours, alternate, median, ratio
-from .peers import Problem, hold_threads, numpy_sweep, our_sweep, torch_sweep
+from . import report
+from .harness import Context, median, quietest, ratio
+from .peers import (
+    Problem,
+    gaussian_rows,
+    hold_threads,
+    jax_sweep,
+    numpy_sweep,
+    our_sweep,
+    sklearn_sweep,
+    torch_sweep,
+)
+
+PEERS = ("numpy", "torch", "torch compiled", "jax", "scikit-learn")
 
 CELLS = (
     (400_000, 128, 4),
@@ -25,11 +37,12 @@ CELLS = (
     (20_000, 10_000, 10),
 )
 GOAL_PEER = {"float64": 3.0, "float32": 2.0}
+GOAL_ROOFLINE = {"memory": 0.85, "compute": 0.8}
 _QUICK_CELLS = ((20_000, 128, 4), (2_000, 1024, 64))
 # In float32 a projection may fall on the other side of a kink, which moves a whole row.
 _AGREE = {"float64": 1e-9, "float32": 1e-2}
-_BUDGET = 3.0
-_QUIET, _TRIES = 0.25, 2
+_BUDGET = 4.0
+shown = report.sweeps
 
 
 def run(context: Context) -> Iterator[dict[str, Any]]:
@@ -45,13 +58,9 @@ def run(context: Context) -> Iterator[dict[str, Any]]:
 def problem_of(shape: tuple[int, int, int], dtype: str, activation: str) -> Problem:
     """Random problem of one cell."""
     n, d, k = shape
-    rng = np.random.default_rng(0)
-    x = np.empty((n, d), dtype)
-    for start in range(0, n, 20_000):
-        part = x[start : start + 20_000]
-        part[:] = rng.standard_normal(part.shape, np.float32)
+    rng = np.random.default_rng(1)
     w = rng.standard_normal((k, d)) / np.sqrt(d)
-    return Problem(x, rng.standard_normal(n), w, activation)
+    return Problem(gaussian_rows(n, d, dtype), rng.standard_normal(n), w, activation)
 
 
 def measure(problem: Problem, context: Context) -> dict[str, Any]:
@@ -63,7 +72,7 @@ def measure(problem: Problem, context: Context) -> dict[str, Any]:
         for count in {1, threads}:
             calls[f"read {count}"] = context.probes.reader(problem.x, count)
             calls[f"fma {count}"] = context.probes.multiplier(dtype, count)
-    times, others = _quietest(calls, context)
+    times, others = quietest(calls, context, _BUDGET)
     row: dict[str, Any] = {
         "n": problem.x.shape[0],
         "d": problem.x.shape[1],
@@ -80,28 +89,17 @@ def measure(problem: Problem, context: Context) -> dict[str, Any]:
     }
     if "ours 1" in times:
         row["speedup"] = ratio(times, "ours 1", "ours")
-    peers = [name for name in times if name in ("numpy", "torch", "torch compiled")]
+    peers = [name for name in PEERS if name in times]
     if peers:
         row["fastest peer"] = min(peers, key=lambda name: median(times[name]))
         row["ratio"] = ratio(times, row["fastest peer"], "ours")
-        row["ratios"] = {name: ratio(times, name, "ours") for name in (*peers, *({"numba"} & set(times)))}
+        row["ratio goal"] = GOAL_PEER[dtype]
+        compared = (*peers, *(name for name in ("numba", "reference") if name in times))
+        row["ratios"] = {name: ratio(times, name, "ours") for name in compared}
     if context.probes is not None:
         row.update(_roofline(problem, times, context))
+        row["roofline goal"] = GOAL_ROOFLINE[row["bound"]]
     return row
-
-
-def _quietest(calls: dict[str, Any], context: Context) -> tuple[dict[str, list[float]], float | None]:
-    """Rounds of the try that others disturbed least; those on processors we leave idle do not count."""
-    tries, spare = [], context.cores - context.threads
-    for _ in range(1 if context.quick else _TRIES):
-        with Neighbours() as others:
-            times = alternate(calls, rounds=context.rounds, warmup=0, budget=_BUDGET)
-        tries.append((others.cores or 0.0, times))
-        if tries[-1][0] <= spare + _QUIET:
-            break
-        context.say(f"{tries[-1][0]:.2f} processors were busy for others")
-    cores, times = min(tries, key=lambda t: t[0])
-    return times, cores
 
 
 def _candidates(problem: Problem, context: Context) -> dict[str, Any]:
@@ -110,14 +108,19 @@ def _candidates(problem: Problem, context: Context) -> dict[str, Any]:
         "ours": lambda: our_sweep(problem, threads),
         "ours 1": lambda: our_sweep(problem, 1),
         "numba": lambda: our_sweep(problem, threads, "numba"),
+        "reference": lambda: our_sweep(problem, threads, "reference"),
         "numpy": lambda: numpy_sweep(problem),
         "torch": lambda: torch_sweep(problem),
         "torch compiled": lambda: torch_sweep(problem, compiled=True),
+        "jax": lambda: jax_sweep(problem),
+        "scikit-learn": lambda: sklearn_sweep(problem),
     }
     if threads == 1:
         del makers["ours 1"]
     if context.quick:
         del makers["torch compiled"]
+    if problem.x.shape not in (CELLS[0][:2], _QUICK_CELLS[0][:2]):
+        del makers["reference"]  # as fast as NumPy, and there to be read
     return {name: make for name, make in makers.items() if name not in context.missing}
 
 

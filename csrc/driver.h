@@ -19,13 +19,18 @@ static void FR_T(fold)(int64_t columns, int64_t group, int64_t samples, double *
 
 /* Sums of one block of `rows` rows from `start`, into zeroed a and s. */
 static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed, int64_t start, int64_t rows,
-                        fr_work *k_, double *raw, int64_t raw_ld, REAL *gr, REAL *copy, double *a, double *s)
+                        fr_work *k_, double *raw, int64_t raw_ld, REAL *gr, REAL *copy, double *third, double *a,
+                        double *s)
 {
     const int64_t group = row->group;
     double *z = group > 1 ? raw : k_->z, *g = group > 1 ? raw : k_->g;
     const REAL *x = (const REAL *)dt->x + start * dt->stride;
-    const int gram = row->op == FR_GRAM || row->op == FR_HERMITE_GRAM;
-    memset(a, 0, (size_t)(dt->g * dt->l) * sizeof(double));
+    const int gram = row->op == FR_GRAM || row->op == FR_HERMITE_GRAM, cubic = row->op == FR_THIRD;
+    const int64_t size = row->m ? row->m : dt->d, side = row->m ? fr_third_side_f64() : FR_T(third_side)();
+    if (cubic)
+        memset(third, 0, (size_t)fr_third_sums(size, side) * sizeof(double));
+    else
+        memset(a, 0, (size_t)(dt->g * dt->l) * sizeof(double));
     memset(s, 0, (size_t)dt->s * sizeof(double));
     for (int64_t i = 0; i < rows; i += dt->tile, x += dt->tile * dt->stride) {
         const int64_t nr = FR_MIN(rows - i, dt->tile), nt = nr / group, sample = (start + i) / group;
@@ -33,7 +38,7 @@ static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed
         /* Where a whole tile of rows follows, in this block or the next, it is fetched meanwhile, unless there is so
            much to compute for each row that the hardware keeps up by itself. */
         const REAL *next = dt->q <= FR_VL && start + i + 2 * dt->tile <= dt->n ? x + dt->tile * dt->stride : NULL;
-        const REAL *second = next && dt->g && !gram ? next + nr / 2 * dt->stride : NULL;
+        const REAL *second = next && dt->g && !gram && !cubic ? next + nr / 2 * dt->stride : NULL;
         FR_T(project)(x, dt->stride, nr, dt->d, dt->q, packed, z, raw_ld, next);
         if (group > 1) FR_T(fold)(dt->q, group, nt, raw, raw_ld, k_->z, k_->ld, 0);
         switch (row->op) {
@@ -54,9 +59,16 @@ static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed
         case FR_MOMENT: fr_moment(row, nt, y, w, k_, s); break;
         case FR_PAIRS: fr_pairs(row, nt, y, w, k_, s); break;
         case FR_LANDSCAPE: fr_landscape(row, nt, y, w, k_, s); break;
+        case FR_THIRD:
+            fr_third(row, nt, y, w, k_, s);
+            if (row->m)
+                fr_third_f64(nr, k_->ld, size, NULL, 0, z + (dt->q - size) * k_->ld, k_->e, third, s + 3);
+            else
+                FR_T(third)(nr, k_->ld, size, x, dt->stride, NULL, k_->e, third, s + 3);
+            break;
         default: fr_hermite(row, nt, dt->l, y, w, k_, s);
         }
-        if (dt->g == 0) continue;
+        if (dt->g == 0 || cubic) continue;
         if (gram) {
             fr_back_f64(k_->left, dt->l, nt, dt->l, k_->g, k_->ld, dt->g, a, 1, (double *)copy, NULL);
             continue;
@@ -70,6 +82,7 @@ static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed
             FR_T(back)(x, dt->stride, nr, dt->l, gr, raw_ld, dt->g, a, 0, copy, second);
         }
     }
+    if (cubic) fr_third_unpack(size, side, third, a);
 }
 
 static int FR_T(sweep)(const fr_data *dt, const fr_row *row, int64_t first, int64_t count, double *a, double *s)
@@ -79,13 +92,16 @@ static int FR_T(sweep)(const fr_data *dt, const fr_row *row, int64_t first, int6
     const int64_t fold = group > 1 ? (dt->q > dt->g ? dt->q : dt->g) * raw_ld : 0;
     const int64_t units = row->k * ld;
     const int gram = row->op == FR_GRAM || row->op == FR_HERMITE_GRAM;
+    const int64_t third = row->op != FR_THIRD ? 0
+                          : row->m            ? fr_third_room_f64(row->m, ld)
+                                              : FR_T(third_room)(dt->d, ld);
     int levels = 1;
     while ((INT64_C(1) << (levels - 1)) < count) levels++;
     /* Sizes in doubles, each rounded up to a cache line. */
     const int64_t sizes[] = {dt->q * group * ld, units, units, units, ld, ld, ld, ld, dt->g * group * ld,
                              gram ? ld * dt->l : 0, row->op == FR_GRAM ? dt->d * group * ld : 0,
                              row->m * (row->order + 1) * ld, FR_T(packed_size)(dt->q, dt->d), dt->g * raw_ld,
-                             FR_COPY * raw_ld, size * (levels + 1), fold, ld, ld, ld};
+                             FR_COPY * raw_ld, size * (levels + 1), fold, ld, ld, ld, third};
     enum { PARTS = sizeof sizes / sizeof *sizes };
     double *part[PARTS];
     int64_t total = 0;
@@ -110,12 +126,14 @@ static int FR_T(sweep)(const fr_data *dt, const fr_row *row, int64_t first, int6
     double *top = slots + levels * size;
     for (int64_t i = 0; i < count; i++) {
         const int64_t start = (first + i) * dt->block;
+        double *at = i & 1 ? top : slots; /* sums take their place as they are made */
         FR_T(block)(dt, row, packed, start, FR_MIN(dt->block, dt->n - start), &work, part[16], raw_ld,
-                    (REAL *)part[13], (REAL *)part[14], top, top + dt->g * dt->l);
-        int level = 0;
-        for (int64_t bits = i; bits & 1; bits >>= 1, level++)
-            for (int64_t j = 0; j < size; j++) top[j] = slots[level * size + j] + top[j];
-        memcpy(slots + level * size, top, (size_t)size * sizeof(double));
+                    (REAL *)part[13], (REAL *)part[14], part[20], at, at + dt->g * dt->l);
+        double *slot = slots;
+        for (int64_t bits = i; bits & 1; bits >>= 1, slot += size) {
+            double *to = bits & 2 ? top : slot + size;
+            for (int64_t j = 0; j < size; j++) to[j] = slot[j] + top[j];
+        }
     }
     memset(top, 0, (size_t)size * sizeof(double));
     int started = 0;

@@ -8,7 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { FR_LOSS, FR_CURVATURE, FR_GRAM, FR_PREDICT, FR_MOMENT, FR_PAIRS, FR_HERMITE, FR_HERMITE_GRAM, FR_LANDSCAPE };
+enum { FR_LOSS, FR_CURVATURE, FR_GRAM, FR_PREDICT, FR_MOMENT, FR_PAIRS, FR_HERMITE, FR_HERMITE_GRAM, FR_LANDSCAPE,
+       FR_THIRD };
 
 /* User activation on n values: u and d1 always, d2 may be NULL. */
 typedef void (*fr_user_fn)(const double *z, double *u, double *d1, double *d2, int64_t n);

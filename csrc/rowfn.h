@@ -460,4 +460,51 @@ static void fr_hermite(const fr_row *row, int64_t rows, int64_t l, const double 
     fr_gram_factors(rows, l, w, k_);
 }
 
+/* s: [weight, sum r, sum r^2]; the rest of the third moment is in third.h. */
+static void fr_third(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
+{
+    fr_response(row, rows, y, w, k_);
+    s[0] += fr_weight(rows, w);
+    s[1] += fr_sum(rows, k_->e);
+    s[2] += fr_dot(rows, k_->e, k_->r);
+}
+
+/* Sums of the third moment while a block is under way: for each group of `side` features all columns for the pairs
+   within it, then, for each group before it, the columns after it for the pairs of the two; columns in whole groups. */
+static int64_t fr_third_sums(int64_t d, int64_t side)
+{
+    const int64_t columns = (d + side - 1) / side * side;
+    int64_t size = 0;
+    for (int64_t b = 0; b < d; b += side) {
+        const int64_t width = FR_MIN(side, d - b);
+        size += width * (width + 1) / 2 * columns + b * side * (columns - b - side);
+    }
+    return size;
+}
+
+/* Where (a, b, b) with a <= b stands among the distinct entries of order 3, in lexicographic order. */
+FR_INLINE int64_t fr_third_at(int64_t d, int64_t a, int64_t b)
+{
+    const int64_t p = d - a, q = d - b;
+    return (d * (d + 1) * (d + 2) - p * (p + 1) * (p + 2)) / 6 + (p * (p + 1) - q * (q + 1)) / 2;
+}
+
+/* out = the distinct entries of those sums.  Pair (p, i) within a group of n features is i and (i + p) mod n. */
+static void fr_third_unpack(int64_t d, int64_t side, const double *sums, double *out)
+{
+    const int64_t columns = (d + side - 1) / side * side;
+    for (int64_t g = 0; g < d; g += side) {
+        const int64_t n = FR_MIN(side, d - g), stop = g + side;
+        for (int64_t pair = 0; pair < n * (n + 1) / 2; pair++, sums += columns) {
+            const int64_t i = pair % n, j = (i + pair / n) % n, a = g + FR_MIN(i, j), b = g + (i < j ? j : i);
+            for (int64_t l = 0; l < g; l++) out[fr_third_at(d, l, a) + b - a] = sums[l];
+            memcpy(out + fr_third_at(d, a, b), sums + b, (size_t)(d - b) * sizeof(double));
+        }
+        for (int64_t h = 0; h < g && stop < d; h += side)
+            for (int64_t b = g; b < stop; b++)
+                for (int64_t a = h; a < h + side; a++, sums += columns - stop)
+                    memcpy(out + fr_third_at(d, a, b) + stop - b, sums, (size_t)(d - stop) * sizeof(double));
+    }
+}
+
 #endif

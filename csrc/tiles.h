@@ -80,13 +80,14 @@ static void FR_T(pack)(const double *p, int64_t q, int64_t d, REAL *packed)
     }
 }
 
-/* a[m, :] += sum over rows of g[m, row] x[row, :], for mq coefficient rows and nv vectors of features, of which
-   `used` columns are real.  `next` (or NULL) starts the half of the following tile that is fetched here. */
-FR_INLINE void FR_T(back_tile)(const REAL *x, int64_t stride, int64_t rows, const REAL *g, int64_t ldg,
-                               const int mq, const int nv, int64_t used, double *a, int64_t lda,
-                               const REAL *next)
+/* a[m, :] += sum over rows of g[m ldg + row step] x[row, :], for mq coefficient rows and nv vectors of features, of
+   which `used` columns are real.  Panels of `panel` columns of X are `gap` apart (the same where X is in one piece).
+   `next` (or NULL) starts the half of the following tile that is fetched here. */
+FR_INLINE void FR_T(back_tile)(const REAL *x, int64_t stride, const int64_t panel, int64_t gap, int64_t rows,
+                               const REAL *g, int64_t ldg, const int64_t step, const int mq, const int nv,
+                               int64_t used, double *a, int64_t lda, const REAL *next)
 {
-    FR_V acc[FR_MOST(FR_MQ, FR_MQ2)][FR_MOST(FR_NV, FR_NV2)];
+    FR_V acc[8][FR_MOST(FR_NV, FR_NV2)]; /* rows of the largest case below */
 #pragma GCC unroll 8
     for (int m = 0; m < mq; m++)
 #pragma GCC unroll 4
@@ -94,38 +95,39 @@ FR_INLINE void FR_T(back_tile)(const REAL *x, int64_t stride, int64_t rows, cons
     for (int64_t r = 0; r < rows; r++, x += stride) {
         FR_V b[FR_MOST(FR_NV, FR_NV2)];
 #pragma GCC unroll 4
-        for (int v = 0; v < nv; v++) b[v] = *(const FR_VU *)(x + v * FR_VL);
+        for (int v = 0; v < nv; v++) b[v] = *(const FR_VU *)(x + v * FR_VL / panel * gap + v * FR_VL % panel);
         if (next && r % 2 == 0) {
 #pragma GCC unroll 4
             for (int v = 0; v < nv; v++) __builtin_prefetch(next + (r / 2 * nv + v) * FR_VL, 0, 2);
         }
 #pragma GCC unroll 8
         for (int m = 0; m < mq; m++) {
-            const REAL c = g[m * ldg + r];
+            const REAL c = g[m * ldg + r * step];
 #pragma GCC unroll 4
             for (int v = 0; v < nv; v++) acc[m][v] += c * b[v];
         }
     }
 #pragma GCC unroll 8
     for (int m = 0; m < mq; m++) {
-        REAL t[FR_MOST(FR_NV, FR_NV2) * FR_VL] __attribute__((aligned(64)));
-        memset(t, 0, sizeof t);
-#pragma GCC unroll 4
-        for (int v = 0; v < nv; v++) memcpy(t + v * FR_VL, &acc[m][v], sizeof acc[m][v]);
         double *am = a + m * lda;
-        if (used == nv * FR_VL)
-            for (int i = 0; i < nv * FR_VL; i++) am[i] += (double)t[i];
-        else
+        if (used == nv * FR_VL) {
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; v++) FR_T(add)(am + v * FR_VL, acc[m][v]);
+        } else {
+            REAL t[FR_MOST(FR_NV, FR_NV2) * FR_VL] __attribute__((aligned(64))) = {0};
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; v++) memcpy(t + v * FR_VL, &acc[m][v], sizeof acc[m][v]);
             for (int64_t i = 0; i < used; i++) am[i] += (double)t[i];
+        }
     }
 }
 
 #define FR_BACK(MQ) \
-    case MQ: FR_T(back_tile)(x, stride, rows, g, ldg, MQ, nv, used, a, lda, next); break
+    case MQ: FR_T(back_tile)(x, stride, panel, gap, rows, g, ldg, step, MQ, nv, used, a, lda, next); break
 
-FR_INLINE void FR_T(back_rows)(const REAL *x, int64_t stride, int64_t rows, const REAL *g, int64_t ldg,
-                               int64_t mq, const int most, const int nv, int64_t used, double *a, int64_t lda,
-                               const REAL *next)
+FR_INLINE void FR_T(back_rows)(const REAL *x, int64_t stride, const int64_t panel, int64_t gap, int64_t rows,
+                               const REAL *g, int64_t ldg, const int64_t step, int64_t mq, const int most,
+                               const int nv, int64_t used, double *a, int64_t lda, const REAL *next)
 {
     switch (mq < most ? mq : most) {
     FR_BACK(1);
@@ -174,9 +176,9 @@ FR_INLINE void FR_T(back_shape)(const REAL *x, int64_t stride, int64_t rows, int
             double *am = a + m * l + j;
             mq = (last - m + groups - 1) / groups;
             if (full)
-                FR_T(back_rows)(xj, sj, rows, g + m * ldg, ldg, mq, most, nv, used, am, l, ahead);
+                FR_T(back_rows)(xj, sj, FR_VL, FR_VL, rows, g + m * ldg, ldg, 1, mq, most, nv, used, am, l, ahead);
             else
-                FR_T(back_rows)(xj, sj, rows, g + m * ldg, ldg, mq, most, 1, used, am, l, NULL);
+                FR_T(back_rows)(xj, sj, FR_VL, FR_VL, rows, g + m * ldg, ldg, 1, mq, most, 1, used, am, l, NULL);
         }
     }
 }
@@ -191,6 +193,8 @@ static void FR_T(back)(const REAL *x, int64_t stride, int64_t rows, int64_t l, c
     else
         FR_T(back_shape)(x, stride, rows, l, g, ldg, gn, a, upper, copy, next, FR_MQ2, FR_NV2);
 }
+
+#include "third.h"
 
 #undef REAL
 #undef FR_T

@@ -43,6 +43,18 @@ typedef double fr_vdu __attribute__((vector_size(FR_VBYTES), aligned(8), may_ali
 typedef float fr_vf __attribute__((vector_size(FR_VBYTES)));
 typedef float fr_vfu __attribute__((vector_size(FR_VBYTES), aligned(4), may_alias));
 
+/* a += v, in double. */
+FR_INLINE void fr_add_f64(double *a, fr_vd v) { *(fr_vdu *)a += v; }
+
+FR_INLINE void fr_add_f32(double *a, fr_vf v)
+{
+    typedef float half __attribute__((vector_size(FR_VBYTES / 2)));
+    half h[2];
+    memcpy(h, &v, sizeof v);
+    *(fr_vdu *)a += __builtin_convertvector(h[0], fr_vd);
+    *(fr_vdu *)(a + FR_VD) += __builtin_convertvector(h[1], fr_vd);
+}
+
 /* Sums in a fixed order of FR_VD x 4 lanes: without re-association licence the compiler would go scalar. */
 FR_INLINE double fr_lanes(fr_vd a)
 {

@@ -33,7 +33,7 @@ from .models import Network, get_model, nearest
 from .papers import PRESETS, preset
 from .recovery import Recovery
 from .solvers import Monitor, OnLandscape
-from .solvers.plan import INITS, SOLVERS, Fit
+from .solvers.plan import INITS, INPUTS, SOLVERS, Fit
 from .sources import ArraySource
 from .sweeps import MomentSweeps, Objective
 
@@ -47,6 +47,7 @@ def fit(
     init="auto",
     solver="auto",
     sample_weight=None,
+    inputs: str = "auto",
     n_jobs: int | None = None,
     random_state=None,
     tol: float | None = None,
@@ -67,19 +68,27 @@ def fit(
         Responses; for a classification labels (strings, booleans, 0 and 1) or targets in [0, 1].
     model : str or Network
         Activation name (``relu leaky_relu squared_relu sigmoid tanh erf softplus quadratic``) for a regression,
-        ``fcn`` or ``cnn`` for a classification, a preset of ``fastrecover.papers`` (``zhong2017 zhang2018
-        fu2018-fcn fu2018-cnn``), or an object of ``fastrecover.models``.
+        ``fcn`` or ``cnn`` for a classification, ``landscape``, a preset of ``fastrecover.papers`` (``zhong2017
+        zhang2018 fu2018-fcn fu2018-cnn ge2017 xia2019``), or an object of ``fastrecover.models``.
     n_hidden : int
         Number of hidden units; required with a name.
-    init : {"auto", "tensor", "tensor-published", "spectral", "random"} or ndarray (n_hidden, d) or Parameters
-        Where refinement begins.  "tensor": moments by regression; "spectral" is its name for quadratic networks.
-        "tensor-published": moments by averaging, as Zhong et al. 2017.
+    init : {"auto", "tensor", "tensor-published", "landscape", "spectral", "expand", "random"} or ndarray or Parameters
+        Where refinement begins; an array has shape (n_hidden, d).
+        "tensor": moments by regression.  "tensor-published": by averaging, as Zhong et al. 2017.
+        "landscape": fourth moments in whitened coordinates (Ge, Lee and Ma 2017), output weights of one sign.
+        "spectral": bounded second moment, for quadratic networks.
+        "expand": wide students side by side, pruned, then grown and pruned again until one fits exactly.
         "random": restarts side by side, signs around the inertia of the second moment.
-        "auto": tensor, checked, with random restarts behind it.
-    solver : {"auto", "gauss-newton", "lbfgs", "gd", "resampled-gd"} or solver object
+        "auto": tensor and expand, whichever costs less first; the result is checked, the other stands behind it.
+    solver : {"auto", "gauss-newton", "lbfgs", "gd", "sgd", "resampled-gd", "pncg"} or solver object
         "auto" works on a sub-sample first; the others run on all rows from the start.
     sample_weight : array_like (n,), optional
         Non-negative weights; a weight of 2 counts as the row given twice.
+    inputs : {"auto", "whiten", "gaussian"}
+        What the starts make of the rows, whose moments they read as those of N(0, I).  "auto": a test looks at a
+        few thousand rows; where mean or covariance differ from 0 and I by more than chance the start sees whitened
+        rows and its weights are mapped back.  "whiten": always.  "gaussian": rows are trusted and not looked at.
+        Refinement is on the rows as they are and assumes nothing of their law.
     n_jobs : int, optional
         Threads (None: all processors).  Results have the same bits for any number.
     random_state : None, int, SeedSequence or Generator
@@ -111,9 +120,16 @@ def fit(
     -----
     ConvergenceWarning
         The fit ended before it had converged; ``message`` says why.
+    UserWarning
+        The start relied on moments of rows that are clearly not Gaussian, and the fit is not exact.
     """
     if isinstance(model, str) and model in PRESETS:
         recipe, init, solver = preset(model, n_hidden, init, solver, model_options)
+        if model == "xia2019" and recipe.n_hidden >= check_rows(X).shape[1]:
+            raise ValueError(
+                f"n_hidden={recipe.n_hidden} must be below the {np.shape(X)[1]} features: preset 'xia2019' is for a "
+                "rank r < d; use model='quadratic'"
+            )
     else:
         if isinstance(model, str) and model in ACTIVATIONS and model != "sigmoid":
             # Unknown signs include all ones; sigmoid units with signs could not be told apart.
@@ -124,6 +140,8 @@ def fit(
     start = _check_init(init, recipe, engine.shape[1])
     _check_solver(solver)
     tol = 1e-3 if tol is None else check_positive(tol, "tol")
+    if inputs not in INPUTS:
+        raise ValueError(f"inputs must be one of {', '.join(INPUTS)}, got {inputs!r}{nearest(str(inputs), INPUTS)}")
     budget = np.inf if max_passes is None else check_positive(max_passes, "max_passes", most=np.inf)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {callback!r}")
@@ -135,7 +153,7 @@ def fit(
     monitor = Monitor(_reporter(callback, verbose), budget)
     with one_blas_thread():
         _check_inputs(engine)
-        done = Fit(engine, recipe, seeds, monitor, tol).run(start, solver)
+        done = Fit(engine, recipe, seeds, monitor, tol, inputs).run(start, solver)
     objective: Objective = done.objective
     if classes is not None:
         done.info["classes"] = classes.tolist()
@@ -152,6 +170,9 @@ def fit(
         info=done.info,
         objective=objective,
     )
+    if done.info.get("inputs") and not done.exact:
+        odd = "; ".join(done.info["inputs"])
+        warnings.warn(f"the start relies on Gaussian inputs, refinement does not: {odd}", UserWarning, stacklevel=2)
     if not recovery.converged:
         warnings.warn(f"fit did not converge: {recovery.message}", convergence_warning(), stacklevel=2)
     return recovery
@@ -202,12 +223,25 @@ def _source(X, y, sample_weight, model: Network) -> tuple[ArraySource, np.ndarra
     else:
         y = check_vector(y, len(X), "y")
     w = check_weights(sample_weight, len(X))
-    check_enough_rows(len(X), w, model.n_parameters(inputs))
+    if model.activation.name == "quadratic" and model.n_patches == 1:
+        _check_quadratic(model, inputs, y)
+    check_enough_rows(len(X), w, model.n_parameters(inputs) - model.n_flat)
     check_varies(y, w)
     check_moderate(y, "y")
     check_moderate(X, "X")
     check_columns(X)
     return ArraySource(X, y, w, model.n_patches), classes
+
+
+def _check_quadratic(model: Network, d: int, y: np.ndarray) -> None:
+    if model.n_hidden > d:
+        raise ValueError(f"n_hidden={model.n_hidden} exceeds the {d} features: a quadratic form has at most rank {d}")
+    squares = model.known_v is not None and (model.known_v > 0).all()
+    if squares and not (model.fit_intercept or model.linear_term) and not (y > 0).any():
+        raise ValueError(
+            "y has no positive value, but the model is a sum of squares: use output_weights='signs', or "
+            "fit_intercept=True"
+        )
 
 
 def _check_inputs(engine: ThreadEngine) -> None:
@@ -218,8 +252,10 @@ def _check_inputs(engine: ThreadEngine) -> None:
 
 def _check_init(init, model: Network, d: int):
     from .models import Parameters
-    from .starts import check_landscape, check_resolvable
+    from .starts import check_expandable, check_landscape, check_resolvable
 
+    if callable(init):  # of a preset
+        return init
     if isinstance(init, str):
         if init not in INITS:
             raise ValueError(f"unknown init {init!r}{nearest(init, INITS)} (known: {', '.join(INITS)}, or an array)")
@@ -227,6 +263,8 @@ def _check_init(init, model: Network, d: int):
             raise ValueError("init='spectral' is for model='quadratic', whose second moment holds all: use 'tensor'")
         if init in ("tensor", "tensor-published", "spectral"):
             check_resolvable(model, d)
+        if init == "expand":
+            check_expandable(model)
         if init == "landscape":
             check_landscape(model, d)
         return init

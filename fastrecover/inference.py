@@ -79,7 +79,7 @@ def standard_errors(objective: Objective, model: Network, parameters: Parameters
         Not more rows than parameters, more than 5000 parameters, or parameters that the data (or the model,
         as with a quadratic one of rank above 1) do not determine.
     """
-    if n_flat(model):
+    if model.n_flat:
         raise ValueError(
             "a quadratic model of rank above 1 determines only M = W' diag(v) W: its weights have no standard errors"
         )
@@ -125,7 +125,7 @@ def certificate(objective: Objective, model: Network, parameters: Parameters) ->
         More than 5000 parameters.
     """
     _, theta, objective = _coordinates(objective, model, parameters)
-    flat = n_flat(model)
+    flat = model.n_flat
     n, p = _rows(objective), len(theta) - flat
     loss, grad, hessian = objective.gauss_newton(theta)
     values, vectors = np.linalg.eigh(hessian)
@@ -149,11 +149,6 @@ def certificate(objective: Objective, model: Network, parameters: Parameters) ->
         distance_in_standard_errors=float(away),
         exact=bool(exact),
     )
-
-
-def n_flat(model: Network) -> int:
-    """Dimension of the continuous symmetries of canonical parameters: the rotations of a quadratic model."""
-    return model.n_hidden * (model.n_hidden - 1) // 2 if model.activation.name == "quadratic" else 0
 
 
 def _coordinates(objective: Objective, model: Network, parameters: Parameters) -> tuple:

@@ -12,7 +12,9 @@ from ._validation import check_finite, check_rows, check_vector, check_weights
 from .engines import ThreadEngine
 from .sources import ArraySource
 from .sweeps import MomentSweeps
-from .tensors import hermite_to_tensor
+from .tensors import hermite_to_tensor, unpack
+
+_MOST = 256  # features of a whole third moment: 134 MB, and 22.6 MB for every part that a thread sums
 
 
 def _sweeps(X, y, sample_weight, n_jobs) -> MomentSweeps:
@@ -70,8 +72,58 @@ def second(X, y, V=None, *, sample_weight=None, n_jobs=None) -> np.ndarray:
     return sweeps.product(_directions(V, d))
 
 
-def third(X, y, V, *, sample_weight=None, n_jobs=None) -> np.ndarray:
-    """``M_3(V, V, V)``, using the symmetry (one number for each a <= b <= c and row).
+def third(X, y, V=None, *, sample_weight=None, n_jobs=None) -> np.ndarray:
+    """``M_3(V, V, V)``, or the whole of ``M_3 = E[y (x^(x)3 - sym(x, I))]``.
+
+    Parameters
+    ----------
+    X : array_like (n, d)
+    y : array_like (n,)
+    V : array_like (m, d), optional
+        Directions, not necessarily orthonormal; without them the d x d x d tensor is formed.
+    sample_weight, n_jobs
+        As for :func:`first`.
+
+    Returns
+    -------
+    ndarray (m, m, m) or (d, d, d)
+
+    Raises
+    ------
+    ValueError
+        More than 256 directions, or more than 256 features and no directions.
+    """
+    packed, m = _third(X, y, V, sample_weight, n_jobs)
+    return unpack(packed, m, 3)
+
+
+def third_packed(X, y, V=None, *, sample_weight=None, n_jobs=None) -> np.ndarray:
+    """Distinct entries of :func:`third`, a sixth of its memory; arguments and errors as there.
+
+    Returns
+    -------
+    ndarray (m (m + 1) (m + 2) / 6,)
+        In the order of :func:`fastrecover.tensors.multi_indices`; m = d without directions.
+    """
+    return _third(X, y, V, sample_weight, n_jobs)[0]
+
+
+def _third(X, y, V, sample_weight, n_jobs) -> tuple[np.ndarray, int]:
+    sweeps = _sweeps(X, y, sample_weight, n_jobs)
+    if V is None and sweeps.n_features > _MOST:
+        raise ValueError(
+            f"the whole third moment is formed for at most {_MOST} features, got {sweeps.n_features}: "
+            "give V, the directions along which it is wanted"
+        )
+    V = None if V is None else _directions(V, sweeps.n_features)
+    m = sweeps.n_features if V is None else len(V)
+    if m > _MOST:
+        raise ValueError(f"V must have at most {_MOST} rows, got {m}: give fewer directions at a time")
+    return sweeps.third_packed(V), m
+
+
+def fourth(X, y, V, *, sample_weight=None, n_jobs=None) -> np.ndarray:
+    """``M_4(V, V, V, V)``, using the symmetry (one number for each a <= b <= c <= d and row).
 
     Parameters
     ----------
@@ -84,21 +136,13 @@ def third(X, y, V, *, sample_weight=None, n_jobs=None) -> np.ndarray:
 
     Returns
     -------
-    ndarray (m, m, m)
+    ndarray (m, m, m, m)
     """
-    return _contracted(_sweeps(X, y, sample_weight, n_jobs), V, 3)
-
-
-def fourth(X, y, V, *, sample_weight=None, n_jobs=None) -> np.ndarray:
-    """``M_4(V, V, V, V)``; arguments as for :func:`third`, result (m, m, m, m)."""
-    return _contracted(_sweeps(X, y, sample_weight, n_jobs), V, 4)
-
-
-def _contracted(sweeps: MomentSweeps, V, order: int) -> np.ndarray:
+    sweeps = _sweeps(X, y, sample_weight, n_jobs)
     V = _directions(V, sweeps.n_features)
     # In an orthonormal basis of the rows the moment is a table of Hermite averages.
     q, r = np.linalg.qr(V.T)
-    tensor = hermite_to_tensor(sweeps.hermite(q.T, (order,))[0], q.shape[1], order)
-    for _ in range(order):
+    tensor = hermite_to_tensor(sweeps.hermite(q.T, (4,))[0], q.shape[1], 4)
+    for _ in range(4):
         tensor = np.tensordot(tensor, r, axes=(0, 0))
     return tensor

@@ -12,6 +12,8 @@ from typing import Any
 
 from .models import Network, get_model
 from .solvers import GradientDescent, OnLandscape, ResampledGradientDescent
+from .solvers.quartic import FactoredDescent
+from .starts import small_random_start
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,15 @@ class Preset:
     reference : str
     model : callable
         ``model(n_hidden, options)`` makes the network.
-    init : str
+    init : str or callable
+        A start by name, or a function of engine, model and seed.
     solver : callable
         Makes the solver.
     """
 
     reference: str
     model: Callable[[int | None, dict[str, Any]], Network]
-    init: str
+    init: Any
     solver: Callable[[], Any]
 
 
@@ -67,6 +70,12 @@ PRESETS: dict[str, Preset] = {
         lambda: GradientDescent("curvature"),
     ),
     "ge2017": Preset(_LANDSCAPE, _ge, "random", OnLandscape),
+    "xia2019": Preset(
+        "Xia, Shi 2019, arXiv 1907.06594",
+        lambda n_hidden, options: get_model("quadratic", n_hidden, **{"output_weights": "ones", **options}),
+        small_random_start,
+        FactoredDescent,
+    ),
     "landscape": Preset(_LANDSCAPE, _ge, "landscape", lambda: "auto"),
     "fu2018-fcn": Preset(
         "Fu, Chi, Liang 2018, arXiv 1802.06463",

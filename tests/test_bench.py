@@ -117,6 +117,20 @@ def test_interrupted_repeat_keeps_the_finished_case(tmp_path):
     assert Results(tmp_path, quick=False, threads=1).data["cases"]["case"]["rows"] == [{"x": 1}]
 
 
+def test_rows_of_an_interrupted_case_are_there_for_the_same_settings(tmp_path):
+    context, results = Context(threads=1), Results(tmp_path, quick=False, threads=1)
+
+    def rows():
+        yield {"x": 1}
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        results.run("case", rows(), context)
+    assert Results(tmp_path, quick=False, threads=1).rows("case") == [{"x": 1}]
+    assert Results(tmp_path, quick=True, threads=1).rows("case") == []
+    assert Results(tmp_path, quick=False, threads=1).rows("other") == []
+
+
 def test_a_damaged_result_file_is_refused(tmp_path):
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(ValueError, match="results.json"):

@@ -56,7 +56,7 @@ def test_multi_indices_are_all_nondecreasing_tuples(k, order):
     assert [tuple(row) for row in powers] == [tuple(t.count(a) for a in range(k)) for t in expected]
 
 
-@pytest.mark.parametrize(("k", "order"), [(1, 4), (2, 3), (5, 3), (4, 4), (3, 1)])
+@pytest.mark.parametrize(("k", "order"), [(1, 4), (2, 3), (5, 3), (4, 4), (3, 1), (66, 3), (23, 4)])
 def test_pack_and_unpack_are_inverse(k, order):
     rng = np.random.default_rng(order)
     values = rng.standard_normal(math.comb(k + order - 1, order))

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from ..harness import Context
+from ..power import intervals
 from .planted import teacher_of
 
 _CELLS = (
@@ -32,22 +31,9 @@ def _cell(network: str, k: int, inputs: int, n: int, fits: int, context: Context
     import fastrecover as fr
 
     teacher = teacher_of(network, inputs, 1, k)
-    inside, scaled, converged = [], [], 0
+    scores = []
     for seed in range(fits):
         X, y = teacher.sample(n, random_state=300_000 + seed)
         rec = fr.fit(X, y, teacher.model, init=teacher.weights, n_jobs=context.threads)
-        converged += rec.converged
-        if not rec.converged:
-            continue
-        z = (rec.weights - teacher.weights) / rec.standard_errors().weights
-        inside.append(np.mean(np.abs(z) < 1.959964))
-        scaled.append(z)
-    # Weights of one fit are correlated: the standard error is that of the fits' means.
-    return {
-        "fits": fits,
-        "converged": int(converged),
-        "coverage": float(np.mean(inside)),
-        "its error": float(np.std(inside) / np.sqrt(len(inside))),
-        "std of z": float(np.std(scaled)),
-        "bias in errors": float(np.abs(np.mean(scaled, axis=0)).max()),
-    }
+        scores.append(intervals.z_scores(rec, teacher) if rec.converged else None)
+    return intervals.summary(scores)

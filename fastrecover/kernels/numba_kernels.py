@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit
 
 from . import numba_activations
-from .numba_arrays import Row, Work, copy, fill, jit, jit_sum
-from .numba_rowfn import GRAM, HERMITE_GRAM, PREDICT, forward, row_function
+from .numba_arrays import Row, Work, copy, dot, fill, jit, jit_sum, line, scaled
+from .numba_rowfn import GRAM, HERMITE_GRAM, PREDICT, THIRD, forward, row_function
 
 __all__ = ["activate", "sweep"]
 
@@ -122,6 +122,29 @@ def _patches(group, ld, samples, g, gx):
 
 
 @jit
+def _third(rows, columns, d, ld, e, a, first):
+    """a += sum e x_a x_b x_c over a <= b <= c, first += sum e x, of d columns x.
+
+    The products of one column with eight that follow it meet the columns from the first of those on: what that
+    adds to the distinct entries is a triangle of eight.
+    """
+    g, sums = np.empty(9 * ld, columns.dtype), np.empty(8 * d)
+    t, at = g[8 * ld : 8 * ld + rows], 0
+    for i in range(d):
+        first[i] += dot(e, line(columns, i, rows, ld))
+        scaled(1.0, e, line(columns, i, rows, ld), t)
+        for j in range(i, d, 8):
+            count = min(8, d - j)
+            for p in range(count):
+                scaled(1.0, t, line(columns, j + p, rows, ld), line(g, p, rows, ld))
+            _products(rows, columns, j * ld, ld, d - j, g, ld, count, sums, d, False, False)
+            for p in range(count):
+                for c in range(p, d - j):
+                    a[at] += sums[p * d + c]
+                    at += 1
+
+
+@jit
 def _block(x, origin, stride, y, w, p, q, row, tile, start, stop, work, xt, gx, a, s, width, out):
     """Sums of the rows from `start` to `stop`, added to a and s."""
     group, ld, span = row.group, work.ld, work.ld * row.group
@@ -136,7 +159,7 @@ def _block(x, origin, stride, y, w, p, q, row, tile, start, stop, work, xt, gx, 
             _products(d, x, patch, group * stride, samples, p, d, q, columns, span, False, False)
             if row.op == GRAM:
                 _transpose(x, patch, group * stride, samples, d, xt[i * ld :], span)
-        if g and not gram:
+        if g and not gram and not (row.op == THIRD and row.m):
             _transpose(x, at, stride, rows, d, xt, span)
         for rep in range(row.reps):
             if row.op == PREDICT:
@@ -147,6 +170,11 @@ def _block(x, origin, stride, y, w, p, q, row, tile, start, stop, work, xt, gx, 
                 row_function(row, rep, samples, d, yt, wt, work, xt, s)
         if gram:
             _products(samples, work.left, 0, ld, g, work.g, ld, g, a, width, True, True)
+        elif row.op == THIRD:
+            if row.m:
+                _third(rows, work.z[(row.k + row.linear) * ld :], row.m, ld, work.e[:rows], a, s[3:])
+            else:
+                _third(rows, xt, d, ld, work.e[:rows], a, s[3:])
         elif g:
             if group == 1:
                 copy(work.g, gx)

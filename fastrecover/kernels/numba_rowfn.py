@@ -18,7 +18,7 @@ from .numba_arrays import add, add_scaled, copy, dot, fill, jit, line, scaled, t
 from .numba_cross_entropy import cross_entropy
 from .row import Op
 
-LOSS, CURVATURE, GRAM, PREDICT, MOMENT, PAIRS, HERMITE, HERMITE_GRAM, LANDSCAPE = (int(op) for op in Op)
+LOSS, CURVATURE, GRAM, PREDICT, MOMENT, PAIRS, HERMITE, HERMITE_GRAM, LANDSCAPE, THIRD = (int(op) for op in Op)
 
 
 @intrinsic
@@ -299,5 +299,8 @@ def row_function(row, rep, rows, d, y, w, work, xt, s):
         _pairs(row, rows, work, s)
     elif row.op == LANDSCAPE:
         _landscape(row, rows, work, s)
+    elif row.op == THIRD:  # the rest is in numba_kernels.py
+        s[1] += total(work.e[:rows])
+        s[2] += dot(work.e[:rows], work.r[:rows])
     else:
         _hermite(row, rows, w, work, s)

@@ -192,6 +192,15 @@ def _hermite(row, x, z, y, w):
     return np.triu(full.T @ (w[:, None] * full)), np.array(head)
 
 
+def _third(row, x, z, y, w):
+    v = z[:, row.set_columns :] if row.m else x[:, 0]
+    r = y - forward(row, z[:, : row.set_columns])
+    e, m = w * r, v.shape[1]
+    slices = [((e * v[:, j])[:, None] * v[:, j:]).T @ v[:, j:] for j in range(m)]
+    packed = np.concatenate([each[np.triu_indices(len(each))] for each in slices])
+    return packed[None], np.concatenate([[w.sum(), e.sum(), e @ r], e @ v])
+
+
 _ROWS = {
     Op.LOSS: _loss,
     Op.CURVATURE: _curvature,
@@ -201,6 +210,7 @@ _ROWS = {
     Op.HERMITE: _hermite,
     Op.HERMITE_GRAM: _hermite,
     Op.LANDSCAPE: _landscape,
+    Op.THIRD: _third,
 }
 
 

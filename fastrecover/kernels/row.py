@@ -26,6 +26,7 @@ class Op(IntEnum):
     HERMITE = 6
     HERMITE_GRAM = 7
     LANDSCAPE = 8
+    THIRD = 9
 
 
 SQUARED, CROSS_ENTROPY = 0, 1
@@ -65,6 +66,7 @@ class RowFunction:
         PAIRS: ``sum r' x z_a z_b`` for a <= b.
         LANDSCAPE: with u = Vx, t = |u|^2 and ``q = pair t^2 / 2 - single / 24 sum_j u_j^4``: the sum of r' q, and
         ``sum r' x (dq/du_j)`` and ``sum r' x u_j``.
+        THIRD: ``sum r' z_a z_b z_c`` for a <= b <= c (lexicographic), and ``sum r' z``; of X itself where m = 0.
         HERMITE: ``sum r' h_m(z)``; HERMITE_GRAM: Gram matrix of ``[h(z), y - f]`` (upper triangle).
     v : ndarray (reps, k)
     c : ndarray (reps,)
@@ -130,6 +132,9 @@ class RowFunction:
             return m + 2, d, 5
         if self.op == Op.PAIRS:
             return m * (m + 1) // 2 + 1, d, 3
+        if self.op == Op.THIRD:
+            side = m or d
+            return 1, side * (side + 1) * (side + 2) // 6, 3 + side
         if self.op == Op.HERMITE:
             return 0, d, 3 + f
         if self.op == Op.LANDSCAPE:
@@ -158,9 +163,14 @@ def layout(row: RowFunction, d: int, itemsize: int) -> tuple[int, int]:
     group = row.group
     g, left, _ = row.shapes(d)
     bytes_per_row = max(d * itemsize, 1)
-    block = 1 << max(min((1 << 20) // bytes_per_row, 4096), 64).bit_length() - 1
+    rows = max(min((1 << 20) // bytes_per_row, 4096), 64)
+    if row.op == Op.THIRD:  # the sums of a block are large and cost as much as so many rows to merge
+        rows = max(rows, min(left // 8, 4096))
+    block = 1 << rows.bit_length() - 1
     if row.op in (Op.GRAM, Op.HERMITE_GRAM):
         tile = (512 << 10) // (8 * (2 * left + d))
+    elif row.op == Op.THIRD:
+        tile = min(512 // itemsize, (768 << 10) // bytes_per_row)
     else:
         # Few coefficients: as small as the row function allows.  Many: the sums are read and written once a tile.
         tile = min(max(2 * (row.columns + g), 32), (768 << 10) // bytes_per_row)

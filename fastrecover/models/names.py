@@ -15,6 +15,7 @@ PRESET_NAMES = (
     "zhong2017",
     "zhang2018",
     "ge2017",
+    "xia2019",
     "landscape",
     "fu2018-fcn",
     "fu2018-cnn",

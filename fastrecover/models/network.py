@@ -122,6 +122,11 @@ class Network:
             )
         return n_features // self.n_patches
 
+    @property
+    def n_flat(self) -> int:
+        """Dimension of the continuous symmetries of canonical parameters: the rotations of a quadratic network."""
+        return self.n_hidden * (self.n_hidden - 1) // 2 if self.activation.name == "quadratic" else 0
+
     def n_parameters(self, n_features: int) -> int:
         """Length of theta for units of `n_features` inputs."""
         k, d = self.n_hidden, n_features

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..sweeps import Objective
+from ..sweeps import Landscape, Objective
 
 #: With a kinked activation the empirical gradient jumps where a row crosses a kink; decreases below this fraction
 #: of the statistical excess loss ``loss p / n`` are those jumps and end a run after three steps.
@@ -88,7 +88,9 @@ class Monitor:
         """Time since the fit began."""
         return time.perf_counter() - self.started
 
-    def record(self, objective: Objective, stage: str, loss: float, grad: np.ndarray | float = np.nan) -> None:
+    def record(
+        self, objective: Objective | Landscape, stage: str, loss: float, grad: np.ndarray | float = np.nan
+    ) -> None:
         """Add one line to the history and tell the callback."""
         norm = float(np.linalg.norm(grad))
         line = (stage, objective.passes, float(loss), norm, objective.n_rows, self.seconds)
@@ -107,7 +109,7 @@ def tolerance(objective: Objective, y_square: float, dtype: np.dtype) -> float:
 
 def run(
     solver: Solver,
-    objective: Objective,
+    objective: Objective | Landscape,
     theta: np.ndarray,
     *,
     monitor: Monitor,
@@ -125,7 +127,7 @@ def run(
     Parameters
     ----------
     solver : Solver
-    objective : Objective
+    objective : Objective or Landscape
     theta : ndarray (n_parameters,)
     monitor : Monitor
     stage : str
@@ -174,7 +176,7 @@ def run(
 
 def _settled(
     state: State,
-    objective: Objective,
+    objective: Objective | Landscape,
     tol: float,
     exact_loss: float,
     patience: int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,28 +13,37 @@ from ..models import Network, Parameters
 from ..starts import (
     Descent,
     StartError,
+    examine,
+    expanded_starts,
     inertia,
     landscape_start,
+    needs_whitening,
     published_start,
     random_start,
+    regrown,
+    ridge_lengths,
+    spectral_start,
     tensor_start,
+    whiten,
     with_output_weights,
 )
-from ..sweeps import Objective
+from ..sweeps import MomentSweeps, Objective
 from .gradient import GradientDescent, ResampledGradientDescent, StochasticGradientDescent
 from .landscape import OnLandscape
 from .lbfgs import LBFGS, minimise_many
 from .loop import Monitor, State, run, tolerance
 from .newton import DENSE_LIMIT, GaussNewton, damped_solve
+from .quartic import QuarticConjugateGradients, credible_loss, escape
 
 #: Starts by name: functions of an engine, a model and a seed.
 STARTS: dict[str, Any] = {
     "tensor": tensor_start,
     "tensor-published": published_start,
     "landscape": landscape_start,
-    "spectral": tensor_start,
+    "spectral": spectral_start,
 }
 INITS = ("auto", *STARTS, "expand", "random")
+INPUTS = ("auto", "whiten", "gaussian")
 SOLVERS: dict[str, Any] = {
     "auto": None,
     "gauss-newton": GaussNewton,
@@ -41,8 +51,9 @@ SOLVERS: dict[str, Any] = {
     "gd": GradientDescent,
     "resampled-gd": ResampledGradientDescent,
     "sgd": StochasticGradientDescent,
+    "pncg": QuarticConjugateGradients,
 }
-_ITERATIONS = {"gauss-newton": 300, "lbfgs": 2000, "gd": 20000, "sgd": 1 << 30}
+_ITERATIONS = {"gauss-newton": 300, "lbfgs": 2000, "gd": 20000, "sgd": 1 << 30, "pncg": 600}
 _ROWS_PER_PARAMETER = 20
 _ROWS_PER_LABELLED = 400  # a label says far less than a number
 _FEWEST_ROWS = 2000
@@ -56,6 +67,18 @@ _SATURATED = 20.0
 _MOSTLY_NOISE = 0.25  # loss over mean square of y: R^2 of one half
 _RESTARTS = 8
 _ROUNDS = 3
+_EXPANSIONS, _SCARCE_ROUNDS = 12, 80
+_SCARCE = 2.5  # rows for each parameter below which only exact fits are told from wrong ones
+_ROWS_TO_EXPAND = 6
+_NEARLY_EXACT = 1e-10
+_GAIN, _FLAT_ROUNDS = 1e-3, 3
+_MANY_FEATURES = 1500
+_MISFIT_FEATURES = 400
+_MISFIT_LEVEL = 1e-6
+DOUBT = (
+    "the lowest minimum was found only once and its residual is not noise: another may be lower, or the responses "
+    "come from another model; more rows or another random_state would tell"
+)
 
 
 def _well_separated(found: Parameters) -> bool:
@@ -83,6 +106,7 @@ class Outcome:
     objective: Objective
     state: State
     info: dict[str, Any]
+    exact: bool = False
 
 
 class Fit:
@@ -96,12 +120,22 @@ class Fit:
         Root of the random numbers; children are spawned by purpose.
     monitor : Monitor
     tol : float
+    inputs : {"auto", "whiten", "gaussian"}
+        Whether starts see whitened rows: where a test says so, always, or never.
     """
 
     def __init__(
-        self, engine: Any, model: Network, seeds: np.random.SeedSequence, monitor: Monitor, tol: float
+        self,
+        engine: Any,
+        model: Network,
+        seeds: np.random.SeedSequence,
+        monitor: Monitor,
+        tol: float,
+        inputs: str = "auto",
     ) -> None:
-        self.engine, self.model, self.monitor, self.tol = engine, model, monitor, tol
+        self.engine, self.model, self.monitor, self.tol, self.inputs = engine, model, monitor, tol, inputs
+        self.input_seed = child(seeds, 3)
+        self.doubt = ""
         self.sample_seed, self.start_seed, self.restart_seed = (child(seeds, i) for i in range(3))
         self.y_square, self.dtype = engine.response_variance(), engine.dtype
         self.p = model.n_parameters(engine.shape[1])
@@ -123,11 +157,15 @@ class Fit:
         if self.model.is_classifier:
             per_parameter = _ROWS_PER_LABELLED
         outcome = self._stages(init, solver, max(per_parameter * self.p, _FEWEST_ROWS))
-        if self.model.is_classifier and outcome.state.converged and self.p <= DENSE_LIMIT:
-            self._doubt(outcome)
+        state = outcome.state
+        if self.model.is_classifier and state.converged and self.p <= DENSE_LIMIT:
+            self._check_maximum(outcome)
+        outcome.exact = state.loss <= 100 * self._exact_loss(outcome.objective)
+        if self.doubt and state.converged and not outcome.exact:
+            state.converged, state.message = False, self.doubt
         return outcome
 
-    def _doubt(self, outcome: Outcome) -> None:
+    def _check_maximum(self, outcome: Outcome) -> None:
         """A likelihood without a maximum flattens out: the gradient vanishes, but the Newton step stays long."""
         state, matrix = outcome.state, outcome.state.memory.get("matrix")
         if matrix is None:
@@ -142,7 +180,7 @@ class Fit:
         base = self.engine.sample(rows, self.sample_seed)
         if solver != "auto":
             return self._plain(self._start(base, init), solver)
-        if isinstance(init, str) and init in ("auto", "random"):
+        if isinstance(init, str) and init in ("auto", "expand", "random"):
             best = self._searched(base, init)
         else:
             best = self._from_start(base, init)[0]
@@ -183,19 +221,43 @@ class Fit:
         d = engine.shape[1]
         if isinstance(init, Parameters):
             return init
+        if callable(init):  # of a preset
+            self.info["start"] = init.__name__.replace("_", " ")
+            return init(engine, self.model, self.start_seed)
         if not isinstance(init, str):
             return with_output_weights(engine, self.model, init)
         self.info["start"] = init
         if init in STARTS:
-            # As published means on all rows.
-            return STARTS[init](self.engine if init == "tensor-published" else engine, self.model, self.start_seed)
+            return self._from_moments(engine, init)
+        if init == "expand":
+            rng = np.random.default_rng(self.restart_seed)
+            return expanded_starts(engine, self.model, rng, count=_RESTARTS).parameters[0]
         if init == "auto":
             try:
-                return tensor_start(engine, self.model, self.start_seed)
+                return self._from_moments(engine, "tensor")
             except StartError:
                 self.info["start"] = "random"
         rng = np.random.default_rng(self.restart_seed)
         return random_start(self.model, d, rng)
+
+    def _from_moments(self, engine: Any, name: str) -> Parameters:
+        """A start that relies on Gaussian rows, on whitened ones where the rows need it."""
+        if name == "tensor-published":  # on all rows, as they are
+            return published_start(self.engine, self.model, self.start_seed)
+        law = None if self.inputs == "gaussian" else examine(engine, self.input_seed)
+        if law is None or not (self.inputs == "whiten" or needs_whitening(law)):
+            self.info["inputs"] = [] if law is None else law.shape_departures
+            return STARTS[name](engine, self.model, self.start_seed)
+        white, whitening = whiten(engine, law)
+        notes = [whitening.note] if whitening.note else []
+        self.info |= {"inputs": law.shape_departures + notes, "whitened": True}
+        found = whitening.back(STARTS[name](white, self.model, self.start_seed))
+        act = self.model.activation
+        if whitening.shift.any() and act.degree is not None and act.name != "quadratic" and self.model.n_patches == 1:
+            # The offsets that centring gave the units have gone into their lengths.
+            rows = found.weights / np.maximum(np.linalg.norm(found.weights, axis=1), 1e-300)[:, None]
+            found = ridge_lengths(engine, self.model, rows)
+        return found
 
     def _from_start(self, engine: Any, init: Any) -> tuple[Candidate, Parameters]:
         """Refined start and the start itself, on more rows where few have a minimiser far from that of all."""
@@ -211,31 +273,143 @@ class Fit:
             engine = self.engine if 2 * more > self.engine.shape[0] else self.engine.sample(more, self.sample_seed)
 
     def _searched(self, base: Any, init: str) -> Candidate:
-        """Start from moments, checked, with random restarts behind it."""
+        """Stages until one is exact, or trusted, or the budget is spent: moments, wide students, random restarts."""
+        if init == "auto" and self._is_quadratic:
+            return self._quadratic(base)
+        stages = {"expand": [self._expanded], "random": [self._restarted]}.get(init)
+        if stages is None:
+            wide = self._expanded if self._can_expand() else self._restarted
+            # Many units: the moments of order four cost more than students that need few rows.
+            stages = [wide, self._moments] if self._many_features() and self._can_expand() else [self._moments, wide]
         candidates: list[Candidate] = []
-        positive, engine = None, base
-        if init == "auto":
-            try:
-                candidate, start = self._from_start(base, init)
-            except StartError as reason:
-                self.info["tensor"] = str(reason)
-            else:
-                if self._trusted(candidate, start):
-                    return candidate
-                candidates, engine = [candidate], candidate.objective.engine
-                positive = int((start.output_weights > 0).sum())
-        rng = np.random.default_rng(self.restart_seed)
-        for number in range(_ROUNDS):
-            if candidates and self._spent():
+        for stage in stages:
+            found, trusted = stage(base, candidates)
+            candidates += found
+            if trusted or (candidates and self._spent()):
                 break
-            for found in self._restarts(base, rng, positive, f"random restarts {number + 1}"):
-                if engine is not base:
-                    found = self._finish(found.objective.on(engine), found.state.theta, found.label)
-                candidates.append(found)
-            if self._agreed(candidates):
-                break
+        else:
+            if not self.model.is_classifier:
+                self.doubt = DOUBT
         self.info["candidates"] = len(candidates)
         return min(candidates, key=lambda c: (not c.state.converged, c.state.loss))
+
+    def _moments(self, base: Any, known: list[Candidate]) -> tuple[list[Candidate], bool]:
+        try:
+            candidate, start = self._from_start(base, "auto")
+        except StartError as reason:
+            self.info["tensor"] = str(reason)
+            return [], False
+        return [candidate], self._trusted(candidate, start)
+
+    def _restarted(self, base: Any, known: list[Candidate]) -> tuple[list[Candidate], bool]:
+        rng, engine = np.random.default_rng(self.restart_seed), self._widest(base, known)
+        candidates: list[Candidate] = []
+        for number in range(_ROUNDS):
+            if known and self._spent():
+                break
+            candidates += self._on(engine, self._restarts(base, rng, f"random restarts {number + 1}"))
+            if self._agreed(candidates + known):
+                return candidates, True
+        return candidates, bool(candidates) and self._plausible(min(candidates, key=lambda c: c.state.loss))
+
+    def _expanded(self, base: Any, known: list[Candidate]) -> tuple[list[Candidate], bool]:
+        """Wide students, pruned, then rounds that grow and prune the minima found, until one is exact or convincing."""
+        model, rng = self.model, np.random.default_rng(self.restart_seed)
+        few = base.sample(max(_ROWS_TO_EXPAND * self.p, _FEWEST_ROWS), self.start_seed)
+        (n, d), k = few.shape, model.n_hidden
+        scarce = n < _SCARCE * self.p
+        count = 64 if scarce else 32 if k < 8 else 16 if k < 16 else 8
+        objective, _ = self._objective(few, random_start(model, d, rng))
+        # Near an exact fit Gauss-Newton is faster than what runs side by side.
+        settings: dict[str, Any] = {"exact_loss": _NEARLY_EXACT * self.y_square, "stop": self._spent}
+        starts = expanded_starts(few, model, rng, count=count, width=k + 1 if scarce else None, **settings)
+        flat, rounds = 0, _SCARCE_ROUNDS if scarce else _EXPANSIONS
+        for number in range(1, rounds + 1):
+            lowest = float(starts.losses[0])
+            self.monitor.record(objective, f"expand {number}", lowest)
+            if lowest <= settings["exact_loss"] or flat == _FLAT_ROUNDS or number == rounds or self._spent():
+                pair = [self._finish(*self._objective(few, one), f"expand {number}") for one in starts.parameters[:2]]
+                candidates = self._on(self._widest(base, known), pair)
+                best = min(candidates, key=lambda c: c.state.loss)
+                if self._plausible(best) or (not scarce and self._agreed(candidates)):
+                    return candidates, True
+                if number == rounds or self._spent():
+                    break
+            starts = regrown(few, model, starts, rng, extra=1 if k < 16 else 3, **settings)
+            flat = flat + 1 if starts.losses[0] > (1.0 - _GAIN) * lowest else 0
+        return candidates, False
+
+    def _widest(self, base: Any, known: list[Candidate]) -> Any:
+        """Rows that earlier candidates were refined on, which may be more than the first sub-sample."""
+        return max([base, *(c.objective.engine for c in known)], key=lambda engine: engine.shape[0])
+
+    def _on(self, engine: Any, found: list[Candidate]) -> list[Candidate]:
+        """Candidates refined on the rows of another engine."""
+        return [
+            c if c.objective.engine is engine else self._finish(c.objective.on(engine), c.state.theta, c.label)
+            for c in found
+        ]
+
+    def _many_features(self) -> bool:
+        order = self.model.activation.tensor_order or 0
+        return math.comb(self.model.n_hidden + order, order) > _MANY_FEATURES
+
+    def _quadratic(self, base: Any) -> Candidate:
+        """Spectral start and conjugate gradients; with few rows, wider networks against local minima."""
+        candidate, _ = self._from_start(base, "spectral")
+        objective, state, few = candidate.objective, candidate.state, candidate.objective.n_rows < 10 * self.p
+        if self._exact(candidate) or not few:
+            return candidate
+        objective, state = escape(
+            objective,
+            state.theta,
+            self.model,
+            lambda o, theta: self._finish(o, theta, "added rows").state,
+            self.restart_seed,
+            100 * self._exact_loss(objective),
+        )
+        if state.loss > credible_loss(objective):
+            self.doubt = DOUBT
+        return Candidate(objective, state, "spectral")
+
+    @property
+    def _is_quadratic(self) -> bool:
+        return self.model.activation.name == "quadratic" and self.model.n_patches == 1
+
+    def _can_expand(self) -> bool:
+        model = self.model
+        return not model.is_classifier and model.n_patches == 1
+
+    def _plausible(self, candidate: Candidate) -> bool:
+        """Whether it is exact, or nothing speaks against it: rows to spare, and a residual that is noise."""
+        if self._exact(candidate):
+            return True
+        found = candidate.objective.unpack(candidate.state.theta)
+        enough = candidate.objective.n_rows >= _ROWS_TO_TRUST * self.p
+        return enough and candidate.state.converged and _well_separated(found) and not self._misfit(candidate)
+
+    def _misfit(self, candidate: Candidate) -> bool:
+        """F test of Hermite features in the span of the units against what these leave of the responses.
+
+        The features are not made orthogonal to the Jacobian, so the gain is a lower bound and the test cautious.
+        """
+        from scipy.special import fdtrc
+
+        if self.model.n_patches > 1:
+            return False
+        objective = candidate.objective
+        found, n = objective.unpack(candidate.state.theta), objective.n_rows
+        basis = np.linalg.qr(found.weights.T)[0].T
+        features = [math.comb(len(basis) + degree, degree) for degree in (2, 3, 4)]
+        fitting = [f <= min((n - self.p) // 4, _MISFIT_FEATURES) for f in features]
+        if not any(fitting):
+            return False
+        degree = 1 + sum(fitting)
+        sweeps = MomentSweeps(objective.engine, found, objective.model.activation)
+        left = sweeps.hermite_regression(basis, degree, ridge=1e-10)[1]
+        gain, count = candidate.state.loss - left, features[degree - 2]
+        rest = n - self.p - count
+        return bool(fdtrc(count, rest, (gain / count) / max(left / rest, 1e-300)) < _MISFIT_LEVEL)
 
     def _wild(self, candidate: Candidate) -> bool:
         """A minimiser that the rows hardly determine: not reached, mostly noise, or with units saturated."""
@@ -255,11 +429,8 @@ class Fit:
         if self.model.is_classifier:
             # Labels leave many rows between a moment and the optimum, and lower minima lie far out.
             return not self._wild(candidate) and _well_separated(found)
-        enough = candidate.objective.n_rows >= _ROWS_TO_TRUST * self.p
-        if self.model.activation.name == "quadratic":
-            return enough and candidate.state.converged  # its second moment has no wrong turns
         moved = max(self.model.error(found, start), self.model.error(start, found))
-        return enough and candidate.state.converged and moved < _CLOSE and _well_separated(found)
+        return moved < _CLOSE and self._plausible(candidate)
 
     def _agreed(self, candidates: list[Candidate]) -> bool:
         """An exact fit, or the lowest minimum found more than once."""
@@ -272,11 +443,11 @@ class Fit:
     def _exact(self, candidate: Candidate) -> bool:
         return candidate.state.loss <= 100 * self._exact_loss(candidate.objective)
 
-    def _restarts(self, engine: Any, rng: np.random.Generator, positive: int | None, stage: str) -> list[Candidate]:
+    def _restarts(self, engine: Any, rng: np.random.Generator, stage: str) -> list[Candidate]:
         """Random starts, all run side by side in the same passes; the two best are then refined."""
         count = int(np.clip((1 << 15) // self.p, _RESTARTS, 8 * _RESTARTS))
-        unknown = self.model.known_v is None and self.model.activation.parity != "odd"
-        if unknown and positive is None:
+        positive = None
+        if self.model.known_v is None and self.model.activation.parity != "odd":
             positive = inertia(engine, self.model.n_hidden, np.random.default_rng(self.start_seed))
         starts = []
         for i in range(count):
@@ -291,6 +462,7 @@ class Fit:
             objective,
             np.array([objective.model.pack(start) for start in starts]),
             iterations=400,
+            memory=10,
             exact_loss=self._exact_loss(objective),
             output_weights=v,
             stop=self._spent,
@@ -305,14 +477,18 @@ class Fit:
     def _finish(self, objective: Objective, theta: np.ndarray, stage: str) -> Candidate:
         # A sub-sample's minimiser is a stepping stone: a hundredth of its own error is near enough.
         tol = self.tol if objective.engine is self.engine else max(self.tol, 1e-2)
-        state = self._run(GaussNewton(), objective, theta, stage, 200, tol)
+        solver: Any = QuarticConjugateGradients() if self._is_quadratic else GaussNewton()
+        state = self._run(solver, objective, theta, stage, _ITERATIONS.get(solver.name, 300), tol)
         return Candidate(objective, state, stage)
 
     def _polish(self, best: Candidate) -> Outcome:
         """All rows: L-BFGS on the curvature of the sub-sample, or Gauss-Newton by products above the dense limit."""
         objective = best.objective.on(self.engine)
+        if self._is_quadratic:
+            solver: Any = QuarticConjugateGradients(dense=False)
+            return Outcome(objective, self._run(solver, objective, best.state.theta, "all rows", 600), self.info)
         if self.p > _PRECONDITION_LIMIT:
-            solver: Any = GaussNewton(dense=False, damping=1e-4)
+            solver = GaussNewton(dense=False, damping=1e-4)
         else:
             solver = LBFGS(precondition=self._precondition(best))
         state = self._run(solver, objective, best.state.theta, "all rows", 200)
@@ -330,9 +506,7 @@ class Fit:
         if matrix is None:
             few = best.objective.engine.sample(_PRECONDITION_ROWS * self.p, self.start_seed)
             matrix = best.objective.on(few).gauss_newton(best.state.theta)[2]
-        # Rotations of a quadratic network's rows are null directions of the matrix.
-        rotations = self.model.activation.name == "quadratic" and self.model.n_hidden > 1
-        floor = (1e-3 if rotations else 1e-10) * float(np.trace(matrix)) / len(matrix)
+        floor = 1e-10 * float(np.trace(matrix)) / len(matrix)
         factor = cho_factor(matrix + floor * np.eye(len(matrix)), check_finite=False)
         return lambda g: cho_solve(factor, g, check_finite=False)
 

@@ -92,7 +92,7 @@ def tensor_start(engine: Any, model: Network, seed: np.random.SeedSequence) -> P
     if act.subspace_order == 2:
         fit = quadratic_fit(engine, affine, k, rng)
         if act.name == "quadratic":
-            return _quadratic_network(fit, model)
+            return quadratic_network(fit, model)
         basis, fitted = fit.basis, fit.parameters()
     else:
         basis = cubic_subspace(engine, affine, k, rng)
@@ -430,7 +430,7 @@ def _output_weight_options(model: Network, known, i: int, shape: np.ndarray, tar
     return [fitted]
 
 
-def _quadratic_network(fit: QuadraticFit, model: Network) -> Parameters:
+def quadratic_network(fit: QuadraticFit, model: Network) -> Parameters:
     """Rows sqrt|l| times the eigenvectors; with all-positive units negative eigenvalues are cut off."""
     values, v = fit.eigenvalues, model.known_v
     if v is None:

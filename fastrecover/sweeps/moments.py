@@ -189,6 +189,33 @@ class MomentSweeps:
         a = a / s[0]
         return (a[: len(v)], a[len(v) :]), (s[1] / s[0], s[2] / s[0])
 
+    def third_packed(self, v: np.ndarray | None = None) -> np.ndarray:
+        """Distinct entries of ``M_3(v_a, v_b, v_c)`` for rows v (m, d), or of ``M_3`` itself, in one pass.
+
+        The raw moment ``E[r z_a z_b z_c]``, z = Vx, less ``E[r z_a] G_bc + E[r z_b] G_ac + E[r z_c] G_ab`` with
+        G = V V' (Zhong et al. 2017, section 3: ``M_3 = E[r (x^(x)3 - sym(x, I))]``).
+
+        Parameters
+        ----------
+        v : ndarray (m, d), optional
+            Directions, m >= 1, not necessarily orthonormal.
+
+        Returns
+        -------
+        ndarray (m (m + 1) (m + 2) / 6,)
+            In the order of ``tensors.multi_indices(m, 3)``; m = d without directions.
+        """
+        m = 0 if v is None else len(v)
+        a, s = self._run(Op.THIRD, np.zeros((0, self.n_features)) if v is None else v, m)
+        packed, first = a[0] / s[0], s[3:] / s[0]
+        gram, at = np.eye(self.n_features) if v is None else v @ v.T, 0
+        for i in range(len(first)):  # the entries whose least index is i
+            b, g = first[i:], gram[i, i:]
+            term = (b[0] * gram[i:, i:] + np.outer(b, g) + np.outer(g, b))[np.triu_indices(len(b))]
+            packed[at : at + len(term)] -= term
+            at += len(term)
+        return packed
+
     def hermite(self, v: np.ndarray, degrees: tuple[int, ...]) -> list[np.ndarray]:
         """Averages ``E[r h_m(Vx)]`` over all products h_m of the given degrees, orthonormal rows v.
 

@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_SMALL = 1 << 18  # entries up to which an index map is worth its room
+
 Array: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.intp]
 
@@ -112,6 +114,8 @@ def unpack(values: ArrayLike, k: int, order: int) -> Array:
     expected = (math.comb(k + order - 1, order),)
     if packed.shape != expected:
         raise ValueError(f"values must have shape {expected} for k={k}, order={order}, got {packed.shape}")
+    if k**order > _SMALL:
+        return _filled(packed, k, order)
     return packed[_positions(k, order)].reshape((k,) * order)
 
 
@@ -152,6 +156,20 @@ def _checked(k: Any, order: Any) -> tuple[int, int]:
         if value < least:
             raise ValueError(f"{label} must be >= {least}, got {value}")
     return int(k), int(order)
+
+
+def _filled(packed: Array, k: int, order: int) -> Array:
+    """Unpack without an index map: entries of least index a are a tensor of one order less, in `order` places."""
+    if order < 2:
+        return packed
+    full, start = np.empty((k,) * order), 0
+    for a in range(k):
+        stop = start + math.comb(k - a + order - 2, order - 1)
+        part = _filled(packed[start:stop], k - a, order - 1)
+        for axis in range(order):
+            full[(slice(a, None),) * axis + (a,) + (slice(a, None),) * (order - 1 - axis)] = part
+        start = stop
+    return full
 
 
 @lru_cache(maxsize=32)

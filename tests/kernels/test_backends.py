@@ -81,6 +81,8 @@ def row_functions(act, k, reps, linear, rng):
         RowFunction(Op.LANDSCAPE, m=1, pair=0.0, single=-6.0),
         RowFunction(Op.HERMITE, **model(m=3, order=3, factors=factors)),
         RowFunction(Op.HERMITE_GRAM, m=3, order=3, factors=factors),
+        RowFunction(Op.THIRD, **model()),
+        RowFunction(Op.THIRD, **model(m=3)),
     ]
 
 
@@ -142,6 +144,42 @@ def test_sizes_around_vector_widths_match_the_reference(backend, dtype):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_default_layout_matches_the_reference(backend):
     check_against_reference(backend, np.float64, "sigmoid", [(4500, 11, 3, 1, 0)], blocks=None)
+
+
+# Around one, two and three groups of 8 and of 16 features, and so of whole and broken vectors, in both products.
+THIRD_SIDES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 32, 33, 40, 47, 49)
+
+
+def brute_force_third(x, c):
+    """Distinct entries of sum c x (x) x (x) x, in extended precision, by definition."""
+    x, c = x.astype(np.longdouble), c.astype(np.longdouble)
+    i, j, k = np.array(list(itertools.combinations_with_replacement(range(x.shape[1]), 3))).T
+    return sum((ci * xi[i] * xi[j] * xi[k] for ci, xi in zip(c, x, strict=True)), np.zeros(len(i), np.longdouble))
+
+
+def check_third(backend, dtype, n, d, m, blocks=BLOCKS):
+    rng = np.random.default_rng(21)
+    x, y, w = draw(rng, (n, d + 3), dtype)[:, 1 : 1 + d], rng.standard_normal(n), rng.random(n)
+    v = draw(rng, (m, d), np.float64, grid=True)
+    a, s, out = run(backend, x, y, w, v, RowFunction(Op.THIRD, m=m, c=np.array([0.3])), blocks)
+    e = w * (y - 0.3)
+    z = (x.astype(np.float64) @ v.T) if m else x
+    sums = np.array([w.sum(), e.sum(), e @ (y - 0.3), *(e @ z)])
+    expected = brute_force_third(z, e).astype(np.float64)
+    assert_close([a[0], s, out], [expected, sums, out], TOLERANCE[dtype], f"n={n} d={d} m={m}")
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
+def test_third_moment_is_that_of_the_definition(backend, dtype):
+    for n in (0, 1, 15, 16, 17):
+        check_third(backend, dtype, n, 9, 0)
+        check_third(backend, dtype, n, 5, 2)
+    for side in THIRD_SIDES:
+        check_third(backend, dtype, 37, side, 0)
+        check_third(backend, dtype, 37, 6, side)
+    check_third(backend, dtype, 300, 18, 0, blocks=None)
+    check_third(backend, dtype, 300, 18, 10, blocks=None)
 
 
 def sigmoid_mean_rows(k, reps=2, group=1, free_w=1):
@@ -372,6 +410,9 @@ def test_every_instruction_set_of_the_compiled_backend_matches_the_reference(dty
             for function in ("relu", "erf"):
                 check_against_reference("compiled", dtype, function, [(17, 9, 4, 1, 1), (83, 37, 5, 2, 0)])
             check_groups("compiled", dtype, (1, 3), samples=(9, 83))
+            for side in THIRD_SIDES:
+                check_third("compiled", dtype, 21, side, 0)
+                check_third("compiled", dtype, 21, 4, side)
     finally:
         _compiled.select_instruction_set(None)
     assert tried[0] == widest == _compiled.instruction_set() and tried[-1] == "base"

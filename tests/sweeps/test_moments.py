@@ -18,7 +18,7 @@ from fastrecover.engines import ThreadEngine
 from fastrecover.models import Parameters
 from fastrecover.sources import ArraySource
 from fastrecover.sweeps import MomentSweeps
-from fastrecover.tensors import hermite_to_tensor
+from fastrecover.tensors import hermite_to_tensor, multi_indices, pack
 
 D = 4
 EYE = np.eye(D)
@@ -109,6 +109,58 @@ def test_slices(case, k):
     v = orthonormal(rng, k)
     full = np.einsum("ijk,aj,bk->abi", tensors(x, r, w)[2], v, v)
     np.testing.assert_allclose(sweeps.slices(v), full[np.triu_indices(k)], atol=1e-12)
+
+
+@pytest.mark.parametrize("k", [None, 1, 3, 6])
+def test_third_moment_in_packed_form(case, k):
+    sweeps, x, r, w, rng = case
+    v = None if k is None else rng.standard_normal((k, D))
+    m3 = tensors(x, r, w)[2]
+    expected = pack(m3 if k is None else np.einsum("ijk,ai,bj,ck->abc", m3, v, v, v))
+    np.testing.assert_allclose(sweeps.third_packed(v), expected, atol=1e-13 * max(1, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_moments_of_arrays(weighted):
+    rng = np.random.default_rng(12)
+    x, y, v = rng.standard_normal((60, D)), rng.standard_normal(60), rng.standard_normal((3, D))
+    w = rng.uniform(0, 3, 60) if weighted else None
+    m1, m2, m3, m4 = tensors(x, y, np.ones(60) if w is None else w)
+    np.testing.assert_allclose(fr.moments.first(x, y, sample_weight=w), m1, atol=1e-13)
+    np.testing.assert_allclose(fr.moments.second(x, y, sample_weight=w), m2, atol=1e-13)
+    np.testing.assert_allclose(fr.moments.second(x, y, v, sample_weight=w), v @ m2, atol=1e-13)
+    np.testing.assert_allclose(fr.moments.third(x, y, sample_weight=w), m3, atol=1e-13)
+    np.testing.assert_allclose(fr.moments.third_packed(x, y, sample_weight=w), pack(m3), atol=1e-13)
+    along = np.einsum("ijk,ai,bj,ck->abc", m3, v, v, v)
+    np.testing.assert_allclose(fr.moments.third(x, y, v, sample_weight=w), along, atol=1e-12)
+    np.testing.assert_allclose(fr.moments.third_packed(x, y, v, sample_weight=w), pack(along), atol=1e-12)
+    along = np.einsum("ijkl,ai,bj,ck,dl->abcd", m4, v, v, v, v)
+    np.testing.assert_allclose(fr.moments.fourth(x, y, v, sample_weight=w), along, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_whole_third_moment_is_the_same_for_any_number_of_threads(dtype):
+    """Every entry of 9,000 rows, three blocks, against sums of products of columns."""
+    rng = np.random.default_rng(13)
+    x, y = rng.standard_normal((9_000, 19)).astype(dtype), rng.standard_normal(9_000)
+    one, more = (fr.moments.third_packed(x, y, n_jobs=n) for n in (1, 3))
+    np.testing.assert_array_equal(one, more)
+    i, j, k = multi_indices(19, 3).T
+    z = x.astype(np.float64)
+    first = y @ z / len(y)
+    raw = np.array([(y * z[:, a] * z[:, b]) @ z[:, c] for a, b, c in zip(i, j, k, strict=True)]) / len(y)
+    expected = raw - first[i] * (j == k) - first[j] * (i == k) - first[k] * (i == j)
+    np.testing.assert_allclose(one, expected, atol=1e-13 if dtype == np.float64 else 3e-6 * np.abs(raw).max())
+
+
+def test_third_moments_too_large_are_refused():
+    x, y = np.zeros((4, 257)), np.zeros(4)
+    for function in (fr.moments.third, fr.moments.third_packed):
+        with pytest.raises(ValueError, match="at most 256 features, got 257: give V"):
+            function(x, y)
+        with pytest.raises(ValueError, match="V must have at most 256 rows, got 300"):
+            function(x, y, np.zeros((300, 257)))
+        assert function(x, y, np.zeros((2, 257))).shape[0] in (2, 4)
 
 
 @pytest.mark.parametrize("k", [1, 2, 4])

@@ -1,0 +1,123 @@
+/* The packed third moment for one data type: sums of c x_a x_b x_l over a <= b <= l, included by tiles.h.
+
+   Features are cut in groups of FR_SIDE.  The products c x_a x_b of the pairs of one group multiply all columns,
+   those of two groups A < B the columns of the groups after B: every triple is met, and only those inside one group
+   more than once, so nearly all work is on distinct entries and in whole vectors.  All operands lie in the order in
+   which they are read: a copy of the tile in panels of FR_SIDE columns, and products in panels of FR_SIDE pairs. */
+
+#define FR_SIDE FR_MOST(FR_VL, 8) /* whole vectors, and products enough to keep the sums of a tile in registers busy */
+
+typedef REAL FR_T(side) __attribute__((vector_size(FR_SIDE * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+
+FR_INLINE int64_t FR_T(third_side)(void) { return FR_SIDE; }
+FR_INLINE int64_t FR_T(third_width)(int64_t d) { return (d + FR_SIDE - 1) / FR_SIDE * FR_SIDE; }
+
+/* Room in doubles for a tile of ld rows: sums; the tile; the tile times c, each group twice; pairs; c. */
+static int64_t FR_T(third_room)(int64_t d, int64_t ld)
+{
+    return (fr_third_sums(d, FR_SIDE) + 7) / 8 * 8 + (3 * FR_T(third_width)(d) + FR_SIDE * FR_SIDE + 1) * ld;
+}
+
+/* Fills the copies; in that of c x each group comes twice, one right after the other, so that it can be read in turn
+   from any feature on. */
+static void FR_T(third_copy)(int64_t rows, int64_t ld, int64_t d, const REAL *x, int64_t stride, const double *z,
+                             const REAL *restrict c, REAL *restrict tile, REAL *restrict scaled, double *first)
+{
+    for (int64_t j = 0; j < d; j += FR_SIDE) {
+        const int64_t width = FR_MIN(d - j, FR_SIDE);
+        REAL *restrict t = tile + j * ld;
+        if (width < FR_SIDE) memset(t, 0, (size_t)(FR_SIDE * rows) * sizeof(REAL));
+        if (!x)
+            for (int64_t i = 0; i < width; i++)
+                for (int64_t r = 0; r < rows; r++) t[r * FR_SIDE + i] = (REAL)z[(j + i) * ld + r];
+        else if (width == FR_SIDE)
+            for (int64_t r = 0; r < rows; r++) memcpy(t + r * FR_SIDE, x + r * stride + j, FR_SIDE * sizeof(REAL));
+        else
+            for (int64_t r = 0; r < rows; r++)
+                for (int64_t i = 0; i < width; i++) t[r * FR_SIDE + i] = x[r * stride + j + i];
+    }
+    for (int64_t j = 0; j < d; j += FR_SIDE, scaled += 2 * FR_SIDE * ld) {
+        const int64_t width = FR_MIN(d - j, FR_SIDE);
+        const REAL *t = tile + j * ld;
+        FR_T(side) sum = {0};
+        for (int64_t r = 0; r < rows; r++) {
+            const FR_T(side) cx = c[r] * *(const FR_T(side) *)(t + r * FR_SIDE);
+            REAL *s = scaled + 2 * FR_SIDE * r;
+            sum += cx;
+            *(FR_T(side) *)s = cx;
+            *(FR_T(side) *)(s + width) = cx;
+        }
+        for (int64_t i = 0; i < width; i++) first[j + i] += (double)sum[i];
+    }
+}
+
+/* Panel p of products: x_a s_{a + p} (within a group), or x_a s_p (between two). */
+FR_INLINE void FR_T(third_pairs)(int64_t rows, int64_t ld, const int64_t panels, const int within,
+                                 const REAL *restrict x, const REAL *restrict s, REAL *restrict g)
+{
+    for (int64_t p = 0; p < panels; p++, s++, g += ld * FR_SIDE)
+        for (int64_t r = 0; r < rows; r++) {
+            const FR_T(side) xa = *(const FR_T(side) *)(x + r * FR_SIDE);
+            const REAL *sr = s + r * 2 * FR_SIDE;
+            if (within)
+                *(FR_T(side) *)(g + r * FR_SIDE) = *(const FR_T(side) *)sr * xa;
+            else
+                *(FR_T(side) *)(g + r * FR_SIDE) = *sr * xa;
+        }
+}
+
+/* a (count, columns) += G X for whole groups of columns and coefficients in panels of `width`, each (rows, FR_SIDE). */
+static void FR_T(third_product)(int64_t rows, int64_t ld, const REAL *x, int64_t columns, const REAL *g, int64_t width,
+                                int64_t count, double *a)
+{
+#if FR_VBYTES == 64
+    enum { MOST = 8, VECTORS = 3 };
+#else
+    enum { MOST = 4, VECTORS = 2 };
+#endif
+#define FR_PRODUCT(NV) \
+    FR_T(back_rows)(xj, FR_SIDE, FR_SIDE, ld * FR_SIDE, rows, gm, 1, FR_SIDE, mq, MOST, NV, NV * FR_VL, am, columns, NULL)
+    int64_t left = columns / FR_VL, parts = (left + VECTORS - 1) / VECTORS;
+    for (int64_t j = 0, nv; j < columns; j += nv * FR_VL, left -= nv, parts--) {
+        nv = (left + parts - 1) / parts;
+        const REAL *xj = x + j / FR_SIDE * FR_SIDE * ld + j % FR_SIDE;
+        for (int64_t m = 0, mq; m < count; m += mq) {
+            const REAL *gm = g + m / width * ld * FR_SIDE + m % width;
+            double *am = a + m * columns + j;
+            mq = FR_MIN(FR_MIN(width - m % width, count - m), MOST);
+            if (nv == VECTORS)
+                FR_PRODUCT(VECTORS);
+            else if (nv == 2)
+                FR_PRODUCT(2);
+            else
+                FR_PRODUCT(1);
+        }
+    }
+#undef FR_PRODUCT
+}
+
+/* Adds a tile, whose rows are given by `x` and `stride`, or by columns z (d, ld) where x is NULL; e: coefficients.
+   The sums at the start of `room` are those of fr_third_unpack; first[j] += sum e x_j. */
+static void FR_T(third)(int64_t rows, int64_t ld, int64_t d, const REAL *x, int64_t stride, const double *z,
+                        const double *e, double *room, double *first)
+{
+    const int64_t columns = FR_T(third_width)(d);
+    double *sums = room;
+    REAL *tile = (REAL *)(room + (fr_third_sums(d, FR_SIDE) + 7) / 8 * 8);
+    REAL *scaled = tile + columns * ld, *pairs = scaled + 2 * columns * ld, *c = pairs + FR_SIDE * FR_SIDE * ld;
+    for (int64_t r = 0; r < rows; r++) c[r] = (REAL)e[r];
+    FR_T(third_copy)(rows, ld, d, x, stride, z, c, tile, scaled, first);
+    for (int64_t b = 0; b < d; b += FR_SIDE) {
+        const int64_t width = FR_MIN(FR_SIDE, d - b), own = width * (width + 1) / 2;
+        const int64_t after = columns - b - FR_SIDE;
+        const REAL *s = scaled + 2 * b * ld;
+        FR_T(third_pairs)(rows, ld, width / 2 + 1, 1, tile + b * ld, s, pairs);
+        FR_T(third_product)(rows, ld, tile, columns, pairs, width, own, sums);
+        sums += own * columns;
+        for (int64_t a = 0; a < b && after; a += FR_SIDE, sums += FR_SIDE * FR_SIDE * after) {
+            FR_T(third_pairs)(rows, ld, FR_SIDE, 0, tile + a * ld, s, pairs);
+            FR_T(third_product)(rows, ld, tile + (b + FR_SIDE) * ld, after, pairs, FR_SIDE, FR_SIDE * FR_SIDE, sums);
+        }
+    }
+}
+#undef FR_SIDE

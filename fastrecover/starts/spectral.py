@@ -1,0 +1,258 @@
+"""Spectral start of quadratic networks from bounded responses.
+
+``E[t(y) (x x' - I)]`` has the column space of M for every t, and its sampling error grows with the tails of t(y):
+those of y itself, a sum of squares, cost several times as many rows as a t that levels off.  Eigenvectors come from
+products alone; inside their span the quadratic form is then fitted to the responses as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..models import Network, Parameters, Quadratic
+from ..sweeps import MomentSweeps, Objective
+from ..tensors import hermite_to_tensor
+from .affine import affine_fit
+from .random import random_start
+from .tensor import QUADRATIC, QuadraticFit, orthonormal, quadratic_network
+
+_DEPTH = 8
+_SPARE = 4
+_LEAST_SHARE = 0.05
+_MOST_FEATURES = 1500
+
+
+def spectral_start(engine: Any, model: Network, seed: np.random.SeedSequence) -> Parameters:
+    """Leading eigenvectors of ``mean t (x x' - I)``, ``t = (q - mean q) / (|q| + mean |q| / 2)``, with a fitted core.
+
+    q are the responses without linear term and intercept.  The linear term, where the model has one, is taken away
+    by least squares.  An unknown intercept hides tr M = mean q; it is then estimated for eigenvalues of one size,
+    from the variance 2 tr M^2 where signs are known and otherwise from the third moment 8 tr M^3.
+
+    Parameters
+    ----------
+    engine : ThreadEngine
+    model : Network
+        Quadratic network.
+    seed : SeedSequence
+
+    Returns
+    -------
+    Parameters
+        With definite output weights.
+    """
+    model = definite(engine, model)
+    k, (n, d) = model.n_hidden, engine.shape
+    rng = np.random.default_rng(seed)
+    affine = affine_fit(engine) if model.linear_term else _mean_fit(engine)
+    bounded = MomentSweeps(engine.with_responses(bounded_responses(engine, model, affine)))
+    known = model.known_v
+    positive, count = None if known is None else int((known > 0).sum()), k
+    if known is None and 2 * k <= d and math.comb(2 * k + 2, 2) <= min(_MOST_FEATURES, n // 2):
+        # The bulk of t's eigenvalues is not centred: both ends are candidates where signs are unknown.
+        positive, count = k, 2 * k
+    basis = leading_eigenvectors(lambda v: bounded.second(v)[0], d, count, rng, positive)[1]
+    sweeps = MomentSweeps(engine, affine)
+    while True:
+        (mean, first, second), loss = sweeps.hermite_regression(basis, 2, ridge=1e-6)
+        values, vectors = np.linalg.eigh(hermite_to_tensor(second, len(basis), 2) / 2.0)
+        if len(basis) == k:
+            break
+        basis = vectors[:, np.argsort(-np.abs(values))[:k]].T @ basis
+    affine = replace(affine, linear=affine.slope + first @ basis, intercept=affine.intercept + mean[0])
+    if known is not None and (known > 0).all():
+        trace = float(affine.intercept) if not model.fit_intercept else float(np.abs(values).sum())
+        values = np.maximum(values, _LEAST_SHARE * abs(trace) / k)
+        if not model.fit_intercept and trace > 0:
+            values *= trace / values.sum()
+    else:
+        floor = _LEAST_SHARE * np.abs(values).mean()
+        values = np.where(values < 0, -1.0, 1.0) * np.maximum(np.abs(values), floor)
+    return quadratic_network(QuadraticFit(vectors.T @ basis, values, affine, loss), model)
+
+
+def definite(engine: Any, model: Network) -> Network:
+    """The model with all signs positive where they are unknown and no response is negative.
+
+    That is a guess: a negative eigenvalue that is small beside the others may show in no row.
+    """
+    hidden = model.known_v is not None or model.linear_term or model.fit_intercept
+    return model if hidden or (engine.source.y < 0).any() else model.with_output_weights("ones")
+
+
+def bounded_responses(engine: Any, model: Network, affine: Parameters) -> np.ndarray:
+    """t of :func:`spectral_start` for every row, (n,)."""
+    y, w = engine.source.y, engine.source.w
+    k = model.n_hidden
+    residual = y - affine.intercept
+    if model.linear_term:
+        plane = Quadratic(1, linear_term=True, fit_intercept=True)
+        flat = plane.pack(Parameters(np.zeros((1, engine.shape[1])), np.ones(1), affine.slope, affine.intercept))
+        residual = y - Objective(engine, plane).predict(flat)
+    trace = float(np.average(y, weights=w))
+    if model.fit_intercept:
+        deviation = float(np.sqrt(np.average(residual**2, weights=w)))
+        most = deviation * np.sqrt(k / 2.0)
+        if model.known_v is None:
+            third = float(np.average(residual**3, weights=w))
+            trace = float(np.clip(0.25 * k * third / max(deviation, 1e-300) ** 2, -most, most))
+        else:
+            trace = most * float(np.sign(model.known_v).mean())
+    q = residual + trace
+    return (q - np.average(q, weights=w)) / (np.abs(q) + 0.5 * np.average(np.abs(q), weights=w))
+
+
+def leading_eigenvectors(
+    product: Callable[[np.ndarray], np.ndarray],
+    d: int,
+    count: int,
+    rng: np.random.Generator,
+    positive: int | None = None,
+    depth: int = _DEPTH,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leading eigenvalues and eigenvectors of a symmetric matrix, by block Lanczos or, in few dimensions, outright.
+
+    Parameters
+    ----------
+    product : callable
+        ``product(v)`` multiplies the rows of v (m, d) by the matrix: one pass.
+    d : int
+    count : int
+        Eigenvectors wanted.
+    rng : Generator
+    positive : int, optional
+        So many of the largest eigenvalues, and the rest from the lower end; by default the largest in size.
+    depth : int
+        Passes.
+
+    Returns
+    -------
+    values : ndarray (count,)
+    vectors : ndarray (count, d)
+        Orthonormal rows.
+    """
+    block = min(2 * count + _SPARE, d)
+    if d <= 2 * block * depth:
+        basis = np.eye(d)
+        images = product(basis)
+    else:
+        blocks = [orthonormal(rng.standard_normal((block, d)))]
+        products = [product(blocks[0])]
+        for _ in range(depth - 1):
+            before = np.concatenate(blocks)
+            new = products[-1]
+            for _ in range(2):  # once is not orthogonal to rounding
+                new = new - (new @ before.T) @ before
+            blocks.append(orthonormal(new))
+            products.append(product(blocks[-1]))
+        basis, images = np.concatenate(blocks), np.concatenate(products)
+    small = basis @ images.T
+    values, vectors = np.linalg.eigh(0.5 * (small + small.T))
+    chosen = _chosen(values, count, positive)
+    return values[chosen], vectors[:, chosen].T @ basis
+
+
+def _chosen(values: np.ndarray, count: int, positive: int | None) -> np.ndarray:
+    """Places of the `count` largest of rising values in size, or of the `positive` largest and the smallest."""
+    if positive is None:
+        return np.argsort(-np.abs(values), kind="stable")[:count]
+    return np.r_[len(values) - positive : len(values), 0 : count - positive]
+
+
+def wider(engine: Any, model: Network, at: Parameters, extra: int, rng: np.random.Generator) -> Parameters:
+    """A quadratic network with more rows, along which its loss falls fastest, at the length where each stops falling.
+
+    A local minimum with k rows is mostly a saddle point with k + 1: a small row u of output weight +-1 changes the
+    loss by ``-+ u' E[r x x'] u + 3 |u|^4 / 2`` (Gaussian inputs), r the residual.
+
+    Parameters
+    ----------
+    engine : ThreadEngine
+    model : Network
+        What is known of the signs: only positive rows are added where all output weights are known and positive.
+    at : Parameters
+    extra : int
+        Rows to add, at most d.
+    rng : Generator
+
+    Returns
+    -------
+    Parameters
+        The rows of `at`, then the new ones with output weights +1 and -1.
+    """
+    sweeps = MomentSweeps(engine, at, QUADRATIC)
+
+    def product(v: np.ndarray) -> np.ndarray:
+        image, mean, _ = sweeps.second(v)
+        return image + mean * v
+
+    d = engine.shape[1]
+    extra = min(extra, d)
+    alike = model.known_v is not None and bool((model.known_v > 0).all())
+    values, vectors = leading_eigenvectors(product, d, extra, rng, extra if alike else None)
+    signs = np.ones(extra) if alike else np.where(values < 0, -1.0, 1.0)
+    lengths = np.sqrt(np.abs(values) / 3.0)
+    return replace(
+        at,
+        weights=np.concatenate([at.weights, lengths[:, None] * vectors]),
+        output_weights=np.concatenate([at.output_weights, signs]),
+    )
+
+
+def narrower(model: Network, at: Parameters) -> Parameters:
+    """The network of `model` nearest to a quadratic one with more rows: eigenvalues of M that its signs allow.
+
+    Parameters
+    ----------
+    model : Network
+    at : Parameters
+        At least ``model.n_hidden`` rows.
+
+    Returns
+    -------
+    Parameters
+        With orthogonal rows; the trace of what is left out goes to the intercept where there is one.
+    """
+    k = model.n_hidden
+    q, r = np.linalg.qr(at.weights.T)
+    values, vectors = np.linalg.eigh((r * at.output_weights) @ r.T)
+    positive = None if model.known_v is None else int((model.known_v > 0).sum())
+    chosen = _chosen(values, k, positive)
+    mean = Parameters(np.zeros((0, len(q))), np.zeros(0), at.slope, at.intercept + float(values.sum()))
+    return quadratic_network(QuadraticFit((q @ vectors[:, chosen]).T, values[chosen], mean, 0.0), model)
+
+
+def small_random_start(engine: Any, model: Network, seed: Any, size: float = 0.01) -> Parameters:
+    """Gaussian rows with ``|W|_F^2 = size * mean |y|`` (Xia and Shi 2019 start at random; the size is not theirs).
+
+    Parameters
+    ----------
+    engine : ThreadEngine
+    model : Network
+        Quadratic network; unknown signs are drawn by fair coins.
+    seed : SeedSequence or Generator
+    size : float
+
+    Returns
+    -------
+    Parameters
+    """
+    start = random_start(model, engine.shape[1], np.random.default_rng(seed))
+    length = np.sqrt(size * mean_size(engine))
+    return replace(start, weights=start.weights * (length / np.linalg.norm(start.weights)))
+
+
+def mean_size(engine: Any) -> float:
+    """Mean of |y|, which is ``|W|_F^2`` for a sum of squares and exact rows."""
+    return float(np.average(np.abs(engine.source.y), weights=engine.source.w))
+
+
+def _mean_fit(engine: Any) -> Parameters:
+    d = engine.shape[1]
+    mean = float(np.average(engine.source.y, weights=engine.source.w))
+    return Parameters(np.zeros((0, d)), np.zeros(0), np.zeros(d), mean)
