@@ -23,6 +23,7 @@ from typing import Any
 _PACKAGES = ("numpy", "scipy", "numba", "torch", "jax", "scikit-learn", "tensorly", "matplotlib")
 _FLAGS = ("avx512f", "avx2", "fma", "asimd", "sve")
 _QUIET, _TRIES = 0.25, 2
+_AWAKE = 0.05
 
 
 class Measured(float):
@@ -38,6 +39,7 @@ def alternate(
     budget: float = float("inf"),
     least: int = 3,
     pause: float = 0.03,
+    awake: float = float("inf"),
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], Any] = time.sleep,
 ) -> dict[str, list[float]]:
@@ -56,6 +58,8 @@ def alternate(
     pause : float
         Seconds of rest before each turn: thread pools of the one before (OpenMP, OpenBLAS) spin for tens of
         milliseconds after their work and would take the processor from whoever comes next.
+    awake : float
+        Seconds from which on a call is too long for waking to show: it is not called before being timed.
     clock, sleep : callable
         For tests.
 
@@ -74,7 +78,7 @@ def alternate(
             break
         for name, call in candidates.items():
             sleep(pause)
-            for _ in range(lead):
+            for _ in range(lead if max(times[name], default=0.0) < awake else 0):
                 call()
             start = clock()
             result = call()
@@ -197,7 +201,7 @@ def quietest(
     tries: list[tuple[float | None, dict[str, list[float]]]] = []
     for _ in range(1 if context.quick else _TRIES):
         with Neighbours() as others:
-            times = alternate(calls, rounds=context.rounds, warmup=0, budget=budget)
+            times = alternate(calls, rounds=context.rounds, warmup=0, budget=budget, awake=_AWAKE)
         tries.append((others.cores, times))
         if (others.cores or 0.0) <= context.cores - context.threads + _QUIET:
             break

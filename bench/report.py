@@ -61,7 +61,7 @@ def milliseconds(name: str):
 
 def sweeps(rows: Rows) -> str:
     """The sweeps' table with the geometric means of the ratios."""
-    names = ("ours", "ours 1", "numba", "reference", "numpy", "torch", "torch compiled", "jax", "scikit-learn")
+    names = ("ours", "ours 1", "numba", "numpy", "torch", "torch compiled", "jax", "scikit-learn")
     columns: dict[str, Any] = {
         "n": "n", "d": "d", "k": "k", "dtype": "dtype", "phi": "activation",
         **{f"{name} ms": milliseconds(name) for name in names},

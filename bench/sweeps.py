@@ -50,17 +50,12 @@ def run(context: Context) -> Iterator[dict[str, Any]]:
     hold_threads(context.threads)
     for shape in _QUICK_CELLS if context.quick else CELLS:
         for dtype in ("float64", "float32"):
+            n, d, k = shape
+            rng, x = np.random.default_rng(1), gaussian_rows(n, d, dtype)
+            w, y = rng.standard_normal((k, d)) / np.sqrt(d), rng.standard_normal(n)
             for activation in ("relu", "sigmoid"):
                 context.say(f"sweep {shape} {dtype} {activation}")
-                yield measure(problem_of(shape, dtype, activation), context)
-
-
-def problem_of(shape: tuple[int, int, int], dtype: str, activation: str) -> Problem:
-    """Random problem of one cell."""
-    n, d, k = shape
-    rng = np.random.default_rng(1)
-    w = rng.standard_normal((k, d)) / np.sqrt(d)
-    return Problem(gaussian_rows(n, d, dtype), rng.standard_normal(n), w, activation)
+                yield measure(Problem(x, y, w, activation), context)
 
 
 def measure(problem: Problem, context: Context) -> dict[str, Any]:
@@ -94,8 +89,7 @@ def measure(problem: Problem, context: Context) -> dict[str, Any]:
         row["fastest peer"] = min(peers, key=lambda name: median(times[name]))
         row["ratio"] = ratio(times, row["fastest peer"], "ours")
         row["ratio goal"] = GOAL_PEER[dtype]
-        compared = (*peers, *(name for name in ("numba", "reference") if name in times))
-        row["ratios"] = {name: ratio(times, name, "ours") for name in compared}
+        row["ratios"] = {name: ratio(times, name, "ours") for name in (*peers, *({"numba"} & set(times)))}
     if context.probes is not None:
         row.update(_roofline(problem, times, context))
         row["roofline goal"] = GOAL_ROOFLINE[row["bound"]]
@@ -108,7 +102,6 @@ def _candidates(problem: Problem, context: Context) -> dict[str, Any]:
         "ours": lambda: our_sweep(problem, threads),
         "ours 1": lambda: our_sweep(problem, 1),
         "numba": lambda: our_sweep(problem, threads, "numba"),
-        "reference": lambda: our_sweep(problem, threads, "reference"),
         "numpy": lambda: numpy_sweep(problem),
         "torch": lambda: torch_sweep(problem),
         "torch compiled": lambda: torch_sweep(problem, compiled=True),
@@ -119,8 +112,8 @@ def _candidates(problem: Problem, context: Context) -> dict[str, Any]:
         del makers["ours 1"]
     if context.quick:
         del makers["torch compiled"]
-    if problem.x.shape not in (CELLS[0][:2], _QUICK_CELLS[0][:2]):
-        del makers["reference"]  # as fast as NumPy, and there to be read
+    if problem.x.dtype == np.float32:
+        del makers["scikit-learn"]  # the slowest, and the time is better spent on rounds
     return {name: make for name, make in makers.items() if name not in context.missing}
 
 

@@ -40,7 +40,8 @@ def main(n: int = 60_000, out: str | None = None) -> float:
     responses = rate + rng.standard_normal(len(rate)) * rate.std()
 
     train, test = slice(0, int(0.8 * n)), slice(int(0.8 * n), None)
-    rec = fr.fit(windows[train], responses[train], model, solver="lbfgs", tol=1e-3, random_state=0)
+    # Binary noise is not Gaussian; its sums with smooth filters nearly are, and only the start relies on that.
+    rec = fr.fit(windows[train], responses[train], model, inputs="gaussian", random_state=0)
     print(rec.summary())
     held_back = np.corrcoef(rec.predict(windows[test]), responses[test])[0, 1]
     possible = np.corrcoef(rate[test], responses[test])[0, 1]

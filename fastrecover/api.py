@@ -34,6 +34,7 @@ from .papers import PRESETS, preset
 from .recovery import Recovery
 from .solvers import Monitor, OnLandscape
 from .solvers.plan import INITS, INPUTS, SOLVERS, Fit
+from .solvers.units import number_of_units
 from .sources import ArraySource
 from .sweeps import MomentSweeps, Objective
 
@@ -42,7 +43,7 @@ def fit(
     X,
     y,
     model: str | Network = "relu",
-    n_hidden: int | None = None,
+    n_hidden: int | str | None = None,
     *,
     init="auto",
     solver="auto",
@@ -70,8 +71,9 @@ def fit(
         Activation name (``relu leaky_relu squared_relu sigmoid tanh erf softplus quadratic``) for a regression,
         ``fcn`` or ``cnn`` for a classification, ``landscape``, a preset of ``fastrecover.papers`` (``zhong2017
         zhang2018 fu2018-fcn fu2018-cnn ge2017 xia2019``), or an object of ``fastrecover.models``.
-    n_hidden : int
-        Number of hidden units; required with a name.
+    n_hidden : int or "auto"
+        Number of hidden units; required with a name.  "auto" (regressions): the smallest number whose fit is
+        exact, or leaves a residual that a test cannot tell from noise; a model object's own number is then ignored.
     init : {"auto", "tensor", "tensor-published", "landscape", "spectral", "expand", "random"} or ndarray or Parameters
         Where refinement begins; an array has shape (n_hidden, d).
         "tensor": moments by regression.  "tensor-published": by averaging, as Zhong et al. 2017.
@@ -123,13 +125,12 @@ def fit(
     UserWarning
         The start relied on moments of rows that are clearly not Gaussian, and the fit is not exact.
     """
+    search = isinstance(n_hidden, str)
+    if isinstance(n_hidden, str):
+        _check_search(model, n_hidden, init)
+        n_hidden = 1 if isinstance(model, str) else None
     if isinstance(model, str) and model in PRESETS:
         recipe, init, solver = preset(model, n_hidden, init, solver, model_options)
-        if model == "xia2019" and recipe.n_hidden >= check_rows(X).shape[1]:
-            raise ValueError(
-                f"n_hidden={recipe.n_hidden} must be below the {np.shape(X)[1]} features: preset 'xia2019' is for a "
-                "rank r < d; use model='quadratic'"
-            )
     else:
         if isinstance(model, str) and model in ACTIVATIONS and model != "sigmoid":
             # Unknown signs include all ones; sigmoid units with signs could not be told apart.
@@ -153,8 +154,15 @@ def fit(
     monitor = Monitor(_reporter(callback, verbose), budget)
     with one_blas_thread():
         _check_inputs(engine)
+        if search:
+            recipe, start, tried = _searched_units(engine, recipe, seeds, monitor, tol, inputs)
         done = Fit(engine, recipe, seeds, monitor, tol, inputs).run(start, solver)
     objective: Objective = done.objective
+    if search:
+        done.info["n_hidden_tried"] = {str(k): fits for k, fits in sorted(tried.items())}
+        if not any(tried.values()):
+            done.state.converged = False
+            done.state.message = f"no number of units up to {max(tried)} leaves a residual that is noise"
     if classes is not None:
         done.info["classes"] = classes.tolist()
     recovery = Recovery(
@@ -231,6 +239,31 @@ def _source(X, y, sample_weight, model: Network) -> tuple[ArraySource, np.ndarra
     check_moderate(X, "X")
     check_columns(X)
     return ArraySource(X, y, w, model.n_patches), classes
+
+
+def _check_search(model, n_hidden: str, init) -> None:
+    if n_hidden != "auto":
+        raise ValueError(f"n_hidden must be an integer or 'auto', got {n_hidden!r}")
+    known = isinstance(model, Network) and not isinstance(model.output_weights, str)
+    if known or not (isinstance(model, Network) or (isinstance(model, str) and model in ACTIVATIONS)):
+        raise ValueError(
+            f"n_hidden='auto' is for regressions by name ({', '.join(ACTIVATIONS)}) or a model object whose output "
+            f"weights are ones, signs or free, got model={model!r}"
+        )
+    if isinstance(model, Network) and (model.is_classifier or model.n_patches > 1):
+        raise ValueError("n_hidden='auto' is for fully connected regressions")
+    if not (isinstance(init, str) and init == "auto"):
+        raise ValueError("n_hidden='auto' finds its own start: leave init='auto'")
+
+
+def _searched_units(engine, recipe: Network, seeds, monitor: Monitor, tol: float, inputs: str) -> tuple:
+    """Model with the number of units found, where its fit begins, and what was tried."""
+
+    def make(k: int) -> Network:
+        return recipe.changed(n_hidden=k)
+
+    found, k, tried = number_of_units(engine, make, seeds, monitor, tol, inputs)
+    return make(k), "auto" if found is None else found, tried
 
 
 def _check_quadratic(model: Network, d: int, y: np.ndarray) -> None:

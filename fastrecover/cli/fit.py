@@ -28,13 +28,15 @@ from ..api import fit
 from ..models import Network, get_model
 from ..papers import PRESETS, preset
 from ..recovery import Recovery
-from ..solvers.plan import INITS, SOLVERS
+from ..solvers.plan import INITS, INPUTS, SOLVERS
 from ..storage import check_destination
 from . import data
 from .picture import check_picture
 from .terminal import StatusLine, table
 
 _TITLES = {"r2": "R^2", "log_loss": "log loss"}
+
+_TAKE_ACTIVATION = ("zhong2017", "landscape", "ge2017")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,9 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="activation of the hidden units (default relu); fcn or cnn for a classification of labels; or a "
         f"paper's algorithm as published: {', '.join(PRESETS)}",
     )
-    add("-k", "--n-hidden", type=int, metavar="K", help="number of hidden units; not for cnn")
+    add("-k", "--n-hidden", type=_count, metavar="K", help="number of hidden units, or auto; not for cnn")
     add("--n-patches", type=int, metavar="P", help="patches that the features are cut into, for cnn")
-    add("--activation", metavar="NAME", help="activation of zhong2017 (default squared_relu)")
+    add("--activation", metavar="NAME", help=f"activation of {', '.join(_TAKE_ACTIVATION)}, in place of their own")
     add("--output-weights", metavar="V", help="ones (default), signs, free, or numbers like 1,1,-1")
     add("--intercept", action="store_true", help="fit an intercept")
     add("--linear-term", action="store_true", help="fit a linear term")
@@ -58,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("fit").add_argument
     add("--init", default="auto", help=f"{', '.join(INITS)}, or a .npy file of weights")
     add("--solver", default="auto", help=", ".join(SOLVERS))
+    add("--inputs", default="auto", choices=INPUTS, help="what starts make of rows that are not N(0, I)")
     add("--tol", type=float, help="stop at this fraction of the statistical error (default 1e-3)")
     add("--max-passes", type=float, metavar="N", help="stop after this many passes over the rows")
     add("--seed", type=int, default=0, help="seed of all random numbers (default 0)")
@@ -94,10 +97,11 @@ def run(args: argparse.Namespace) -> int:
     with warnings.catch_warnings(), StatusLine() as line:
         warnings.simplefilter("ignore", UserWarning)  # the summary says whether the fit converged
         recovery = fit(
-            *(fitted.X, fitted.y, model),
+            *(fitted.X, fitted.y, model, "auto" if args.n_hidden == "auto" else None),
             sample_weight=fitted.weight,
             init=init,
             solver=solver,
+            inputs=args.inputs,
             n_jobs=args.jobs,
             random_state=args.seed,
             tol=args.tol,
@@ -123,12 +127,20 @@ def _plan(args: argparse.Namespace) -> tuple[Network, Any, Any]:
     given = {name: value for name, value in options.items() if value is not None}
     if args.n_hidden is None and not args.model.endswith("cnn"):
         raise ValueError("--n-hidden (or -k) is required: the number of hidden units to recover")
-    if args.activation is not None and args.model != "zhong2017":
-        raise ValueError("--activation goes with --model zhong2017; other activations are models by themselves")
+    if args.activation is not None and args.model not in _TAKE_ACTIVATION:
+        raise ValueError(
+            f"--activation goes with --model {', '.join(_TAKE_ACTIVATION)}; other activations are models by themselves"
+        )
     init = _init(args.init)
     if args.model in PRESETS:
+        if args.n_hidden == "auto":
+            raise ValueError(f"--n-hidden auto is for activations, not for preset {args.model}")
         return preset(args.model, args.n_hidden, init, args.solver, given)
-    return get_model(args.model, args.n_hidden, **given), init, args.solver
+    return get_model(args.model, 1 if args.n_hidden == "auto" else args.n_hidden, **given), init, args.solver
+
+
+def _count(text: str) -> int | str:
+    return text if text == "auto" else int(text)
 
 
 def _classes(name: str, model: Network, rows: data.Table) -> np.ndarray | None:

@@ -18,6 +18,7 @@ from ..starts import (
     inertia,
     landscape_start,
     needs_whitening,
+    orthonormal,
     published_start,
     random_start,
     regrown,
@@ -74,6 +75,7 @@ _NEARLY_EXACT = 1e-10
 _GAIN, _FLAT_ROUNDS = 1e-3, 3
 _MANY_FEATURES = 1500
 _MISFIT_FEATURES = 400
+_LEFT_DIRECTIONS, _LEFT_ITERATIONS = 2, 5
 _MISFIT_LEVEL = 1e-6
 DOUBT = (
     "the lowest minimum was found only once and its residual is not noise: another may be lower, or the responses "
@@ -135,7 +137,7 @@ class Fit:
     ) -> None:
         self.engine, self.model, self.monitor, self.tol, self.inputs = engine, model, monitor, tol, inputs
         self.input_seed = child(seeds, 3)
-        self.doubt = ""
+        self.doubt, self.misfit = "", False
         self.sample_seed, self.start_seed, self.restart_seed = (child(seeds, i) for i in range(3))
         self.y_square, self.dtype = engine.response_variance(), engine.dtype
         self.p = model.n_parameters(engine.shape[1])
@@ -161,9 +163,15 @@ class Fit:
         if self.model.is_classifier and state.converged and self.p <= DENSE_LIMIT:
             self._check_maximum(outcome)
         outcome.exact = state.loss <= 100 * self._exact_loss(outcome.objective)
+        if self.misfit and state.converged and not outcome.exact:
+            state.message += "; its residual is not noise: more units, or another model, would fit better"
         if self.doubt and state.converged and not outcome.exact:
             state.converged, state.message = False, self.doubt
         return outcome
+
+    def fits(self, outcome: Outcome) -> bool:
+        """Whether an outcome is exact or leaves a residual that is noise."""
+        return self._plausible(Candidate(outcome.objective, outcome.state, ""))
 
     def _check_maximum(self, outcome: Outcome) -> None:
         """A likelihood without a maximum flattens out: the gradient vanishes, but the Newton step stays long."""
@@ -244,7 +252,7 @@ class Fit:
         """A start that relies on Gaussian rows, on whitened ones where the rows need it."""
         if name == "tensor-published":  # on all rows, as they are
             return published_start(self.engine, self.model, self.start_seed)
-        law = None if self.inputs == "gaussian" else examine(engine, self.input_seed)
+        law = None if self.inputs == "gaussian" else examine(self.engine, self.input_seed)
         if law is None or not (self.inputs == "whiten" or needs_whitening(law)):
             self.info["inputs"] = [] if law is None else law.shape_departures
             return STARTS[name](engine, self.model, self.start_seed)
@@ -291,7 +299,9 @@ class Fit:
             if not self.model.is_classifier:
                 self.doubt = DOUBT
         self.info["candidates"] = len(candidates)
-        return min(candidates, key=lambda c: (not c.state.converged, c.state.loss))
+        best = min(candidates, key=lambda c: (not c.state.converged, c.state.loss))
+        self.misfit = len(candidates) > 1 and not (self.model.is_classifier or self._exact(best)) and self._misfit(best)
+        return best
 
     def _moments(self, base: Any, known: list[Candidate]) -> tuple[list[Candidate], bool]:
         try:
@@ -305,7 +315,7 @@ class Fit:
         rng, engine = np.random.default_rng(self.restart_seed), self._widest(base, known)
         candidates: list[Candidate] = []
         for number in range(_ROUNDS):
-            if known and self._spent():
+            if (known or candidates) and self._spent():
                 break
             candidates += self._on(engine, self._restarts(base, rng, f"random restarts {number + 1}"))
             if self._agreed(candidates + known):
@@ -399,17 +409,34 @@ class Fit:
             return False
         objective = candidate.objective
         found, n = objective.unpack(candidate.state.theta), objective.n_rows
-        basis = np.linalg.qr(found.weights.T)[0].T
+        # A missing unit may point out of the span: its direction is sought in one half and tested in the other.
+        first, second = (objective.engine.part(i, 2) for i in range(2))
+        n //= 2
+        basis = orthonormal(
+            np.concatenate([found.weights, self._left_directions(first, found)])[: found.weights.shape[1]]
+        )
         features = [math.comb(len(basis) + degree, degree) for degree in (2, 3, 4)]
         fitting = [f <= min((n - self.p) // 4, _MISFIT_FEATURES) for f in features]
         if not any(fitting):
             return False
         degree = 1 + sum(fitting)
-        sweeps = MomentSweeps(objective.engine, found, objective.model.activation)
-        left = sweeps.hermite_regression(basis, degree, ridge=1e-10)[1]
-        gain, count = candidate.state.loss - left, features[degree - 2]
+        act = objective.model.activation
+        loss = MomentSweeps(second, found, act).first()[2] / 2.0
+        left = MomentSweeps(second, found, act).hermite_regression(basis, degree, ridge=1e-10)[1]
+        gain, count = loss - left, features[degree - 2]
         rest = n - self.p - count
         return bool(fdtrc(count, rest, (gain / count) / max(left / rest, 1e-300)) < _MISFIT_LEVEL)
+
+    def _left_directions(self, engine: Any, found: Parameters) -> np.ndarray:
+        """Leading directions of the residual's moments of order one and two (three for odd activations), as rows."""
+        act = self.model.activation
+        sweeps, d = MomentSweeps(engine, found, act), engine.shape[1]
+        first = sweeps.first()[1]
+        alpha = first / max(float(np.linalg.norm(first)), 1e-300)
+        v = np.random.default_rng(self.start_seed).standard_normal((min(_LEFT_DIRECTIONS, d), d))
+        for _ in range(_LEFT_ITERATIONS):
+            v = sweeps.product(orthonormal(v), act.subspace_order or 2, alpha)
+        return np.concatenate([v, first[None]])
 
     def _wild(self, candidate: Candidate) -> bool:
         """A minimiser that the rows hardly determine: not reached, mostly noise, or with units saturated."""

@@ -9,7 +9,15 @@ from .landscape import Descent, check_landscape, landscape_start
 from .published import published_start
 from .random import random_start
 from .spectral import small_random_start, spectral_start
-from .tensor import StartError, check_resolvable, inertia, ridge_lengths, tensor_start, with_output_weights
+from .tensor import (
+    StartError,
+    check_resolvable,
+    inertia,
+    orthonormal,
+    ridge_lengths,
+    tensor_start,
+    with_output_weights,
+)
 
 __all__ = [
     "Descent",
@@ -26,6 +34,7 @@ __all__ = [
     "inertia",
     "landscape_start",
     "needs_whitening",
+    "orthonormal",
     "published_start",
     "random_start",
     "regrown",

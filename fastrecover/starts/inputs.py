@@ -31,7 +31,7 @@ _ROUNDING = 1e-13  # standard deviation, relative to the mean, of a feature that
 _FLOOR = 1e-8  # variance of a direction without any, relative to the largest
 _PIVOT = 1e-6  # of a Cholesky factor that needs no look at the eigenvalues
 _LOOKS = 7004  # stream of the rows and directions looked at
-_BLOCK, _CACHED = 1 << 18, 1 << 14  # numbers whitened, and raised to powers, at a time
+_BLOCK, _CACHED = 1 << 18, 1 << 17  # numbers whitened, and bytes raised to powers, at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,8 +293,10 @@ class _Marginals:
     def of(y: np.ndarray, directions: np.ndarray | None = None) -> _Marginals:
         """Of centred features (d, m), or of their combinations by rows of `directions`."""
         m, q = y.shape[1], len(y if directions is None else directions)
+        if directions is not None:  # many, and single precision is far finer than chance
+            y, directions = y.astype(np.float32), directions.astype(np.float32)
         sums = np.zeros((3, q))
-        step = max(1, _CACHED // q)
+        step = max(1, _CACHED // (q * y.itemsize))
         for i in range(0, m, step):
             z = y[:, i : i + step] if directions is None else directions @ y[:, i : i + step]
             squares = z * z

@@ -19,7 +19,7 @@ from ..sweeps import MomentSweeps, Objective
 from ..tensors import hermite_to_tensor
 from .affine import affine_fit
 from .random import random_start
-from .tensor import QUADRATIC, QuadraticFit, orthonormal, quadratic_network
+from .tensor import QUADRATIC, QuadraticFit, StartError, orthonormal, quadratic_network
 
 _DEPTH = 8
 _SPARE = 4
@@ -241,7 +241,17 @@ def small_random_start(engine: Any, model: Network, seed: Any, size: float = 0.0
     Returns
     -------
     Parameters
+
+    Raises
+    ------
+    StartError
+        As many units as features.
     """
+    if model.n_hidden >= engine.shape[1]:
+        raise StartError(
+            f"n_hidden={model.n_hidden} must be below the {engine.shape[1]} features: small random rows are for a rank "
+            "r < d; use init='spectral'"
+        )
     start = random_start(model, engine.shape[1], np.random.default_rng(seed))
     length = np.sqrt(size * mean_size(engine))
     return replace(start, weights=start.weights * (length / np.linalg.norm(start.weights)))
