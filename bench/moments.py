@@ -18,7 +18,7 @@ from .peers import gaussian_rows, hold_threads
 GOAL_PEER, GOAL_PEAK = 10.0, 0.6
 _D = 128
 _PROJECTED = ((100_000, 5), (100_000, 10), (50_000, 20), (10_000, 50))  # einsum writes n k^2 numbers
-_PACKED = ((50_000, 32), (20_000, 64), (8_000, 128))
+_PACKED = ((20_000, 32), (8_000, 64), (4_000, 128))
 _AGREE = {"float64": 1e-10, "float32": 1e-3}
 _BUDGET = 4.0
 PEERS = ("einsum", "tensorly", "numpy blocks")
@@ -43,8 +43,11 @@ def run(context: Context) -> Iterator[dict[str, Any]]:
 
 
 def einsum(z: np.ndarray, y: np.ndarray) -> Callable[[], np.ndarray]:
-    """``numpy.einsum`` along the cheapest path, which goes through a table of ``n k^2`` numbers and BLAS."""
-    path = np.einsum_path("n,na,nb,nc->abc", y, z, z, z, optimize="optimal")[0]
+    """``numpy.einsum`` through a table of ``n k^2`` numbers and BLAS.
+
+    The path is given: the one that NumPy finds by itself spares the table and takes ten times as long.
+    """
+    path = ["einsum_path", (0, 1), (1, 2), (0, 1)]
     return lambda: np.einsum("n,na,nb,nc->abc", y, z, z, z, optimize=path)
 
 

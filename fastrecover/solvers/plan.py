@@ -13,6 +13,7 @@ from ..models import Network, Parameters
 from ..starts import (
     Descent,
     StartError,
+    default_extra,
     examine,
     expanded_starts,
     inertia,
@@ -54,17 +55,18 @@ SOLVERS: dict[str, Any] = {
     "sgd": StochasticGradientDescent,
     "pncg": QuarticConjugateGradients,
 }
-_ITERATIONS = {"gauss-newton": 300, "lbfgs": 2000, "gd": 20000, "sgd": 1 << 30, "pncg": 600}
+_ITERATIONS = {"gauss-newton": 200, "lbfgs": 2000, "gd": 20000, "sgd": 1 << 30, "pncg": 600}
 _ROWS_PER_PARAMETER = 20
 _ROWS_PER_LABELLED = 400  # a label says far less than a number
 _FEWEST_ROWS = 2000
 _PRECONDITION_LIMIT = 1500
 _PRECONDITION_ROWS = 6  # for each parameter
-_CLOSE = 0.5
+_CLOSE = 0.25  # relative distance from start to minimum up to which the moments vouch for it
 _ROWS_TO_TRUST = 10
 _LONG_STEP = 0.02
 _MORE_ROWS = 8
 _SATURATED = 20.0
+_DEAR_MATRIX, _FEW_MATRICES = 100, 8
 _MOSTLY_NOISE = 0.25  # loss over mean square of y: R^2 of one half
 _RESTARTS = 8
 _ROUNDS = 3
@@ -72,6 +74,8 @@ _EXPANSIONS, _SCARCE_ROUNDS = 12, 80
 _SCARCE = 2.5  # rows for each parameter below which only exact fits are told from wrong ones
 _ROWS_TO_EXPAND = 6
 _NEARLY_EXACT = 1e-10
+_NOISY = 1e-3
+_ROUND_WORK, _FEWEST_CHAINS = 5e10, 4  # multiply-adds of a round's two hundred gradients
 _GAIN, _FLAT_ROUNDS = 1e-3, 3
 _MANY_FEATURES = 1500
 _MISFIT_FEATURES = 400
@@ -299,9 +303,16 @@ class Fit:
             if not self.model.is_classifier:
                 self.doubt = DOUBT
         self.info["candidates"] = len(candidates)
-        best = min(candidates, key=lambda c: (not c.state.converged, c.state.loss))
-        self.misfit = len(candidates) > 1 and not (self.model.is_classifier or self._exact(best)) and self._misfit(best)
+        best = min(candidates, key=self._rank)
+        tested = len(candidates) > 1 and not (self.model.is_classifier or self._exact(best))
+        self.misfit = tested and bool(self._misfit(best))
         return best
+
+    def _rank(self, candidate: Candidate) -> tuple[bool, bool, float]:
+        """Order of candidates: converged ones first, units that cancel each other to fit noise last."""
+        found = candidate.objective.unpack(candidate.state.theta)
+        cancelling = candidate.state.loss > _NOISY * self.y_square and not _well_separated(found)
+        return not candidate.state.converged, cancelling, candidate.state.loss
 
     def _moments(self, base: Any, known: list[Candidate]) -> tuple[list[Candidate], bool]:
         try:
@@ -325,15 +336,21 @@ class Fit:
     def _expanded(self, base: Any, known: list[Candidate]) -> tuple[list[Candidate], bool]:
         """Wide students, pruned, then rounds that grow and prune the minima found, until one is exact or convincing."""
         model, rng = self.model, np.random.default_rng(self.restart_seed)
-        few = base.sample(max(_ROWS_TO_EXPAND * self.p, _FEWEST_ROWS), self.start_seed)
+        noisy = any(c.state.loss > _NOISY * self.y_square and self._misfit(c) is False for c in known)
+        few = base if noisy else base.sample(max(_ROWS_TO_EXPAND * self.p, _FEWEST_ROWS), self.start_seed)
         (n, d), k = few.shape, model.n_hidden
         scarce = n < _SCARCE * self.p
         count = 64 if scarce else 32 if k < 8 else 16 if k < 16 else 8
+        width = k + 1 if scarce else k + default_extra(n, d, k, most=k)
+        count = int(np.clip(_ROUND_WORK / (800.0 * width * n * d), _FEWEST_CHAINS, count))
         objective, _ = self._objective(few, random_start(model, d, rng))
         # Near an exact fit Gauss-Newton is faster than what runs side by side.
         settings: dict[str, Any] = {"exact_loss": _NEARLY_EXACT * self.y_square, "stop": self._spent}
-        starts = expanded_starts(few, model, rng, count=count, width=k + 1 if scarce else None, **settings)
+        starts = expanded_starts(few, model, rng, count=count, width=width, **settings)
+        for c in known:
+            starts = starts.joined(c.objective.unpack(c.state.theta), c.objective.on(few).value(c.state.theta))
         flat, rounds = 0, _SCARCE_ROUNDS if scarce else _EXPANSIONS
+        gain = max(_GAIN, d / n) if noisy else _GAIN  # one more unit fits as much noise
         for number in range(1, rounds + 1):
             lowest = float(starts.losses[0])
             self.monitor.record(objective, f"expand {number}", lowest)
@@ -343,10 +360,10 @@ class Fit:
                 best = min(candidates, key=lambda c: c.state.loss)
                 if self._plausible(best) or (not scarce and self._agreed(candidates)):
                     return candidates, True
-                if number == rounds or self._spent():
+                if number == rounds or noisy or self._spent():
                     break
             starts = regrown(few, model, starts, rng, extra=1 if k < 16 else 3, **settings)
-            flat = flat + 1 if starts.losses[0] > (1.0 - _GAIN) * lowest else 0
+            flat = flat + 1 if starts.losses[0] > (1.0 - gain) * lowest else 0
         return candidates, False
 
     def _widest(self, base: Any, known: list[Candidate]) -> Any:
@@ -398,15 +415,17 @@ class Fit:
         enough = candidate.objective.n_rows >= _ROWS_TO_TRUST * self.p
         return enough and candidate.state.converged and _well_separated(found) and not self._misfit(candidate)
 
-    def _misfit(self, candidate: Candidate) -> bool:
+    def _misfit(self, candidate: Candidate) -> bool | None:
         """F test of Hermite features in the span of the units against what these leave of the responses.
+
+        True where there is more than noise, None where there are too few rows to tell.
 
         The features are not made orthogonal to the Jacobian, so the gain is a lower bound and the test cautious.
         """
         from scipy.special import fdtrc
 
         if self.model.n_patches > 1:
-            return False
+            return None
         objective = candidate.objective
         found, n = objective.unpack(candidate.state.theta), objective.n_rows
         # A missing unit may point out of the span: its direction is sought in one half and tested in the other.
@@ -418,7 +437,7 @@ class Fit:
         features = [math.comb(len(basis) + degree, degree) for degree in (2, 3, 4)]
         fitting = [f <= min((n - self.p) // 4, _MISFIT_FEATURES) for f in features]
         if not any(fitting):
-            return False
+            return None
         degree = 1 + sum(fitting)
         act = objective.model.activation
         loss = MomentSweeps(second, found, act).first()[2] / 2.0
@@ -505,7 +524,13 @@ class Fit:
         # A sub-sample's minimiser is a stepping stone: a hundredth of its own error is near enough.
         tol = self.tol if objective.engine is self.engine else max(self.tol, 1e-2)
         solver: Any = QuarticConjugateGradients() if self._is_quadratic else GaussNewton()
-        state = self._run(solver, objective, theta, stage, _ITERATIONS.get(solver.name, 300), tol)
+        dear = solver.name == "gauss-newton" and self.p > _DEAR_MATRIX
+        most = _FEW_MATRICES if dear else _ITERATIONS[solver.name]
+        state = self._run(solver, objective, theta, stage, most, tol)
+        if dear and not state.converged and not self._spent():
+            # A matrix costs as much as p / 4 gradients: far from a minimum these go further.
+            state = self._run(LBFGS(), objective, state.theta, stage, _ITERATIONS["gauss-newton"], tol)
+            state = self._run(solver, objective, state.theta, stage, _ITERATIONS["gauss-newton"] // 5, tol)
         return Candidate(objective, state, stage)
 
     def _polish(self, best: Candidate) -> Outcome:

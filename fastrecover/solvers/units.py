@@ -18,7 +18,7 @@ from ..sweeps import MomentSweeps
 from .loop import Monitor
 from .plan import Fit
 
-_ROWS_PER_PARAMETER = 20
+_ROWS_PER_PARAMETER, _FEWEST_ROWS = 20, 4000
 _SCREENED = 30
 _ITERATIONS = 8
 
@@ -84,13 +84,13 @@ def number_of_units(
     """
     d = engine.shape[1]
     most = max(1, min(d, engine.shape[0] // (2 * d)))
-    few = engine.sample(max(_ROWS_PER_PARAMETER * 10 * d, 4000), child(seeds, 4))
+    few = engine.sample(max(10 * _ROWS_PER_PARAMETER * d, _FEWEST_ROWS), child(seeds, 4))
     k = min(spectral_units(few, make(1), child(seeds, 5)), most)
     tried: dict[int, bool] = {}
     found: dict[int, Parameters] = {}
     while 1 <= k <= most and k not in tried:
         model = make(k)
-        rows = engine.sample(_ROWS_PER_PARAMETER * model.n_parameters(d), child(seeds, 4))
+        rows = engine.sample(max(_ROWS_PER_PARAMETER * model.n_parameters(d), _FEWEST_ROWS), child(seeds, 4))
         fit = Fit(rows, model, seeds, monitor, max(tol, 1e-2), inputs)
         done = fit.run("auto", "auto")
         tried[k] = fit.fits(done)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .affine import affine_fit
-from .expand import Starts, check_expandable, expanded_starts, regrown
+from .expand import Starts, check_expandable, default_extra, expanded_starts, regrown
 from .inputs import InputLaw, Whitening, examine, needs_whitening, whiten
 from .landscape import Descent, check_landscape, landscape_start
 from .published import published_start
@@ -29,6 +29,7 @@ __all__ = [
     "check_expandable",
     "check_landscape",
     "check_resolvable",
+    "default_extra",
     "examine",
     "expanded_starts",
     "inertia",

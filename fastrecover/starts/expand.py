@@ -53,6 +53,10 @@ class Starts:
     def __len__(self) -> int:
         return len(self.parameters)
 
+    def joined(self, parameters: Parameters, loss: float) -> Starts:
+        """With one more network."""
+        return _sorted((*self.parameters, parameters), np.append(self.losses, loss), np.append(self.failures, 0))
+
 
 def expanded_starts(
     engine: Any,
