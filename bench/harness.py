@@ -175,6 +175,10 @@ class Context:
         """Timed rounds of a sweep."""
         return 3 if self.quick else 9
 
+    def again(self, head: dict[str, Any]) -> list[dict[str, Any]]:
+        """The kept rows that say the same as this head."""
+        return [row for row in self.kept if all(row.get(key) == value for key, value in head.items())]
+
     def say(self, text: str) -> None:
         """One progress line, with the time of day."""
         print(f"  {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)

@@ -103,6 +103,10 @@ def run(context: Context) -> Iterator[dict[str, Any]]:
             context.say(f"memory at n={n:,} d={d} k={k}: left out, {k * d:,} weights cannot be told from {n:,} rows")
             continue
         for model in ("relu", "tanh") if d < 50 else ("relu",):
+            kept = context.again({"model": model, "n": n, "d": d, "k": k})
+            if kept:
+                yield from kept
+                continue
             context.say(f"memory of {model} at n={n:,} d={d} k={k}")
             setup = _SETUP.format(n=n, d=d, k=k, threads=context.threads, model=model)
             try:

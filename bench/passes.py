@@ -39,8 +39,10 @@ def run(context: Context) -> Iterator[dict[str, Any]]:
         k = K if model == "fcn" else k
         rows = []
         for seed in range(2 if context.quick else SEEDS):
-            context.say(f"passes of {model}, noise {noise}, seed {seed}")
-            rows.append(_row(model, noise, 1000 * k * d, d, k, seed, context))
+            kept = context.again({"model": model, "noise": noise, "seed": seed, "n": 1000 * k * d})
+            if not kept:
+                context.say(f"passes of {model}, noise {noise}, seed {seed}")
+            rows += kept or [_row(model, noise, 1000 * k * d, d, k, seed, context)]
             yield rows[-1]
         summaries.append(summary(rows))
     yield from summaries

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fastrecover as fr
-from bench import memory, minimisers, moments, passes, peers, recovery, report, rowfunctions, scaling, zoo
+from bench import memory, minimisers, moments, passes, peers, recovery, report, rowfunctions, scaling, sweeps, zoo
 from bench.__main__ import CASES, main
 from bench.harness import Context, Measured, Neighbours, Results, alternate, median, quietest, ratio
 
@@ -174,6 +174,18 @@ def test_table_aligns_and_leaves_blanks():
     assert lines[0].split() == ["a", "twice", "b"]
     assert lines[2].split() == ["1", "2"] and lines[3].split() == ["1.2e+07", "2.5e+07"]
     assert report.geometric_mean([2.0, 8.0]) == pytest.approx(4.0)
+
+
+def test_kept_rows_are_given_again_and_only_the_others_measured(monkeypatch):
+    row = {"n": 20_000, "d": 128, "k": 4, "dtype": "float64", "activation": "relu", "mark": 7}
+    context = Context(threads=1, quick=True, kept=[row, row | {"activation": "tanh", "d": 3}])
+    assert context.again({"n": 20_000, "d": 128}) == [row] and not context.again({"k": 5})
+    monkeypatch.setattr(sweeps, "_QUICK_CELLS", ((20_000, 128, 4),))
+    monkeypatch.setattr(sweeps, "hold_threads", lambda _: None)  # for the rest of the process
+    monkeypatch.setattr(sweeps, "measure", lambda problem, _: (problem.x.dtype.name, problem.activation))
+    first, *others = sweeps.run(context)
+    assert first == row
+    assert others == [("float64", "sigmoid"), ("float32", "relu"), ("float32", "sigmoid")]
 
 
 @pytest.mark.parametrize("argv, said", [(["nothing"], "'nothing'"), (["--threads", "0"], "at least 1")])
@@ -376,7 +388,7 @@ def test_first_stop_within_a_bound():
 
 @pytest.mark.parametrize("model", ["tanh", "fcn"])
 def test_distances_are_in_units_of_the_statistical_error(model):
-    # A step of L^-T z / sqrt(n), L L' the information matrix at the minimiser, is |z| / sqrt(p) statistical errors long.
+    # A step of L^-T z / sqrt(n), L L' the information at the minimiser, is |z| / sqrt(p) statistical errors long.
     teacher = fr.datasets.make_teacher(model, n_features=4, n_hidden=2, norms=4.0, random_state=0)
     noise = 0.1 if model == "tanh" else 0.0
     X, y = teacher.sample(20_000, noise=noise, random_state=1)
@@ -474,11 +486,10 @@ def test_peak_memory_of_a_process_is_what_it_held_at_once():
 
 
 def test_quick_cases_run_and_are_drawn(tmp_path, capsys):
-    assert main(["zoo", "scaling", "moments", "--quick", "--threads", "1", "--out", str(tmp_path)]) == 0
+    assert main(["zoo", "scaling", "--quick", "--threads", "1", "--out", str(tmp_path)]) == 0
     data = json.loads((tmp_path / "results.json").read_text())["cases"]
     assert [row["slope in"] for row in data["scaling"]["rows"] if "slope in" in row] == ["n", "n", "d", "d"]
     tallies = [row for row in data["zoo"]["rows"] if "against" in row]
     assert len(tallies) == 4 and all(row["wins"] + row["ties"] + row["losses"] == 10 for row in tallies)
-    assert data["moments"]["rows"][0]["einsum / ours"] > 0.0
-    assert {path.name for path in tmp_path.glob("*.png")} == {"zoo.png", "scaling.png", "moments.png"}
+    assert {path.name for path in tmp_path.glob("*.png")} == {"zoo.png", "scaling.png"}
     assert "worst relative excess" in capsys.readouterr().out

@@ -63,6 +63,7 @@ _PRECONDITION_LIMIT = 1500
 _PRECONDITION_ROWS = 6  # for each parameter
 _CLOSE = 0.25  # relative distance from start to minimum up to which the moments vouch for it
 _ROWS_TO_TRUST = 10
+_PARALLEL = 3.0
 _LONG_STEP = 0.02
 _MORE_ROWS = 8
 _SATURATED = 20.0
@@ -80,7 +81,7 @@ _GAIN, _FLAT_ROUNDS = 1e-3, 3
 _MANY_FEATURES = 1500
 _MISFIT_FEATURES = 400
 _LEFT_DIRECTIONS, _LEFT_ITERATIONS = 2, 5
-_MISFIT_LEVEL = 1e-6
+_MISFIT_LEVEL, _SUSPICIOUS = 1e-6, 1e-2  # chance of calling noise a misfit, at the end and while searching costs little
 DOUBT = (
     "the lowest minimum was found only once and its residual is not noise: another may be lower, or the responses "
     "come from another model; more rows or another random_state would tell"
@@ -94,6 +95,12 @@ def _well_separated(found: Parameters) -> bool:
     cosines = np.abs(unit @ unit.T - np.eye(len(unit)))
     amplitude = np.abs(found.output_weights) * size
     return bool(cosines.max(initial=0.0) < 0.95 and amplitude.max() <= 10.0 * np.median(amplitude))
+
+
+def _condition(found: Parameters) -> float:
+    size = np.linalg.norm(found.weights, axis=1)
+    values = np.linalg.svd(found.weights / np.maximum(size, 1e-300)[:, None], compute_uv=False)
+    return float(values[0] / max(values[-1], 1e-300))
 
 
 @dataclass
@@ -407,44 +414,49 @@ class Fit:
         model = self.model
         return not model.is_classifier and model.n_patches == 1
 
-    def _plausible(self, candidate: Candidate) -> bool:
+    def _plausible(self, candidate: Candidate, level: float = _MISFIT_LEVEL) -> bool:
         """Whether it is exact, or nothing speaks against it: rows to spare, and a residual that is noise."""
         if self._exact(candidate):
             return True
         found = candidate.objective.unpack(candidate.state.theta)
         enough = candidate.objective.n_rows >= _ROWS_TO_TRUST * self.p
-        return enough and candidate.state.converged and _well_separated(found) and not self._misfit(candidate)
+        return enough and candidate.state.converged and _well_separated(found) and not self._misfit(candidate, level)
 
-    def _misfit(self, candidate: Candidate) -> bool | None:
-        """F test of Hermite features in the span of the units against what these leave of the responses.
+    def _misfit(self, candidate: Candidate, level: float = _MISFIT_LEVEL) -> bool | None:
+        """F tests of Hermite features of few projections against what these leave of the responses.
 
-        True where there is more than noise, None where there are too few rows to tell.
+        The projections are those of the units, on all rows, and, since a missing unit may point elsewhere, these with
+        leading directions of the residual, sought in one half of the rows and tested in the other.  True where there
+        is more than noise, None where there are too few rows to tell.
+        """
+        if self.model.n_patches > 1:
+            return None
+        objective = candidate.objective
+        found = objective.unpack(candidate.state.theta)
+        rows, d = found.weights, found.weights.shape[1]
+        first, second = (objective.engine.part(i, 2) for i in range(2))
+        wider = np.concatenate([rows, self._left_directions(first, found)])
+        chances = [*self._chances(objective.engine, found, rows[:d]), *self._chances(second, found, wider[:d])]
+        return min(chances) < level / len(chances) if chances else None
+
+    def _chances(self, engine: Any, found: Parameters, rows: np.ndarray) -> list[float]:
+        """P values of the features of degree 2, and of the highest degree that the rows allow.
 
         The features are not made orthogonal to the Jacobian, so the gain is a lower bound and the test cautious.
         """
         from scipy.special import fdtrc
 
-        if self.model.n_patches > 1:
-            return None
-        objective = candidate.objective
-        found, n = objective.unpack(candidate.state.theta), objective.n_rows
-        # A missing unit may point out of the span: its direction is sought in one half and tested in the other.
-        first, second = (objective.engine.part(i, 2) for i in range(2))
-        n //= 2
-        basis = orthonormal(
-            np.concatenate([found.weights, self._left_directions(first, found)])[: found.weights.shape[1]]
-        )
-        features = [math.comb(len(basis) + degree, degree) for degree in (2, 3, 4)]
-        fitting = [f <= min((n - self.p) // 4, _MISFIT_FEATURES) for f in features]
-        if not any(fitting):
-            return None
-        degree = 1 + sum(fitting)
-        act = objective.model.activation
-        loss = MomentSweeps(second, found, act).first()[2] / 2.0
-        left = MomentSweeps(second, found, act).hermite_regression(basis, degree, ridge=1e-10)[1]
-        gain, count = loss - left, features[degree - 2]
-        rest = n - self.p - count
-        return bool(fdtrc(count, rest, (gain / count) / max(left / rest, 1e-300)) < _MISFIT_LEVEL)
+        basis, n = orthonormal(rows), engine.shape[0]
+        sizes = {degree: math.comb(len(basis) + degree, degree) for degree in (2, 3, 4)}
+        fitting = [degree for degree, size in sizes.items() if size <= min((n - self.p) // 4, _MISFIT_FEATURES)]
+        chances = []
+        sweeps = MomentSweeps(engine, found, self.model.activation)
+        for degree in {*fitting[:1], *fitting[-1:]}:
+            left = sweeps.hermite_regression(basis, degree, ridge=1e-10)[1]
+            gain, count = sweeps.first()[2] / 2.0 - left, sizes[degree]
+            rest = n - self.p - count
+            chances.append(float(fdtrc(count, rest, max(gain / count, 0.0) / max(left / rest, 1e-300))))
+        return chances
 
     def _left_directions(self, engine: Any, found: Parameters) -> np.ndarray:
         """Leading directions of the residual's moments of order one and two (three for odd activations), as rows."""
@@ -476,7 +488,8 @@ class Fit:
             # Labels leave many rows between a moment and the optimum, and lower minima lie far out.
             return not self._wild(candidate) and _well_separated(found)
         moved = max(self.model.error(found, start), self.model.error(start, found))
-        return moved < _CLOSE and self._plausible(candidate)
+        # Nearly parallel units have wrong minima whose residual no test of few projections tells from noise.
+        return moved < _CLOSE and _condition(found) < _PARALLEL and self._plausible(candidate, _SUSPICIOUS)
 
     def _agreed(self, candidates: list[Candidate]) -> bool:
         """An exact fit, or the lowest minimum found more than once."""

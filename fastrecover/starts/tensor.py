@@ -294,7 +294,7 @@ def _components(tensors: list[np.ndarray], act: Activation, rng: np.random.Gener
     matrices = tensors[2][None] if act.subspace_order == 2 else None
     # The tensor's entries carry sqrt(j!) times the noise of an orthonormal coefficient, the matrix sqrt(2).
     weight = math.sqrt(math.factorial(core.ndim) / 2.0)
-    found = decompose(core, k, matrices=matrices, matrix_weights=weight, random_state=rng)
+    found = decompose(core, k, matrices=matrices, matrix_weights=weight, n_starts=3 if k <= 5 else 6, random_state=rng)
     return found.vectors, found.coefficients
 
 

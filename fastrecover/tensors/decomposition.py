@@ -291,13 +291,13 @@ def _lowest(blocks: list[_Block], starts: list[Array], max_iter: int, tol: float
 
 
 def _starts(block: _Block, n_starts: int, rng: np.random.Generator) -> list[Array]:
-    """Return the best of a few dozen Jennrich starts, each followed by a random orthogonal one.
+    """Return the best of a dozen Jennrich starts, each followed by a random orthogonal one.
 
     Two Jennrich starts can agree on a stationary point that is no minimum (they do for a defective tensor);
     two different kinds do not.
     """
     k = block.target.shape[1]
-    tries = [_jennrich(block.target, rng) for _ in range(4 * n_starts)]
+    tries = [_jennrich(block.target, rng) for _ in range(2 * n_starts)]
     jennrich = sorted((t for t in tries if t is not None), key=lambda vectors: block.fit(vectors).loss)
     orthogonal = _orthogonal(k, n_starts, rng)
     mixed = [start for pair in zip(jennrich, orthogonal, strict=False) for start in pair]
