@@ -74,8 +74,10 @@ def fit(
     n_hidden : int or "auto"
         Number of hidden units; required with a name.  "auto" (regressions): the smallest number whose fit is
         exact, or leaves a residual that a test cannot tell from noise; a model object's own number is then ignored.
-    init : {"auto", "tensor", "tensor-published", "landscape", "spectral", "expand", "random"} or ndarray or Parameters
-        Where refinement begins; an array has shape (n_hidden, d).
+    init : {"auto", "tensor", "tensor-published", "landscape", "spectral", "expand", "random"} or ndarray or callable
+        Where refinement begins; an array has shape (n_hidden, d), a function of an engine, a model and a seed returns
+        Parameters, as those of ``fastrecover.starts`` do (``partial(published_start, split=True)``: disjoint rows for
+        each moment, as the proof has it).
         "tensor": moments by regression.  "tensor-published": by averaging, as Zhong et al. 2017.
         "landscape": fourth moments in whitened coordinates (Ge, Lee and Ma 2017), output weights of one sign.
         "spectral": bounded second moment, for quadratic networks.
@@ -287,7 +289,7 @@ def _check_init(init, model: Network, d: int):
     from .models import Parameters
     from .starts import check_expandable, check_landscape, check_resolvable
 
-    if callable(init):  # of a preset
+    if callable(init):
         return init
     if isinstance(init, str):
         if init not in INITS:

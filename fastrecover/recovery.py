@@ -307,7 +307,8 @@ class Recovery:
             ``locally_strongly_convex`` (smallest eigenvalue of the Gauss-Newton matrix above 1e-10 of the
             largest), ``newton_decrement`` ``sqrt(g' H^-1 g)``,
             ``distance_in_standard_errors`` (decrement over its statistical size ``sqrt(2 loss p / n)``) and
-            ``exact`` (residuals at rounding level).
+            ``exact`` (residuals at rounding level), ``candidates`` (minima that the fit compared) and ``agreeing``
+            (how many of these have the lowest loss).
 
         Raises
         ------
@@ -316,7 +317,8 @@ class Recovery:
         """
         from . import inference
 
-        return inference.certificate(self._data(X, y, sample_weight), self.model, self.parameters)
+        found = inference.certificate(self._data(X, y, sample_weight), self.model, self.parameters)
+        return found | {key: int(self.info.get(key, 1)) for key in ("candidates", "agreeing")}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result, without the data, to exactly `path` (an .npz archive); :func:`load` reads it.

@@ -203,3 +203,22 @@ def test_quadratic_networks_refuse_what_they_cannot_be(model, change, match):
         X, y = X[:30], y[:30]
     with pytest.raises(ValueError, match=match):
         fr.fit(X, y, *model)
+
+
+def test_certificate_counts_the_minima_that_agree():
+    _, X, y = planted("relu", 5, 10, 75, 3)
+    found = fr.fit(X, y, "relu", 5, random_state=3).certificate()
+    assert found["exact"] and 1 <= found["agreeing"] <= found["candidates"]
+    _, X, y = planted("relu", 2, 6, 4000, 3, noise=0.1)
+    found = fr.fit(X, y, "relu", 2, random_state=3).certificate()
+    assert found["agreeing"] == found["candidates"] == 1
+
+
+def test_start_may_be_a_function():
+    from functools import partial
+
+    from fastrecover.starts import published_start
+
+    teacher, X, y = planted("squared_relu", 3, 8, 30_000, 0)
+    rec = fr.fit(X, y, "squared_relu", 3, init=partial(published_start, split=True), random_state=0)
+    assert rec.converged and rec.error(teacher) < 1e-8

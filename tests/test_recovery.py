@@ -313,6 +313,8 @@ def test_certificate_against_numpy(weighted):
         newton_decrement=decrement,
         distance_in_standard_errors=decrement / np.sqrt(r @ r * 11 / size),
         exact=False,
+        candidates=1,
+        agreeing=1,
     )
     assert set(found) == set(expected) and json.loads(json.dumps(found)) == found
     for name, value in expected.items():

@@ -70,6 +70,7 @@ _SATURATED = 20.0
 _DEAR_MATRIX, _FEW_MATRICES = 100, 8
 _MOSTLY_NOISE = 0.25  # loss over mean square of y: R^2 of one half
 _RESTARTS = 8
+_AGREE = 1e-4
 _ROUNDS = 3
 _EXPANSIONS, _SCARCE_ROUNDS = 12, 80
 _SCARCE = 2.5  # rows for each parameter below which only exact fits are told from wrong ones
@@ -240,8 +241,8 @@ class Fit:
         d = engine.shape[1]
         if isinstance(init, Parameters):
             return init
-        if callable(init):  # of a preset
-            self.info["start"] = init.__name__.replace("_", " ")
+        if callable(init):
+            self.info["start"] = getattr(init, "__name__", type(init).__name__)
             return init(engine, self.model, self.start_seed)
         if not isinstance(init, str):
             return with_output_weights(engine, self.model, init)
@@ -309,8 +310,9 @@ class Fit:
         else:
             if not self.model.is_classifier:
                 self.doubt = DOUBT
-        self.info["candidates"] = len(candidates)
         best = min(candidates, key=self._rank)
+        agreeing = [c for c in candidates if c.state.loss <= (1.0 + _AGREE) * best.state.loss or self._exact(c)]
+        self.info |= {"candidates": len(candidates), "agreeing": len(agreeing)}
         tested = len(candidates) > 1 and not (self.model.is_classifier or self._exact(best))
         self.misfit = tested and bool(self._misfit(best))
         return best
@@ -496,7 +498,7 @@ class Fit:
         losses = sorted(c.state.loss for c in candidates if c.state.converged)
         if not losses:
             return self.model.is_classifier  # more starts do not make infinite weights finite
-        twice = len(losses) > 1 and losses[1] <= losses[0] * (1 + 1e-4)
+        twice = len(losses) > 1 and losses[1] <= losses[0] * (1.0 + _AGREE)
         return twice or losses[0] <= 100 * self._exact_loss(candidates[0].objective)
 
     def _exact(self, candidate: Candidate) -> bool:
