@@ -128,7 +128,8 @@ def test_correlated_inputs_are_whitened_for_the_start():
     starts = {}
     for inputs in ("auto", "whiten", "gaussian"):
         seen = []
-        fr.fit(X, y, "relu", 4, init="tensor", inputs=inputs, random_state=0, callback=lambda row, s=seen: s.append(row))
+        watch = seen.append
+        fr.fit(X, y, "relu", 4, init="tensor", inputs=inputs, random_state=0, callback=watch)
         starts[inputs] = seen[0]["loss"]
     # The first loss of the refinement is that of the start; 0.005 is the noise.
     assert starts["auto"] == starts["whiten"] < 0.5 * starts["gaussian"]

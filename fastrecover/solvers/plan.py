@@ -81,7 +81,8 @@ _ROUND_WORK, _FEWEST_CHAINS = 5e10, 4  # multiply-adds of a round's two hundred 
 _GAIN, _FLAT_ROUNDS = 1e-3, 3
 _MANY_FEATURES = 1500
 _MISFIT_FEATURES = 400
-_LEFT_DIRECTIONS, _LEFT_ITERATIONS = 2, 5
+_STRAY_DIRECTIONS, _STRAY_ITERATIONS = 2, 8
+_STRAY_EDGE, _STRAY_SCORE = 2.5, 8.5  # a quarter over the edge, and six standard deviations of one entry
 _MISFIT_LEVEL, _SUSPICIOUS = 1e-6, 1e-2  # chance of calling noise a misfit, at the end and while searching costs little
 DOUBT = (
     "the lowest minimum was found only once and its residual is not noise: another may be lower, or the responses "
@@ -345,7 +346,7 @@ class Fit:
     def _expanded(self, base: Any, known: list[Candidate]) -> tuple[list[Candidate], bool]:
         """Wide students, pruned, then rounds that grow and prune the minima found, until one is exact or convincing."""
         model, rng = self.model, np.random.default_rng(self.restart_seed)
-        noisy = any(c.state.loss > _NOISY * self.y_square and self._misfit(c) is False for c in known)
+        noisy = any(self._is_noise(c) for c in known)
         few = base if noisy else base.sample(max(_ROWS_TO_EXPAND * self.p, _FEWEST_ROWS), self.start_seed)
         (n, d), k = few.shape, model.n_hidden
         scarce = n < _SCARCE * self.p
@@ -424,22 +425,42 @@ class Fit:
         enough = candidate.objective.n_rows >= _ROWS_TO_TRUST * self.p
         return enough and candidate.state.converged and _well_separated(found) and not self._misfit(candidate, level)
 
-    def _misfit(self, candidate: Candidate, level: float = _MISFIT_LEVEL) -> bool | None:
-        """F tests of Hermite features of few projections against what these leave of the responses.
+    def _is_noise(self, candidate: Candidate) -> bool:
+        """Whether rows enough to tell leave a residual that is large and looks like noise."""
+        enough = candidate.objective.n_rows >= _ROWS_TO_TRUST * self.p
+        return enough and candidate.state.loss > _NOISY * self.y_square and self._misfit(candidate) is False
 
-        The projections are those of the units, on all rows, and, since a missing unit may point elsewhere, these with
-        leading directions of the residual, sought in one half of the rows and tested in the other.  True where there
-        is more than noise, None where there are too few rows to tell.
+    def _misfit(self, candidate: Candidate, level: float = _MISFIT_LEVEL) -> bool | None:
+        """Whether the residual is more than noise; None where there are too few rows to tell.
+
+        F tests of Hermite features of the units' projections, and, since a missing unit may point elsewhere, the
+        largest eigenvalue of the residual's moment against the edge that noise has.
         """
         if self.model.n_patches > 1:
             return None
         objective = candidate.objective
         found = objective.unpack(candidate.state.theta)
-        rows, d = found.weights, found.weights.shape[1]
-        first, second = (objective.engine.part(i, 2) for i in range(2))
-        wider = np.concatenate([rows, self._left_directions(first, found)])
-        chances = [*self._chances(objective.engine, found, rows[:d]), *self._chances(second, found, wider[:d])]
-        return min(chances) < level / len(chances) if chances else None
+        chances = self._chances(objective.engine, found, found.weights[: found.weights.shape[1]])
+        if not chances:
+            return None
+        return min(chances) < level / len(chances) or self._stray(objective.engine, found)
+
+    def _stray(self, engine: Any, found: Parameters) -> bool:
+        """Largest eigenvalue of P2 of the residual beyond ``2 sigma sqrt(d / n)``, the edge for white rows."""
+        (n, d), act = engine.shape, self.model.activation
+        order, sweeps, rows = act.subspace_order or 2, MomentSweeps(engine, found, act), MomentSweeps(engine)
+        alpha = rows.first()[1]
+        alpha /= max(float(np.linalg.norm(alpha)), 1e-300)
+        start = np.random.default_rng(self.start_seed).standard_normal((min(_STRAY_DIRECTIONS, d), d))
+        sizes = []
+        for product in (lambda v: sweeps.product(v, order, alpha), rows.covariance):
+            v = start
+            for _ in range(_STRAY_ITERATIONS):
+                v = product(orthonormal(v))
+            sizes.append(float(np.linalg.norm(v, 2)))
+        noise = np.sqrt(sweeps.first()[2]) * max(sizes[1], 1.0)
+        edge = _STRAY_EDGE * math.sqrt(d / n) + _STRAY_SCORE / math.sqrt(n)
+        return sizes[0] > (order - 1) * noise * edge
 
     def _chances(self, engine: Any, found: Parameters, rows: np.ndarray) -> list[float]:
         """P values of the features of degree 2, and of the highest degree that the rows allow.
@@ -459,17 +480,6 @@ class Fit:
             rest = n - self.p - count
             chances.append(float(fdtrc(count, rest, max(gain / count, 0.0) / max(left / rest, 1e-300))))
         return chances
-
-    def _left_directions(self, engine: Any, found: Parameters) -> np.ndarray:
-        """Leading directions of the residual's moments of order one and two (three for odd activations), as rows."""
-        act = self.model.activation
-        sweeps, d = MomentSweeps(engine, found, act), engine.shape[1]
-        first = sweeps.first()[1]
-        alpha = first / max(float(np.linalg.norm(first)), 1e-300)
-        v = np.random.default_rng(self.start_seed).standard_normal((min(_LEFT_DIRECTIONS, d), d))
-        for _ in range(_LEFT_ITERATIONS):
-            v = sweeps.product(orthonormal(v), act.subspace_order or 2, alpha)
-        return np.concatenate([v, first[None]])
 
     def _wild(self, candidate: Candidate) -> bool:
         """A minimiser that the rows hardly determine: not reached, mostly noise, or with units saturated."""
@@ -538,7 +548,11 @@ class Fit:
     def _finish(self, objective: Objective, theta: np.ndarray, stage: str) -> Candidate:
         # A sub-sample's minimiser is a stepping stone: a hundredth of its own error is near enough.
         tol = self.tol if objective.engine is self.engine else max(self.tol, 1e-2)
-        solver: Any = QuarticConjugateGradients() if self._is_quadratic else GaussNewton()
+        if self.p > DENSE_LIMIT and self._can_expand() and not self._is_quadratic:
+            solver: Any = LBFGS(precondition=self._kronecker(objective, theta))
+            state = self._run(solver, objective, theta, stage, _ITERATIONS["gauss-newton"], tol)
+            return Candidate(objective, state, stage)
+        solver = QuarticConjugateGradients() if self._is_quadratic else GaussNewton()
         dear = solver.name == "gauss-newton" and self.p > _DEAR_MATRIX
         most = _FEW_MATRICES if dear else _ITERATIONS[solver.name]
         state = self._run(solver, objective, theta, stage, most, tol)
@@ -554,7 +568,9 @@ class Fit:
         if self._is_quadratic:
             solver: Any = QuarticConjugateGradients(dense=False)
             return Outcome(objective, self._run(solver, objective, best.state.theta, "all rows", 600), self.info)
-        if self.p > _PRECONDITION_LIMIT:
+        if self.p > _PRECONDITION_LIMIT and self._can_expand():
+            solver = LBFGS(precondition=self._kronecker(best.objective, best.state.theta))
+        elif self.p > _PRECONDITION_LIMIT:
             solver = GaussNewton(dense=False, damping=1e-4)
         else:
             solver = LBFGS(precondition=self._precondition(best))
@@ -565,6 +581,24 @@ class Fit:
 
     def _spent(self) -> bool:
         return self.monitor.ended or self.engine.meter.passes >= self.monitor.max_passes
+
+    def _kronecker(self, objective: Objective, theta: np.ndarray) -> Any:
+        """Inverse of ``K (x) I``, ``K_jl = E[v_j v_l phi'(z_j) phi'(z_l)]``: the Gauss-Newton matrix of white rows but
+        for terms along the units themselves."""
+        from scipy.linalg import cho_factor, cho_solve
+
+        found, few = objective.unpack(theta), objective.engine.sample(_FEWEST_ROWS, self.start_seed)
+        slopes = self.model.activation.derivative(MomentSweeps(few).reduced(found.weights).source.x)
+        slopes *= found.output_weights
+        k, d = found.weights.shape
+        inner = slopes.T @ slopes / len(slopes)
+        factor = cho_factor(inner + 1e-3 * np.trace(inner) / k * np.eye(k), check_finite=False)
+
+        def apply(g: np.ndarray) -> np.ndarray:
+            rows = cho_solve(factor, g[: k * d].reshape(k, d), check_finite=False)
+            return np.concatenate([rows.ravel(), g[k * d :]])
+
+        return apply
 
     def _precondition(self, best: Candidate) -> Any:
         from scipy.linalg import cho_factor, cho_solve
