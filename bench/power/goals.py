@@ -24,14 +24,14 @@ _GOALS = (
 )
 _METHODS = {"ours": ours, "L-BFGS": restarts, "published": published}
 _PEER_SEEDS = {"L-BFGS": {5: 20, 10: 10, 20: 6}, "published": {5: 20}}  # by k; fewer where one takes long
-_THRESHOLDS, _GRID = ("tanh", "erf", "leaky_relu"), (1.2, 1.5, 2, 2.5, 3, 4)
+_THRESHOLDS, _GRID = ("tanh", "erf", "leaky_relu"), (3, 2.5, 2, 1.75, 1.5)
 _STARTS, _START_GRID = ("squared_relu", "relu"), (10, 20, 50, 100, 200)
 _START_SHAPE = (5, 20)
 START_RATE = 0.45
 
 
 def run(context: Context) -> Iterator[dict[str, Any]]:
-    """Rows: goal cells for each method, then thresholds (upwards to the first n that is met), then starts."""
+    """Rows: goal cells for each method, then thresholds (downwards to the first n that is not met), then starts."""
     seeds = 2 if context.quick else 20
     goals = [("squared_relu", 5, 6, 4)] if context.quick else _GOALS
     with Workers(context) as workers:
@@ -41,11 +41,11 @@ def run(context: Context) -> Iterator[dict[str, Any]]:
             yield from workers.cells(context, [cell for cell in peers if cell[1]], attempt, summary)
         k, d = _START_SHAPE
         for activation in _THRESHOLDS[:1] if context.quick else _THRESHOLDS:
-            for ratio in _GRID[-1:] if context.quick else _GRID:
+            for ratio in _GRID[:1] if context.quick else _GRID:
                 cell = _cell("threshold", activation, k, d, ratio, "ours", seeds)
                 row = next(workers.cells(context, [cell], attempt, summary))
                 yield row
-                if row["success"] >= NEEDED:
+                if row["success"] < NEEDED:
                     break
         cells = [
             (

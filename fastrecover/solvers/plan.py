@@ -78,7 +78,7 @@ _ROWS_TO_EXPAND = 6
 _NEARLY_EXACT = 1e-10
 _NOISY = 1e-3
 _ROUND_WORK, _FEWEST_CHAINS = 5e10, 4  # multiply-adds of a round's two hundred gradients
-_GAIN, _FLAT_ROUNDS = 1e-3, 3
+_GAIN, _FLAT_ROUNDS, _PATIENT_ROUNDS = 1e-3, 3, 25
 _MANY_FEATURES = 1500
 _MISFIT_FEATURES = 400
 _STRAY_DIRECTIONS, _STRAY_ITERATIONS = 2, 8
@@ -364,13 +364,14 @@ class Fit:
         for number in range(1, rounds + 1):
             lowest = float(starts.losses[0])
             self.monitor.record(objective, f"expand {number}", lowest)
-            if lowest <= settings["exact_loss"] or flat == _FLAT_ROUNDS or number == rounds or self._spent():
+            last = number == rounds or flat == _PATIENT_ROUNDS or self._spent()
+            if lowest <= settings["exact_loss"] or flat == _FLAT_ROUNDS or last:
                 pair = [self._finish(*self._objective(few, one), f"expand {number}") for one in starts.parameters[:2]]
                 candidates = self._on(self._widest(base, known), pair)
                 best = min(candidates, key=lambda c: c.state.loss)
                 if self._plausible(best) or (not scarce and self._agreed(candidates)):
                     return candidates, True
-                if number == rounds or noisy or self._spent():
+                if last or noisy:
                     break
             starts = regrown(few, model, starts, rng, extra=1 if k < 16 else 3, **settings)
             flat = flat + 1 if starts.losses[0] > (1.0 - gain) * lowest else 0

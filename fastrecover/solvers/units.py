@@ -16,11 +16,12 @@ from ..models import Network, Parameters
 from ..starts import affine_fit, orthonormal
 from ..sweeps import MomentSweeps
 from .loop import Monitor
-from .plan import Fit
+from .plan import Fit, Outcome
 
 _ROWS_PER_PARAMETER, _FEWEST_ROWS = 20, 4000
 _SCREENED = 30
 _ITERATIONS = 8
+_LEVEL = 1e-6
 
 
 def spectral_units(engine: Any, model: Network, seed: np.random.SeedSequence) -> int:
@@ -88,16 +89,42 @@ def number_of_units(
     k = min(spectral_units(few, make(1), child(seeds, 5)), most)
     tried: dict[int, bool] = {}
     found: dict[int, Parameters] = {}
-    while 1 <= k <= most and k not in tried:
-        model = make(k)
-        rows = engine.sample(max(_ROWS_PER_PARAMETER * model.n_parameters(d), _FEWEST_ROWS), child(seeds, 4))
-        fit = Fit(rows, model, seeds, monitor, max(tol, 1e-2), inputs)
-        done = fit.run("auto", "auto")
+
+    def fitted(k: int, rows: Any, init: Any) -> tuple[Fit, Outcome]:
+        fit = Fit(rows, make(k), seeds, monitor, max(tol, 1e-2), inputs)
+        return fit, fit.run(init, "auto")
+
+    def sample(k: int) -> Any:
+        return engine.sample(max(_ROWS_PER_PARAMETER * make(k).n_parameters(d), _FEWEST_ROWS), child(seeds, 4))
+
+    def spent() -> bool:
+        return monitor.ended or engine.meter.passes >= monitor.max_passes
+
+    while 1 <= k <= most and k not in tried and not (tried and spent()):
+        fit, done = fitted(k, sample(k), "auto")
         tried[k] = fit.fits(done)
         found[k] = done.objective.unpack(done.state.theta)
-        if monitor.ended or engine.meter.passes >= monitor.max_passes:
-            break
         k += -1 if tried[k] else 1
     fitting = [k for k, fits in tried.items() if fits]
-    best = min(fitting) if fitting else max(tried)
-    return (found[best] if fitting else None), best, tried
+    if not fitting:
+        return None, max(tried), tried
+    best = min(fitting)
+    # With few rows too small a network may pass for one with noise: the next one must not fit much better.
+    while best < most and not spent():
+        rows = sample(best + 1)
+        smaller, larger = (fitted(k, rows, found.get(k, "auto"))[1] for k in (best, best + 1))
+        if smaller.exact or not (larger.exact or _better(smaller.state.loss, larger, d)):
+            break
+        tried[best], tried[best + 1] = False, True
+        found[best + 1] = larger.objective.unpack(larger.state.theta)
+        best += 1
+    return found[best], best, tried
+
+
+def _better(loss: float, larger: Outcome, d: int) -> bool:
+    """F test of one more unit."""
+    from scipy.special import fdtrc
+
+    rest = larger.objective.n_rows - larger.objective.n_parameters
+    gain = max(loss - larger.state.loss, 0.0)
+    return bool(rest > 0 and fdtrc(d, rest, (gain / d) / max(larger.state.loss / rest, 1e-300)) < _LEVEL)

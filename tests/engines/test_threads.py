@@ -170,10 +170,14 @@ def test_fits_have_the_same_bits(options, tmp_path):
     y = teacher.predict(view) + 0.1 * np.random.default_rng(4).standard_normal(len(view))
     np.save(tmp_path / "x.npy", view)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    expected = fitted(view.copy(), y, n_jobs=1, **options)
+    expected = fitted(view, y, n_jobs=1, **options)
     for n_jobs in JOBS[1:]:
         assert_same(fitted(view, y, n_jobs=n_jobs, **options), expected)
-    assert_same(fitted(mapped, y, n_jobs=3, **options), expected)
+    # Of overlapping rows the test of the inputs looks at fewer; without it a copy gives the same bits.
+    options = options | {"inputs": "gaussian"}
+    expected = fitted(view.copy(), y, n_jobs=1, **options)
+    for x in (view, mapped):
+        assert_same(fitted(x, y, n_jobs=3, **options), expected)
 
 
 def test_fits_on_several_threads_at_once():
