@@ -54,7 +54,11 @@ def _success(rows: list[dict[str, Any]]) -> Any:
         part = [row for row in rows if (row["m"], row["d"], row["condition"]) == teacher]
         for i, name in enumerate(_METHODS):
             ax.semilogx(
-                [row["n"] for row in part], [row[name] / row["seeds"] for row in part], "o-", color=f"C{i}", label=name
+                [row["n"] for row in part],
+                [row[name] / row[f"{name} of"] for row in part],
+                "o-",
+                color=f"C{i}",
+                label=name,
             )
         ax.set_title("m = {}, d = {}, condition {:g}".format(*teacher))
         ax.set_xlabel("n")

@@ -85,8 +85,8 @@ _STRAY_DIRECTIONS, _STRAY_ITERATIONS = 2, 8
 _STRAY_EDGE, _STRAY_SCORE = 2.5, 8.5  # a quarter over the edge, and six standard deviations of one entry
 _MISFIT_LEVEL, _SUSPICIOUS = 1e-6, 1e-2  # chance of calling noise a misfit, at the end and while searching costs little
 DOUBT = (
-    "the lowest minimum was found only once and its residual is not noise: another may be lower, or the responses "
-    "come from another model; more rows or another random_state would tell"
+    "the lowest minimum was found only once, and its residual is not noise or the rows are too few to tell: another "
+    "may be lower, or the responses come from another model"
 )
 
 
