@@ -24,8 +24,8 @@ _KAPPA = 0.3  # weight of the single term, in the paper's range times a little: 
 def run(context: Context) -> Iterator[dict[str, Any]]:
     """Rows: one for each teacher and objective, the error along the way of each run as curves."""
     for m, condition in _CASES[:1] if context.quick else _CASES:
-        m = 4 if context.quick else m
-        runs, steps = (2, 400) if context.quick else (_RUNS, _STEPS)
+        m = 3 if context.quick else m
+        runs, steps = (2, 100) if context.quick else (_RUNS, _STEPS)
         for name in ("squared loss", "G"):
             context.say(f"descent of {name}, {m} rows, condition {condition:g}")
             found = [_descend(name, m, condition, seed, steps) for seed in range(runs)]

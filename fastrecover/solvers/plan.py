@@ -406,8 +406,8 @@ class Fit:
             self.restart_seed,
             100 * self._exact_loss(objective),
         )
-        if state.loss > credible_loss(objective):
-            self.doubt = DOUBT
+        if state.loss > credible_loss(objective) and objective.n_rows < _SCARCE * self.p:
+            self.doubt = DOUBT  # with more rows, wider networks would have found a way down
         return Candidate(objective, state, "spectral")
 
     @property
