@@ -347,7 +347,8 @@ class Fit:
         """Wide students, pruned, then rounds that grow and prune the minima found, until one is exact or convincing."""
         model, rng = self.model, np.random.default_rng(self.restart_seed)
         noisy = any(self._is_noise(c) for c in known)
-        few = base if noisy else base.sample(max(_ROWS_TO_EXPAND * self.p, _FEWEST_ROWS), self.start_seed)
+        # On few of many rows the noise is fitted; where moments have failed there may be some.
+        few = base if known else base.sample(max(_ROWS_TO_EXPAND * self.p, _FEWEST_ROWS), self.start_seed)
         (n, d), k = few.shape, model.n_hidden
         scarce = n < _SCARCE * self.p
         count = 64 if scarce else 32 if k < 8 else 16 if k < 16 else 8
@@ -360,7 +361,7 @@ class Fit:
         for c in known:
             starts = starts.joined(c.objective.unpack(c.state.theta), c.objective.on(few).value(c.state.theta))
         flat, rounds = 0, _SCARCE_ROUNDS if scarce else _EXPANSIONS
-        gain = max(_GAIN, d / n) if noisy else _GAIN  # one more unit fits as much noise
+        gain = max(_GAIN, 0.1 * d / n) if noisy else _GAIN  # one more unit fits some noise
         for number in range(1, rounds + 1):
             lowest = float(starts.losses[0])
             self.monitor.record(objective, f"expand {number}", lowest)
