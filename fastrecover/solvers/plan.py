@@ -61,7 +61,9 @@ _ROWS_PER_LABELLED = 400  # a label says far less than a number
 _FEWEST_ROWS = 2000
 _PRECONDITION_LIMIT = 1500
 _PRECONDITION_ROWS = 6  # for each parameter
-_CLOSE = 0.25  # relative distance from start to minimum up to which the moments vouch for it
+#: Relative distance from start to minimum up to which the moments vouch for it, by the order of the moment that the
+#: start rests on; third moments are noisier, but odd units have no signs to get wrong.
+_CLOSE = {2: 0.25, 3: 1.0}
 _ROWS_TO_TRUST = 10
 _PARALLEL = 3.0
 _LONG_STEP = 0.02
@@ -503,7 +505,8 @@ class Fit:
             return not self._wild(candidate) and _well_separated(found)
         moved = max(self.model.error(found, start), self.model.error(start, found))
         # Nearly parallel units have wrong minima whose residual no test of few projections tells from noise.
-        return moved < _CLOSE and _condition(found) < _PARALLEL and self._plausible(candidate, _SUSPICIOUS)
+        close = moved < _CLOSE.get(self.model.activation.subspace_order or 2, _CLOSE[2])
+        return close and _condition(found) < _PARALLEL and self._plausible(candidate, _SUSPICIOUS)
 
     def _agreed(self, candidates: list[Candidate]) -> bool:
         """An exact fit, or the lowest minimum found more than once."""
