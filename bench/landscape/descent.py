@@ -18,7 +18,7 @@ from .planted import unit_rows
 FOUND = 0.05
 _CASES = ((10, 1.0), (10, 2.0), (20, 1.0))
 _RUNS, _STEPS, _LOOKS = 5, 2000, 80
-_KAPPA = 0.3  # weight of the single term, in the paper's range times a little: any value below 12 serves
+_MU = 0.3  # weight of the single term; any value below 12 serves
 
 
 def run(context: Context) -> Iterator[dict[str, Any]]:
@@ -76,7 +76,7 @@ def _designed(rows: np.ndarray, seed: int):
     penalty = 2.5 * np.sqrt(6.0) * abs(coefficients[4]) * amplitude
     landscape = TensorLandscape(
         population_tensor(rows, np.ones(len(rows)), relu), len(rows), -1.0,
-        mu=_KAPPA, penalty=float(penalty), metric=(vectors.T, values),
+        mu=_MU, penalty=float(penalty), metric=(vectors.T, values),
     )  # fmt: skip
     start = _random_rows(rows.shape, seed)
     start /= np.sqrt(np.einsum("ja,ab,jb->j", start, vectors * values @ vectors.T, start))[:, None]

@@ -97,7 +97,7 @@ class Workers:
         -------
         iterator of dict
         """
-        known = [kept(context, head) for head, _ in cells]
+        known = [next(iter(context.again(head)), None) for head, _ in cells]
         queue = self.map(task, [a for (_, given), row in zip(cells, known, strict=True) if row is None for a in given])
         for number, ((head, given), row) in enumerate(zip(cells, known, strict=True), 1):
             if row is None:
@@ -105,11 +105,6 @@ class Workers:
                 of = f" ({number} of {len(cells)})" if len(cells) > 1 else ""
                 context.say(", ".join(f"{key} {value}" for key, value in head.items()) + of)
             yield row
-
-
-def kept(context: Context, head: dict[str, Any]) -> dict[str, Any] | None:
-    """The row of an interrupted run that begins with this head, if there is one."""
-    return next((row for row in context.kept if all(row.get(key) == value for key, value in head.items())), None)
 
 
 def _one_blas_thread() -> Any:

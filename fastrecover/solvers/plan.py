@@ -12,6 +12,7 @@ from .._validation import child
 from ..models import Network, Parameters
 from ..starts import (
     Descent,
+    InputLaw,
     StartError,
     default_extra,
     examine,
@@ -19,7 +20,6 @@ from ..starts import (
     inertia,
     landscape_start,
     needs_whitening,
-    orthonormal,
     published_start,
     random_start,
     regrown,
@@ -36,6 +36,7 @@ from .lbfgs import LBFGS, minimise_many
 from .loop import Monitor, State, run, tolerance
 from .newton import DENSE_LIMIT, GaussNewton, damped_solve
 from .quartic import QuarticConjugateGradients, credible_loss, escape
+from .residual import judged
 
 #: Starts by name: functions of an engine, a model and a seed.
 STARTS: dict[str, Any] = {
@@ -82,9 +83,6 @@ _NOISY = 1e-3
 _ROUND_WORK, _FEWEST_CHAINS = 5e10, 4  # multiply-adds of a round's two hundred gradients
 _GAIN, _FLAT_ROUNDS, _PATIENT_ROUNDS = 1e-3, 3, 25
 _MANY_FEATURES = 1500
-_MISFIT_FEATURES = 400
-_STRAY_DIRECTIONS, _STRAY_ITERATIONS = 2, 8
-_STRAY_EDGE, _STRAY_SCORE = 2.5, 8.5  # a quarter over the edge, and six standard deviations of one entry
 _MISFIT_LEVEL, _SUSPICIOUS = 1e-6, 1e-2  # chance of calling noise a misfit, at the end and while searching costs little
 DOUBT = (
     "the lowest minimum was found only once, and its residual is not noise or the rows are too few to tell: another "
@@ -107,6 +105,9 @@ def _condition(found: Parameters) -> float:
     return float(values[0] / max(values[-1], 1e-300))
 
 
+_UNJUDGED = object()  # the tests of a residual read the rows, so they are made once and only when asked for
+
+
 @dataclass
 class Candidate:
     """A refined start."""
@@ -114,6 +115,7 @@ class Candidate:
     objective: Objective
     state: State
     label: str
+    verdict: Any = _UNJUDGED
 
 
 @dataclass
@@ -152,6 +154,7 @@ class Fit:
     ) -> None:
         self.engine, self.model, self.monitor, self.tol, self.inputs = engine, model, monitor, tol, inputs
         self.input_seed = child(seeds, 3)
+        self.law: InputLaw | None = None
         self.doubt, self.misfit = "", False
         self.sample_seed, self.start_seed, self.restart_seed = (child(seeds, i) for i in range(3))
         self.y_square, self.dtype = engine.response_variance(), engine.dtype
@@ -267,7 +270,9 @@ class Fit:
         """A start that relies on Gaussian rows, on whitened ones where the rows need it."""
         if name == "tensor-published":  # on all rows, as they are
             return published_start(self.engine, self.model, self.start_seed)
-        law = None if self.inputs == "gaussian" else examine(self.engine, self.input_seed)
+        if self.law is None and self.inputs != "gaussian":
+            self.law = examine(self.engine, self.input_seed)
+        law = self.law
         if law is None or not (self.inputs == "whiten" or needs_whitening(law)):
             self.info["inputs"] = [] if law is None else law.shape_departures
             return STARTS[name](engine, self.model, self.start_seed)
@@ -435,55 +440,14 @@ class Fit:
         return enough and candidate.state.loss > _NOISY * self.y_square and self._misfit(candidate) is False
 
     def _misfit(self, candidate: Candidate, level: float = _MISFIT_LEVEL) -> bool | None:
-        """Whether the residual is more than noise; None where there are too few rows to tell.
-
-        F tests of Hermite features of the units' projections, and, since a missing unit may point elsewhere, the
-        largest eigenvalue of the residual's moment against the edge that noise has.
-        """
+        """Whether the residual is more than noise; None where there are too few rows to tell."""
         if self.model.n_patches > 1:
             return None
-        objective = candidate.objective
-        found = objective.unpack(candidate.state.theta)
-        chances = self._chances(objective.engine, found, found.weights[: found.weights.shape[1]])
-        if not chances:
-            return None
-        return min(chances) < level / len(chances) or self._stray(objective.engine, found)
-
-    def _stray(self, engine: Any, found: Parameters) -> bool:
-        """Largest eigenvalue of P2 of the residual beyond ``2 sigma sqrt(d / n)``, the edge for white rows."""
-        (n, d), act = engine.shape, self.model.activation
-        order, sweeps, rows = act.subspace_order or 2, MomentSweeps(engine, found, act), MomentSweeps(engine)
-        alpha = rows.first()[1]
-        alpha /= max(float(np.linalg.norm(alpha)), 1e-300)
-        start = np.random.default_rng(self.start_seed).standard_normal((min(_STRAY_DIRECTIONS, d), d))
-        sizes = []
-        for product in (lambda v: sweeps.product(v, order, alpha), rows.covariance):
-            v = start
-            for _ in range(_STRAY_ITERATIONS):
-                v = product(orthonormal(v))
-            sizes.append(float(np.linalg.norm(v, 2)))
-        noise = np.sqrt(sweeps.first()[2]) * max(sizes[1], 1.0)
-        edge = _STRAY_EDGE * math.sqrt(d / n) + _STRAY_SCORE / math.sqrt(n)
-        return sizes[0] > (order - 1) * noise * edge
-
-    def _chances(self, engine: Any, found: Parameters, rows: np.ndarray) -> list[float]:
-        """P values of the features of degree 2, and of the highest degree that the rows allow.
-
-        The features are not made orthogonal to the Jacobian, so the gain is a lower bound and the test cautious.
-        """
-        from scipy.special import fdtrc
-
-        basis, n = orthonormal(rows), engine.shape[0]
-        sizes = {degree: math.comb(len(basis) + degree, degree) for degree in (2, 3, 4)}
-        fitting = [degree for degree, size in sizes.items() if size <= min((n - self.p) // 4, _MISFIT_FEATURES)]
-        chances = []
-        sweeps = MomentSweeps(engine, found, self.model.activation)
-        for degree in {*fitting[:1], *fitting[-1:]}:
-            left = sweeps.hermite_regression(basis, degree, ridge=1e-10)[1]
-            gain, count = sweeps.first()[2] / 2.0 - left, sizes[degree]
-            rest = n - self.p - count
-            chances.append(float(fdtrc(count, rest, max(gain / count, 0.0) / max(left / rest, 1e-300))))
-        return chances
+        if candidate.verdict is _UNJUDGED:
+            objective, state = candidate.objective, candidate.state
+            found, act = objective.unpack(state.theta), objective.model.activation
+            candidate.verdict = judged(objective.engine, act, found, state.loss, self.start_seed)
+        return None if candidate.verdict is None else candidate.verdict.misfit(level)
 
     def _wild(self, candidate: Candidate) -> bool:
         """A minimiser that the rows hardly determine: not reached, mostly noise, or with units saturated."""

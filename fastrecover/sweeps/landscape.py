@@ -148,8 +148,6 @@ class TensorLandscape(Landscape):
     tensor : ndarray (m, m, m, m)
     n_hidden, sign, mu, penalty, metric
         As for :class:`Landscape`.
-    engine : ThreadEngine, optional
-        Whose passes and rows are reported.
     """
 
     def __init__(
@@ -161,18 +159,16 @@ class TensorLandscape(Landscape):
         mu: float = 1.0,
         penalty: float = 1.0,
         metric: tuple[np.ndarray, np.ndarray] | None = None,
-        engine: Any = None,
     ) -> None:
         self.sign, self.mu, self.penalty, self.metric = float(sign), mu, penalty, metric
-        self.tensor, self.n_hidden, self.engine = tensor, n_hidden, engine
-        self.n_features = len(tensor)
-        self.n_rows = 1 if engine is None else engine.shape[0]
+        self.tensor, self.n_hidden = tensor, n_hidden
+        self.n_features, self.n_rows = len(tensor), 1
         self.n_parameters = n_hidden * self.n_features
 
     @property
     def passes(self) -> float:
-        """Full passes over the data so far; none without an engine."""
-        return 0.0 if self.engine is None else self.engine.meter.passes
+        """None: there are no rows to read."""
+        return 0.0
 
     def on(self, engine: Any) -> Landscape:
         """The tensor has no rows to exchange."""

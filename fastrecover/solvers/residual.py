@@ -1,0 +1,105 @@
+"""Is what a network leaves of the responses more than noise?
+
+A minimum that is not exact is believed only if its residual looks like noise: F tests see structure in the span of
+the units, and the first moments of the residual see a missing unit that points elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..activations import Activation
+from ..models import Parameters
+from ..starts import orthonormal
+from ..sweeps import MomentSweeps
+
+_MOST_FEATURES = 400
+_DIRECTIONS, _ITERATIONS = 2, 8
+_EDGE, _SCORE = 2.5, 8.5  # a quarter over the edge, and six standard deviations of one entry
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the tests say of a residual.
+
+    Attributes
+    ----------
+    chance : float
+        Chance that noise shows as much structure in the span of the units.
+    stray : bool
+        Whether its moments of order one or two (three for odd activations) are beyond those of noise.
+    """
+
+    chance: float
+    stray: bool
+
+    def misfit(self, level: float) -> bool:
+        """Whether the residual is more than noise, at a chance of error of `level` for the F tests."""
+        return self.chance < level or self.stray
+
+
+def judged(engine: Any, activation: Activation, found: Parameters, loss: float, seed: Any) -> Verdict | None:
+    """Judge the residual of a network at a minimum.
+
+    Parameters
+    ----------
+    engine : ThreadEngine
+        The rows that it was fitted to.
+    activation : Activation
+    found : Parameters
+    loss : float
+        Half the mean square of the residual.
+    seed : SeedSequence
+
+    Returns
+    -------
+    Verdict or None
+        None where the rows are too few for any test.
+    """
+    chances = _chances(engine, activation, found, loss)
+    if not chances:
+        return None
+    return Verdict(min(1.0, len(chances) * min(chances)), _stray(engine, activation, found, loss, seed))
+
+
+def _chances(engine: Any, activation: Activation, found: Parameters, loss: float) -> list[float]:
+    """P values of the Hermite features of degree 2, and of the highest degree that the rows allow.
+
+    The features are not made orthogonal to the Jacobian, so the gain is a lower bound and the test cautious.
+    """
+    from scipy.special import fdtrc
+
+    n, d = engine.shape
+    basis, p = orthonormal(found.weights[:d]), found.flat().size
+    sizes = {degree: math.comb(len(basis) + degree, degree) for degree in (2, 3, 4)}
+    fitting = [degree for degree, size in sizes.items() if size <= min((n - p) // 4, _MOST_FEATURES)]
+    sweeps, chances = MomentSweeps(engine, found, activation), []
+    for degree in {*fitting[:1], *fitting[-1:]}:
+        left = sweeps.hermite_regression(basis, degree, ridge=1e-10)[1]
+        count = sizes[degree]
+        rest = n - p - count
+        chances.append(float(fdtrc(count, rest, max((loss - left) / count, 0.0) / max(left / rest, 1e-300))))
+    return chances
+
+
+def _stray(engine: Any, activation: Activation, found: Parameters, loss: float, seed: Any) -> bool:
+    """Moments of the residual beyond those of noise and white rows.
+
+    ``E[r x]`` is about ``sigma sqrt(d / n)`` long, the largest eigenvalue of P2 about ``2 sigma sqrt(d / n)``.
+    """
+    n, d = engine.shape
+    order, sweeps, rows = activation.subspace_order or 2, MomentSweeps(engine, found, activation), MomentSweeps(engine)
+    alpha = rows.first()[1]
+    alpha /= max(float(np.linalg.norm(alpha)), 1e-300)
+    start, sizes = np.random.default_rng(seed).standard_normal((min(_DIRECTIONS, d), d)), []
+    for product in (lambda v: sweeps.product(v, order, alpha), rows.covariance):
+        v = start
+        for _ in range(_ITERATIONS):
+            v = product(orthonormal(v))
+        sizes.append(float(np.linalg.norm(v, 2)))
+    edge = math.sqrt(2.0 * loss) * max(sizes[1], 1.0) * (_EDGE * math.sqrt(d / n) + _SCORE / math.sqrt(n))
+    return sizes[0] > (order - 1) * edge or float(np.linalg.norm(sweeps.first()[1])) > edge
