@@ -41,7 +41,9 @@ def run(context: Context) -> Iterator[dict[str, Any]]:
         d, n = (10, 2000) if context.quick else _CURVE
         for begin in BEGINNINGS:
             head = {"part": "curve", "from": begin, "d": d, "n": n}
-            yield next(iter(context.again(head)), None) or head | _curve(begin, d, n, 100.0 if context.quick else PASSES)
+            yield next(iter(context.again(head)), None) or head | _curve(
+                begin, d, n, 100.0 if context.quick else PASSES
+            )
             context.say(f"curve from {begin}")
 
 
