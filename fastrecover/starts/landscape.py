@@ -76,7 +76,7 @@ def landscape_start(engine: Any, model: Network, seed: np.random.SeedSequence) -
     check_landscape(model, engine.shape[1])
     rng = np.random.default_rng(seed)
     fit = quadratic_fit(engine, affine_fit(engine), model.n_hidden, rng)
-    _, sign, root = definite(model, fit)
+    _, sign, root = one_sided(model, fit)
     landscape = _reduced(engine, fit, model.n_hidden, sign, rng)
     # Rows of one length under M: with z = root b they are orthonormal.
     starts = [np.linalg.qr(rng.standard_normal((len(root), len(root))))[0] for _ in range(_STARTS)]
@@ -125,7 +125,7 @@ class Descent:
         check_landscape(model, engine.shape[1])
         rng = np.random.default_rng(seed)
         fit = quadratic_fit(engine, affine_fit(engine), model.n_hidden, rng)
-        side, sign, root = definite(model, fit)
+        side, sign, root = one_sided(model, fit)
         fourth, second = (abs(model.activation.hermite_coefficients(4)[j]) for j in (4, 2))
         # Whitened amplitudes are 1 / (2 sigma_2^2 a), and a >= smallest eigenvalue / (sqrt 2 sigma_2).
         largest = math.sqrt(2.0) * second / (2.0 * second**2 * float(root.min()) ** 2)
@@ -167,7 +167,7 @@ class Descent:
         return found.absorbed(model.activation)
 
 
-def definite(model: Network, fit: QuadraticFit) -> tuple[float, float, np.ndarray]:
+def one_sided(model: Network, fit: QuadraticFit) -> tuple[float, float, np.ndarray]:
     """Side of the output weights, sign of sigma_4 relative to it, and square roots of the eigenvalues of |M|.
 
     Raises

@@ -15,9 +15,10 @@ from scipy import optimize, special
 import fastrecover as fr
 from fastrecover._blas import one_blas_thread
 from fastrecover.models import Regression
-from fastrecover.solvers import LBFGS, GaussNewton, GradientDescent, Monitor, run
+from fastrecover.solvers import LBFGS, GaussNewton, GradientDescent, Monitor, StochasticGradientDescent, run
 from fastrecover.solvers.lbfgs import minimise_many
 from fastrecover.solvers.newton import damped_solve, decrement
+from fastrecover.solvers.plan import Fit
 
 PHI = {
     "tanh": np.tanh,
@@ -277,3 +278,44 @@ def test_damped_solve():
     singular = np.outer(g, g)
     assert np.isfinite(damped_solve(singular, g, 0.0)).all()
     np.testing.assert_array_equal(damped_solve(np.zeros((6, 6)), np.zeros(6), 0.0), np.zeros(6))
+
+
+def test_stochastic_descent_by_hand():
+    """Batches in order, the step divided by `cut` at every eighth of the steps from the middle on."""
+    X, y = np.random.default_rng(1).standard_normal((10, 2)), np.random.default_rng(2).standard_normal(10)
+    objective = fr.objective(X, y, "quadratic", 1, n_jobs=1)
+    solver = StochasticGradientDescent(0.01, batch_size=4, steps=8, cut=2.0)
+    theta = by_hand = np.array([0.3, -0.2])
+    state = solver.begin(objective, theta)
+    for i in range(8):
+        state = solver.step(objective, state)
+        rows = slice(0, 5) if i % 2 == 0 else slice(5, 10)
+        z = X[rows] @ by_hand
+        step = 0.01 * 2.0 ** -max(0, i - 3)
+        by_hand = by_hand - step * 2.0 * ((z**2 - y[rows]) * z) @ X[rows] / 5
+        np.testing.assert_allclose(state.theta, by_hand, rtol=1e-12)
+    last = solver.step(objective, state)
+    assert last.stopped and last.message == "all 8 steps were taken"
+    assert last.loss == pytest.approx(objective.value(by_hand), rel=1e-12)
+
+
+@pytest.mark.parametrize("bad", [{"batch_size": 0}, {"steps": 0}, {"cut": 0.5}])
+def test_bad_settings_of_stochastic_descent(bad):
+    with pytest.raises(ValueError, match=f"^{next(iter(bad))} must be at least 1"):
+        StochasticGradientDescent(0.1, **bad)
+
+
+def test_preconditioner_of_many_parameters_is_nearly_the_gauss_newton_matrix():
+    """On white rows the solved system has eigenvalues near one, but for few directions along the units."""
+    teacher = fr.datasets.make_teacher("relu", n_features=12, n_hidden=3, random_state=0)
+    X, y = teacher.sample(40_000, random_state=1)
+    model = Regression("relu", 3, teacher.output_weights)
+    objective = fr.objective(X, y, model)
+    theta = model.pack(teacher.parameters)
+    fit = Fit(objective.engine, model, np.random.SeedSequence(0), Monitor(), 1e-3)
+    apply, matrix = fit._kronecker(objective, theta), objective.gauss_newton(theta)[2]
+    solved = np.sort(np.linalg.eigvals(np.array([apply(row) for row in matrix]).T).real)
+    plain = np.linalg.eigvalsh(matrix)
+    # At most k (k + 1) / 2 = 6 directions on either side are special: two for each pair of units, in their span.
+    assert ((solved > 0.8) & (solved < 1.25)).sum() >= 36 - 12
+    assert solved[-1] / solved[0] < 0.6 * plain[-1] / plain[0]  # 7 against 13
