@@ -8,15 +8,15 @@
 #define FR_T(name) fr_##name##_f64
 #define FR_V fr_vd
 #define FR_VU fr_vdu
+#define FR_VI fr_vl
 #define FR_VL (FR_VBYTES / 8)
-#define FR_LINE 8
 #include "tiles.h"
 #define REAL float
 #define FR_T(name) fr_##name##_f32
 #define FR_V fr_vf
 #define FR_VU fr_vfu
+#define FR_VI fr_vi
 #define FR_VL (FR_VBYTES / 4)
-#define FR_LINE 16
 #include "tiles.h"
 #define REAL double
 #define FR_T(name) fr_##name##_f64

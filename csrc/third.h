@@ -76,11 +76,12 @@ static void FR_T(third_product)(int64_t rows, int64_t ld, const REAL *x, int64_t
     enum { MOST = 4, VECTORS = 2 };
 #endif
 #define FR_PRODUCT(NV) \
-    FR_T(back_rows)(xj, FR_SIDE, FR_SIDE, ld * FR_SIDE, rows, gm, 1, FR_SIDE, mq, MOST, NV, NV * FR_VL, am, columns, NULL)
-    int64_t left = columns / FR_VL, parts = (left + VECTORS - 1) / VECTORS;
+    FR_T(back_rows)(xj, FR_SIDE, at, rows, gm, 1, FR_SIDE, mq, MOST, NV, FR_VL, am, columns, NULL)
+    int64_t at[VECTORS], left = columns / FR_VL, parts = (left + VECTORS - 1) / VECTORS;
     for (int64_t j = 0, nv; j < columns; j += nv * FR_VL, left -= nv, parts--) {
         nv = (left + parts - 1) / parts;
         const REAL *xj = x + j / FR_SIDE * FR_SIDE * ld + j % FR_SIDE;
+        for (int v = 0; v < VECTORS; v++) at[v] = v * FR_VL / FR_SIDE * FR_SIDE * ld + v * FR_VL % FR_SIDE;
         for (int64_t m = 0, mq; m < count; m += mq) {
             const REAL *gm = g + m / width * ld * FR_SIDE + m % width;
             double *am = a + m * columns + j;

@@ -1,35 +1,176 @@
 /* The two products of a sweep for one data type (REAL, with its vector FR_V, unaligned twin FR_VU and width
-   FR_VL).  Columns of P are the vector dimension of the projection, features that of the back-projection, so
-   neither product needs a horizontal sum and the back-projection wastes no lane however few units there are. */
+   FR_VL).  The projection runs along features where columns would leave lanes of its vectors empty, otherwise along
+   columns; the back-projection runs along features.  The projection alone fetches what follows from memory, in the
+   order it lies there: several streams in one page would defeat the hardware's own prefetching. */
 
-/* z[(column) * ldz + row] for mr rows starting at x and `np` vectors of columns.  `next` (or NULL) starts the part of
-   the following tile that is fetched meanwhile, in the order of memory and half as much as is read here: several
-   row streams in one page defeat the hardware's own prefetching.  The back-projection fetches the other half. */
+/* a and b, lanes in runs of S: the even runs of both in turn, or (hi) the odd ones. */
+#define FR_PICK(i, S, hi) (((i) / (S)) & 1 ? (i) + FR_VL - ((hi) ? 0 : (S)) : (i) + ((hi) ? (S) : 0))
+#define FR_PICK2(i, S, hi) FR_PICK(i, S, hi), FR_PICK(i + 1, S, hi)
+#define FR_PICK4(i, S, hi) FR_PICK2(i, S, hi), FR_PICK2(i + 2, S, hi)
+#define FR_PICK8(i, S, hi) FR_PICK4(i, S, hi), FR_PICK4(i + 4, S, hi)
+#if FR_VL == 2
+#define FR_PICKS(S, hi) FR_PICK2(0, S, hi)
+#elif FR_VL == 4
+#define FR_PICKS(S, hi) FR_PICK4(0, S, hi)
+#elif FR_VL == 8
+#define FR_PICKS(S, hi) FR_PICK8(0, S, hi)
+#else
+#define FR_PICKS(S, hi) FR_PICK8(0, S, hi), FR_PICK8(8, S, hi)
+#endif
+#if defined(__clang__) || __GNUC__ >= 12
+#define FR_ZIP(a, b, S, hi) __builtin_shufflevector(a, b, FR_PICKS(S, hi))
+#else
+#define FR_ZIP(a, b, S, hi) __builtin_shuffle(a, b, (FR_VI){FR_PICKS(S, hi)})
+#endif
+#define FR_MERGE(S) \
+    _Pragma("GCC unroll 8") for (int i = 0; i < n / (2 * S); i++) v[i] = \
+        FR_ZIP(v[2 * i], v[2 * i + 1], S, 0) + FR_ZIP(v[2 * i], v[2 * i + 1], S, 1)
+
+/* The first n / FR_VL of v become the sums over the lanes of each of them, n a multiple of FR_VL: one tree for all. */
+FR_INLINE void FR_T(lane_sums)(FR_V *v, const int n)
+{
+    FR_MERGE(1);
+#if FR_VL > 2
+    FR_MERGE(2);
+#endif
+#if FR_VL > 4
+    FR_MERGE(4);
+#endif
+#if FR_VL > 8
+    FR_MERGE(8);
+#endif
+}
+#undef FR_MERGE
+
+/* z[column * ldz + row], set or (add) increased, for mr rows and kg columns over so many vectors of features, and one
+   more (where `ragged`) from `last` on, of which `mask` keeps what was not counted yet.  `next` (or NULL) starts what is
+   fetched meanwhile, half as much as is read. */
+FR_INLINE void FR_T(dot_tile)(const REAL *x, int64_t stride, int64_t vectors, int ragged, int64_t last, FR_VI mask,
+                              const REAL *restrict w, const int mr, const int kg, const REAL *next,
+                              double *restrict z, int64_t ldz, int add)
+{
+    const int sums = (mr * kg + FR_VL - 1) / FR_VL * FR_VL;
+    FR_V acc[FR_DOTS + FR_VL], b[8];
+#pragma GCC unroll 32
+    for (int i = 0; i < sums; i++) acc[i] = (FR_V){0};
+#define FR_MULTIPLY() \
+    _Pragma("GCC unroll 8") for (int c = 0; c < kg; c++, w += FR_VL) \
+    { \
+        FR_V p = *(const FR_V *)w; \
+        FR_KEEP(p); \
+        _Pragma("GCC unroll 8") for (int r = 0; r < mr; r++) acc[c * mr + r] += b[r] * p; \
+    }
+    for (int64_t i = 0; i < vectors; i++) {
+#pragma GCC unroll 8
+        for (int r = 0; r < mr; r++) b[r] = *(const FR_VU *)(x + r * stride + i * FR_VL);
+        if (next) {
+#pragma GCC unroll 4
+            for (int r = 0; r < mr / 2; r++) __builtin_prefetch(next + (i * (mr / 2) + r) * FR_VL, 0, 2);
+        }
+        FR_MULTIPLY()
+    }
+    if (ragged) {
+#pragma GCC unroll 8
+        for (int r = 0; r < mr; r++) b[r] = (FR_V)((FR_VI) * (const FR_VU *)(x + r * stride + last) & mask);
+        FR_MULTIPLY()
+    }
+#undef FR_MULTIPLY
+    FR_T(lane_sums)(acc, sums);
+    REAL t[FR_DOTS + FR_VL] __attribute__((aligned(64)));
+    memcpy(t, acc, (size_t)sums * sizeof(REAL));
+#pragma GCC unroll 8
+    for (int c = 0; c < kg; c++)
+        for (int r = 0; r < mr; r++) z[c * ldz + r] = (add ? z[c * ldz + r] : 0.0) + (double)t[c * mr + r];
+}
+
+/* Whether the projection on q columns runs along features: where fewer than four lanes in five would hold a column,
+   or each load would feed a single multiplication. */
+static int FR_T(by_dots)(int64_t q, int64_t d)
+{
+    return d >= FR_VL && q > 0 && (q <= FR_VL || 5 * q < 4 * ((q + FR_VL - 1) / FR_VL * FR_VL));
+}
+
+/* Columns from c on that are taken together, and vectors of features whose part of P stays in the first-level cache. */
+static int64_t FR_T(dot_group)(int64_t q, int64_t c)
+{
+    const int64_t groups = (q - c + FR_DOT_K - 1) / FR_DOT_K;
+    return (q - c + groups - 1) / groups;
+}
+
+static int64_t FR_T(dot_chunk)(int64_t q, int64_t d)
+{
+    const int64_t vectors = (d + FR_VL - 1) / FR_VL, most = (24 << 10) / (q * FR_VBYTES) + 1;
+    const int64_t chunks = (vectors + most - 1) / most;
+    return (vectors + chunks - 1) / chunks;
+}
+
+#define FR_DOT(K) \
+    case K: \
+        step == 1 ? FR_T(dot_tile)(xr, stride, full, ragged, last, mask, w, 1, K, ahead, z + c * ldz + r, ldz, j > 0) \
+                  : FR_T(dot_tile)(xr, stride, full, ragged, last, mask, w, FR_DOT_R(K), K, ahead, z + c * ldz + r, \
+                                  ldz, j > 0); \
+        break
+
+static void FR_T(project_dots)(const REAL *x, int64_t stride, int64_t rows, int64_t d, int64_t q, const REAL *packed,
+                               double *z, int64_t ldz, const REAL *next)
+{
+    const int64_t width = FR_T(dot_chunk)(q, d) * FR_VL, together = FR_DOT_R(FR_T(dot_group)(q, 0));
+    FR_VI mask;
+    for (int i = 0; i < FR_VL; i++) mask[i] = i < FR_VL - d % FR_VL ? 0 : -1;
+    for (int64_t j = 0; j < d; j += width) {
+        const int ragged = d - j < width && d % FR_VL;
+        const int64_t full = FR_MIN(d - j, width) / FR_VL, vectors = full + ragged, last = d - j - FR_VL;
+        for (int64_t r = 0, step; r < rows; r += step) {
+            const REAL *xr = x + r * stride + j, *w = packed;
+            const REAL *ahead = next ? next + r / 2 * stride + j * together / 2 : NULL;
+            step = rows - r >= together ? together : 1;
+            for (int64_t c = 0, kg; c < q; c += kg, ahead = NULL) {
+                kg = FR_T(dot_group)(q, c);
+            switch (kg) {
+                FR_DOT(1);
+                FR_DOT(2);
+                FR_DOT(3);
+                FR_DOT(4);
+#if FR_DOT_K > 4
+                FR_DOT(5);
+                FR_DOT(6);
+                FR_DOT(7);
+                FR_DOT(8);
+#endif
+                }
+                w += kg * vectors * FR_VL;
+            }
+        }
+        packed += q * vectors * FR_VL;
+    }
+}
+#undef FR_DOT
+
+/* z[column * ldz + row] for mr rows starting at x and `np` vectors of columns. */
 FR_INLINE void FR_T(project_tile)(const REAL *restrict x, int64_t stride, int64_t d, const REAL *restrict panel,
-                                  const int mr, const int np, int64_t columns, double *restrict z, int64_t ldz,
-                                  const REAL *next)
+                                  const int mr, const int np, int64_t columns, double *restrict z, int64_t ldz)
 {
     FR_V acc[FR_MR * FR_NP]; /* at least 2 FR_MR */
 #pragma GCC unroll 32
     for (int i = 0; i < mr * np; i++) acc[i] = (FR_V){0};
-    for (int64_t j0 = 0; j0 < d; j0 += FR_LINE) {
-        const int64_t stop = FR_MIN(j0 + FR_LINE, d);
-        if (next) {
-#pragma GCC unroll 8
-            for (int r = 0; r < mr / 2; r++) __builtin_prefetch(next + j0 * (mr / 2) + r * FR_LINE, 0, 2);
-        }
-        for (int64_t j = j0; j < stop; j++, panel += np * FR_VL) {
-            FR_V p[FR_NP];
+    int64_t j = 0;
+#define FR_STEP(J) \
+    do { \
+        FR_V p[FR_NP]; \
+        _Pragma("GCC unroll 4") for (int v = 0; v < np; v++) p[v] = *(const FR_V *)(panel + v * FR_VL); \
+        _Pragma("GCC unroll 16") for (int r = 0; r < mr; r++) \
+        { \
+            const REAL b = x[r * stride + (J)]; \
+            _Pragma("GCC unroll 4") for (int v = 0; v < np; v++) acc[r * np + v] += b * p[v]; \
+        } \
+        panel += np * FR_VL; \
+    } while (0)
+    for (; j + 4 <= d; j += 4) {
 #pragma GCC unroll 4
-            for (int v = 0; v < np; v++) p[v] = *(const FR_V *)(panel + v * FR_VL);
-#pragma GCC unroll 16
-            for (int r = 0; r < mr; r++) {
-                const REAL b = x[r * stride + j];
-#pragma GCC unroll 4
-                for (int v = 0; v < np; v++) acc[r * np + v] += b * p[v];
-            }
-        }
+        for (int i = 0; i < 4; i++) FR_STEP(j + i);
     }
+    for (; j < d; j++) FR_STEP(j);
+#undef FR_STEP
     for (int v = 0; v < np; v++) {
         REAL t[2 * FR_MR * FR_VL] __attribute__((aligned(64)));
         const int64_t used = FR_MIN(columns - v * FR_VL, FR_VL);
@@ -40,20 +181,32 @@ FR_INLINE void FR_T(project_tile)(const REAL *restrict x, int64_t stride, int64_
     }
 }
 
-#define FR_PROJECT(MR, NP) FR_T(project_tile)(xr, stride, d, panel, MR, NP, q - c, z + c * ldz + r, ldz, ahead)
+/* Vectors of columns from c on that are taken together: as few panels as can be, of nearly equal width. */
+static int64_t FR_T(panel_width)(int64_t q, int64_t c)
+{
+    const int64_t vectors = (q - c + FR_VL - 1) / FR_VL, panels = (vectors + FR_NP - 1) / FR_NP;
+    return (vectors + panels - 1) / panels;
+}
 
-/* Z (q, ldz) of `rows` rows; `packed` holds P in panels of FR_NP vectors, the last one narrower.  One vector of
+#define FR_PROJECT(MR, NP) \
+    FR_T(project_tile)(xr, stride, d, panel, MR, NP, q - c, z + c * ldz + r, ldz)
+
+/* Z (q, ldz) of `rows` rows, `packed` as made by pack.  One vector of
    columns alone takes twice the rows at a time, so that enough sums are under way to hide the latency of each. */
 static void FR_T(project)(const REAL *x, int64_t stride, int64_t rows, int64_t d, int64_t q,
                           const REAL *packed, double *z, int64_t ldz, const REAL *next)
 {
+    if (FR_T(by_dots)(q, d)) {
+        FR_T(project_dots)(x, stride, rows, d, q, packed, z, ldz, next);
+        return;
+    }
     const int64_t full = q <= FR_VL ? 2 * FR_MR : FR_MR;
     const REAL *panel = packed;
     /* Panels outside: one of them stays in cache for all rows of the tile. */
-    for (int64_t c = 0; c < q; c += FR_NP * FR_VL, next = NULL) {
-        const int64_t np = FR_MIN((q - c + FR_VL - 1) / FR_VL, FR_NP);
+    for (int64_t c = 0, np; c < q; c += np * FR_VL) {
+        np = FR_T(panel_width)(q, c);
         for (int64_t r = 0, step; r < rows; r += step) {
-            const REAL *xr = x + r * stride, *ahead = next ? next + r / 2 * stride : NULL;
+            const REAL *xr = x + r * stride;
             step = rows - r >= full ? full : 1;
             if (step == 1)
                 np == 1 ? FR_PROJECT(1, 1) : np == 2 ? FR_PROJECT(1, 2) : FR_PROJECT(1, FR_NP);
@@ -67,12 +220,30 @@ static void FR_T(project)(const REAL *x, int64_t stride, int64_t rows, int64_t d
 }
 #undef FR_PROJECT
 
-static int64_t FR_T(packed_size)(int64_t q, int64_t d) { return (q + FR_VL - 1) / FR_VL * FR_VL * d; }
+static int64_t FR_T(packed_size)(int64_t q, int64_t d)
+{
+    return (FR_T(by_dots)(q, d) ? q : (q + FR_VL - 1) / FR_VL * FR_VL) * ((d + FR_VL - 1) / FR_VL * FR_VL);
+}
 
+/* P in the order in which the projection reads it: by chunks of features, groups of columns, vectors of features and
+   columns; or by panels, features and columns. */
 static void FR_T(pack)(const double *p, int64_t q, int64_t d, REAL *packed)
 {
-    for (int64_t c = 0; c < q; c += FR_NP * FR_VL) {
-        const int64_t width = FR_MIN((q - c + FR_VL - 1) / FR_VL, FR_NP) * FR_VL;
+    if (FR_T(by_dots)(q, d)) {
+        const int64_t width = FR_T(dot_chunk)(q, d) * FR_VL;
+        for (int64_t start = 0; start < d; start += width)
+            for (int64_t c = 0, kg; c < q; c += kg) {
+                kg = FR_T(dot_group)(q, c);
+                for (int64_t j = start; j < FR_MIN(start + width, d); j += FR_VL, packed += kg * FR_VL)
+                    for (int64_t i = 0; i < kg * FR_VL; i++) {
+                        const int64_t feature = FR_MIN(j, d - FR_VL) + i % FR_VL;
+                        packed[i] = feature >= j ? (REAL)p[(c + i / FR_VL) * d + feature] : 0;
+                    }
+            }
+        return;
+    }
+    for (int64_t c = 0, width; c < q; c += width) {
+        width = FR_T(panel_width)(q, c) * FR_VL;
         for (int64_t j = 0; j < d; j++)
             for (int64_t i = 0; i < width; i++)
                 packed[j * width + i] = c + i < q ? (REAL)p[(c + i) * d + j] : 0;
@@ -80,22 +251,23 @@ static void FR_T(pack)(const double *p, int64_t q, int64_t d, REAL *packed)
     }
 }
 
-/* a[m, :] += sum over rows of g[m ldg + row step] x[row, :], for mq coefficient rows and nv vectors of features, of
-   which `used` columns are real.  Panels of `panel` columns of X are `gap` apart (the same where X is in one piece).
-   `next` (or NULL) starts the half of the following tile that is fetched here. */
-FR_INLINE void FR_T(back_tile)(const REAL *x, int64_t stride, const int64_t panel, int64_t gap, int64_t rows,
-                               const REAL *g, int64_t ldg, const int64_t step, const int mq, const int nv,
-                               int64_t used, double *a, int64_t lda, const REAL *next)
+/* a[m, :] += sum over rows of g[m ldg + row step] x[row, :], for mq coefficient rows and nv vectors of features, `at`
+   which elements of a row; only the last `fresh` lanes of the last vector count.  `next` (or NULL) starts the half of the
+   following tile that is fetched here. */
+FR_INLINE void FR_T(back_tile)(const REAL *x, int64_t stride, const int64_t *at, int64_t rows, const REAL *g,
+                               int64_t ldg, const int64_t step, const int mq, const int nv, int64_t fresh, double *a,
+                               int64_t lda, const REAL *next)
 {
     FR_V acc[8][FR_MOST(FR_NV, FR_NV2)]; /* rows of the largest case below */
 #pragma GCC unroll 8
     for (int m = 0; m < mq; m++)
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) acc[m][v] = (FR_V){0};
+#pragma GCC unroll 4
     for (int64_t r = 0; r < rows; r++, x += stride) {
         FR_V b[FR_MOST(FR_NV, FR_NV2)];
 #pragma GCC unroll 4
-        for (int v = 0; v < nv; v++) b[v] = *(const FR_VU *)(x + v * FR_VL / panel * gap + v * FR_VL % panel);
+        for (int v = 0; v < nv; v++) b[v] = *(const FR_VU *)(x + at[v]);
         if (next && r % 2 == 0) {
 #pragma GCC unroll 4
             for (int v = 0; v < nv; v++) __builtin_prefetch(next + (r / 2 * nv + v) * FR_VL, 0, 2);
@@ -107,27 +279,25 @@ FR_INLINE void FR_T(back_tile)(const REAL *x, int64_t stride, const int64_t pane
             for (int v = 0; v < nv; v++) acc[m][v] += c * b[v];
         }
     }
-#pragma GCC unroll 8
-    for (int m = 0; m < mq; m++) {
-        double *am = a + m * lda;
-        if (used == nv * FR_VL) {
-#pragma GCC unroll 4
-            for (int v = 0; v < nv; v++) FR_T(add)(am + v * FR_VL, acc[m][v]);
-        } else {
-            REAL t[FR_MOST(FR_NV, FR_NV2) * FR_VL] __attribute__((aligned(64))) = {0};
-#pragma GCC unroll 4
-            for (int v = 0; v < nv; v++) memcpy(t + v * FR_VL, &acc[m][v], sizeof acc[m][v]);
-            for (int64_t i = 0; i < used; i++) am[i] += (double)t[i];
+    if (fresh < FR_VL)
+        for (int m = 0; m < mq; m++) {
+            REAL t[FR_VL] __attribute__((aligned(64)));
+            memcpy(t, &acc[m][nv - 1], sizeof t);
+            for (int64_t i = 0; i < fresh; i++) a[m * lda + (nv - 1) * FR_VL + i] += (double)t[FR_VL - fresh + i];
         }
-    }
+#pragma GCC unroll 8
+    for (int m = 0; m < mq; m++)
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++)
+            if (v < nv - 1 || fresh == FR_VL) FR_T(add)(a + m * lda + v * FR_VL, acc[m][v]);
 }
 
 #define FR_BACK(MQ) \
-    case MQ: FR_T(back_tile)(x, stride, panel, gap, rows, g, ldg, step, MQ, nv, used, a, lda, next); break
+    case MQ: FR_T(back_tile)(x, stride, at, rows, g, ldg, step, MQ, nv, fresh, a, lda, next); break
 
-FR_INLINE void FR_T(back_rows)(const REAL *x, int64_t stride, const int64_t panel, int64_t gap, int64_t rows,
-                               const REAL *g, int64_t ldg, const int64_t step, int64_t mq, const int most,
-                               const int nv, int64_t used, double *a, int64_t lda, const REAL *next)
+FR_INLINE void FR_T(back_rows)(const REAL *x, int64_t stride, const int64_t *at, int64_t rows, const REAL *g,
+                               int64_t ldg, const int64_t step, int64_t mq, const int most, const int nv,
+                               int64_t fresh, double *a, int64_t lda, const REAL *next)
 {
     switch (mq < most ? mq : most) {
     FR_BACK(1);
@@ -142,43 +312,52 @@ FR_INLINE void FR_T(back_rows)(const REAL *x, int64_t stride, const int64_t pane
 }
 #undef FR_BACK
 
-/* Panels of `nv` vectors of features, coefficient rows in groups of nearly equal size of at most `most`: a small
-   last group would wait for its own sums.  A panel of X that is used more than once, or is narrower than a vector,
-   is first copied to `copy` (rows x nv FR_VL, aligned): rows a power of two apart would share a few sets of the
-   first-level cache. */
+/* Panels of `nv` vectors of features, the last one of fewer; it ends with the row, though its last vector then overlaps
+   the one before.  Coefficient rows go in groups of nearly equal size of at most `most`: a small last group would wait
+   for its own sums.  A panel that is read more than twice, or is narrower than a vector, is first copied to `copy`
+   (rows x nv FR_VL, aligned): rows a power of two apart would share a few sets of the first-level cache. */
 FR_INLINE void FR_T(back_shape)(const REAL *x, int64_t stride, int64_t rows, int64_t l, const REAL *g, int64_t ldg,
                                 int64_t gn, double *a, int upper, REAL *copy, const REAL *next, const int most,
                                 const int nv)
 {
-    for (int64_t j = 0, used; j < l; j += used) {
-        const int full = l - j >= nv * FR_VL;
-        used = full ? nv * FR_VL : FR_MIN(l - j, FR_VL);
-        const int64_t width = full ? nv * FR_VL : FR_VL, last = upper ? FR_MIN(gn, j + used) : gn;
+    for (int64_t j = 0; j < l; j += nv * FR_VL) {
+        const int64_t rest = FR_MIN(l - j, nv * FR_VL), vectors = (rest + FR_VL - 1) / FR_VL;
+        const int64_t fresh = rest - (vectors - 1) * FR_VL, last = upper ? FR_MIN(gn, j + rest) : gn;
+        const int copied = last > 2 * most && vectors == nv;
+        int64_t at[] = {0, FR_VL, 2 * FR_VL, 3 * FR_VL}, sj = stride;
         const REAL *xj = x + j;
-        int64_t sj = stride;
-        if (full && last > most) {
+        if (l < FR_VL) {
+            for (int64_t r = 0; r < rows; r++)
+                for (int64_t i = 0; i < FR_VL; i++) copy[r * FR_VL + i] = i < FR_VL - l ? 0 : x[r * stride + i + l - FR_VL];
+            xj = copy;
+            sj = FR_VL;
+        } else {
+            at[vectors - 1] = rest - FR_VL;
+        }
+        if (copied) {
             for (int64_t r = 0; r < rows; r++)
 #pragma GCC unroll 4
                 for (int v = 0; v < nv; v++)
-                    *(FR_V *)(copy + (r * nv + v) * FR_VL) = *(const FR_VU *)(xj + r * stride + v * FR_VL);
-        } else if (used < width) {
-            memset(copy, 0, (size_t)(rows * width) * sizeof(REAL));
-            for (int64_t r = 0; r < rows; r++)
-                for (int64_t i = 0; i < used; i++) copy[r * width + i] = xj[r * stride + i];
-        }
-        if (used < width || (full && last > most)) {
+                    *(FR_V *)(copy + (r * nv + v) * FR_VL) = *(const FR_VU *)(xj + r * stride + at[v]);
             xj = copy;
-            sj = width;
+            sj = nv * FR_VL;
         }
         int64_t groups = (last + most - 1) / most;
         for (int64_t m = 0, mq; m < last; m += mq, groups--) {
-            const REAL *ahead = m == 0 && full && next ? next + j * (rows / 2) : NULL;
+            const REAL *ahead = m == 0 && next ? next + j * (rows / 2) : NULL, *gm = g + m * ldg;
             double *am = a + m * l + j;
             mq = (last - m + groups - 1) / groups;
-            if (full)
-                FR_T(back_rows)(xj, sj, FR_VL, FR_VL, rows, g + m * ldg, ldg, 1, mq, most, nv, used, am, l, ahead);
+            if (copied || rest == nv * FR_VL) /* the usual case, with offsets that the compiler knows */
+                FR_T(back_rows)(xj, sj, (const int64_t[]){0, FR_VL, 2 * FR_VL, 3 * FR_VL}, rows, gm, ldg, 1, mq, most, nv,
+                                fresh, am, l, ahead);
+            else if (vectors == nv)
+                FR_T(back_rows)(xj, sj, at, rows, gm, ldg, 1, mq, most, nv, fresh, am, l, ahead);
+            else if (nv > 2 && vectors == 2)
+                FR_T(back_rows)(xj, sj, at, rows, gm, ldg, 1, mq, most, 2, fresh, am, l, ahead);
+            else if (nv > 3 && vectors == 3)
+                FR_T(back_rows)(xj, sj, at, rows, gm, ldg, 1, mq, most, 3, fresh, am, l, ahead);
             else
-                FR_T(back_rows)(xj, sj, FR_VL, FR_VL, rows, g + m * ldg, ldg, 1, mq, most, 1, used, am, l, NULL);
+                FR_T(back_rows)(xj, sj, at, rows, gm, ldg, 1, mq, most, 1, fresh, am, l, ahead);
         }
     }
 }
@@ -200,5 +379,6 @@ static void FR_T(back)(const REAL *x, int64_t stride, int64_t rows, int64_t l, c
 #undef FR_T
 #undef FR_V
 #undef FR_VU
+#undef FR_VI
 #undef FR_VL
-#undef FR_LINE
+#undef FR_PICKS

@@ -12,7 +12,7 @@
 #define FR_MIN(a, b) ((a) < (b) ? (a) : (b))
 
 #if FR_VBYTES == 64
-#define FR_MR 8   /* rows of a projection tile */
+#define FR_MR 8   /* rows of a projection tile along columns */
 #define FR_NP 3   /* vectors of columns of a projection tile */
 #define FR_MQ 6   /* coefficient rows of a back-projection tile of FR_NV vectors of features ... */
 #define FR_NV 4
@@ -33,6 +33,25 @@
 #define FR_MQ2 2
 #define FR_NV2 3
 #endif
+#if FR_VBYTES == 64
+#define FR_DOTS 16
+#define FR_DOT_K 8
+#define FR_DOT_R(k) ((k) < 3 ? 8 : (k) < 5 ? 4 : 2)
+#else
+#define FR_DOTS 8
+#define FR_DOT_K 4
+#define FR_DOT_R(k) ((k) < 2 ? 8 : (k) < 3 ? 4 : 2)
+#endif
+#define FR_AHEAD 8192 /* bytes by which it fetches ahead */
+
+/* Keeps a vector in a register, where the compiler would rather load it anew for each use. */
+#if defined(__x86_64__)
+#define FR_KEEP(a) __asm__("" : "+v"(a))
+#elif defined(__aarch64__)
+#define FR_KEEP(a) __asm__("" : "+w"(a))
+#else
+#define FR_KEEP(a) ((void)0)
+#endif
 
 #define FR_MOST(a, b) ((a) > (b) ? (a) : (b))
 #define FR_COPY (FR_MOST(FR_NV, FR_NV2) * FR_VBYTES / 8) /* doubles a row of the panel copy */
@@ -42,6 +61,9 @@ typedef double fr_vd __attribute__((vector_size(FR_VBYTES)));
 typedef double fr_vdu __attribute__((vector_size(FR_VBYTES), aligned(8), may_alias));
 typedef float fr_vf __attribute__((vector_size(FR_VBYTES)));
 typedef float fr_vfu __attribute__((vector_size(FR_VBYTES), aligned(4), may_alias));
+
+typedef int64_t fr_vl __attribute__((vector_size(FR_VBYTES)));
+typedef int32_t fr_vi __attribute__((vector_size(FR_VBYTES)));
 
 /* a += v, in double. */
 FR_INLINE void fr_add_f64(double *a, fr_vd v) { *(fr_vdu *)a += v; }
