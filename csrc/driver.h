@@ -35,9 +35,10 @@ static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed
     for (int64_t i = 0; i < rows; i += dt->tile, x += dt->tile * dt->stride) {
         const int64_t nr = FR_MIN(rows - i, dt->tile), nt = nr / group, sample = (start + i) / group;
         const double *y = dt->y ? dt->y + sample : NULL, *w = dt->w ? dt->w + sample : NULL;
-        /* Where little is computed for a row, half of the tile that follows is fetched by each product; the hardware
-           keeps up with the rest by itself. */
-        const int ahead = FR_T(by_dots)(dt->q, dt->d) && start + i + 2 * dt->tile <= dt->n;
+        /* Where little is computed for a row, half of the tile that follows is fetched by each product, if there is
+           room for it beside this one; the hardware keeps up with the rest by itself. */
+        const int64_t room = (128 << 10) / (int64_t)sizeof(REAL);
+        const int ahead = FR_T(by_dots)(dt->q, dt->d) && dt->tile * dt->d <= room && start + i + 2 * dt->tile <= dt->n;
         const REAL *next = ahead ? x + dt->tile * dt->stride : NULL;
         const REAL *second = next && dt->g && !gram && !cubic ? next + nr / 2 * dt->stride : NULL;
         FR_T(project)(x, dt->stride, nr, dt->d, dt->q, packed, z, raw_ld, next);

@@ -34,9 +34,9 @@
 #define FR_NV2 3
 #endif
 #if FR_VBYTES == 64
-#define FR_DOTS 16
+#define FR_DOTS 24
 #define FR_DOT_K 8
-#define FR_DOT_R(k) ((k) < 3 ? 8 : (k) < 5 ? 4 : 2)
+#define FR_DOT_R(k) ((k) < 3 ? 8 : (k) < 7 ? 4 : 2)
 #else
 #define FR_DOTS 8
 #define FR_DOT_K 4

@@ -164,7 +164,7 @@ def layout(row: RowFunction, d: int, itemsize: int) -> tuple[int, int]:
     bytes_per_row = max(d * itemsize, 1)
     rows = max(min((1 << 20) // bytes_per_row, 4096), 64)
     # Where the sums of a block are large, merging them costs as much as several rows.
-    rows = max(rows, min(left // 8 if row.op == Op.THIRD else 64 * g * left // bytes_per_row, 4096))
+    rows = max(rows, min(left // 8, 1024) if row.op == Op.THIRD else min(64 * g * left // bytes_per_row, 4096))
     block = 1 << rows.bit_length() - 1
     if row.op in (Op.GRAM, Op.HERMITE_GRAM):
         tile = (512 << 10) // (8 * (2 * left + d))
