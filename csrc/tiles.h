@@ -104,11 +104,12 @@ static int64_t FR_T(dot_chunk)(int64_t q, int64_t d)
     return (vectors + chunks - 1) / chunks;
 }
 
+#define FR_DOT_ROWS(MR, K) \
+    FR_T(dot_tile)(xr, stride, full, ragged, last, mask, w, MR, K, ahead, z + c * ldz + r, ldz, j > 0)
+/* A group of fewer columns than the first would take more rows, but takes those of the first. */
 #define FR_DOT(K) \
     case K: \
-        step == 1 ? FR_T(dot_tile)(xr, stride, full, ragged, last, mask, w, 1, K, ahead, z + c * ldz + r, ldz, j > 0) \
-                  : FR_T(dot_tile)(xr, stride, full, ragged, last, mask, w, FR_DOT_R(K), K, ahead, z + c * ldz + r, \
-                                  ldz, j > 0); \
+        step == 1 ? FR_DOT_ROWS(1, K) : step == 2 ? FR_DOT_ROWS(2, K) : FR_DOT_ROWS(FR_DOT_R(K), K); \
         break
 
 static void FR_T(project_dots)(const REAL *x, int64_t stride, int64_t rows, int64_t d, int64_t q, const REAL *packed,
@@ -145,6 +146,7 @@ static void FR_T(project_dots)(const REAL *x, int64_t stride, int64_t rows, int6
     }
 }
 #undef FR_DOT
+#undef FR_DOT_ROWS
 
 /* z[column * ldz + row] for mr rows starting at x and `np` vectors of columns. */
 FR_INLINE void FR_T(project_tile)(const REAL *restrict x, int64_t stride, int64_t d, const REAL *restrict panel,

@@ -141,6 +141,18 @@ def test_sizes_around_vector_widths_match_the_reference(backend, dtype):
     check_against_reference(backend, dtype, "tanh", shapes, blocks=(40, 64))
 
 
+def check_products(dtype):
+    """Both products for any number of columns: whole and broken vectors, rows and columns left over, chunks of rows."""
+    rng = np.random.default_rng(17)
+    for d, columns in ((5, (1, 4)), (16, range(1, 27)), (17, range(1, 27)), (401, (1, 3, 7, 10)), (1031, (8, 13, 49))):
+        x, y = draw(rng, (45, d), dtype), rng.standard_normal(45)
+        for k in columns:
+            row = RowFunction(Op.LOSS, activation=activation("tanh"), k=k, v=rng.standard_normal((1, k)), grad=True)
+            p = rng.standard_normal((k, d)) / math.sqrt(d)
+            result, expected = (run(b, x, y, None, p, row, (32, 32)) for b in ("compiled", "reference"))
+            assert_close(result, expected, TOLERANCE[dtype], f"d={d} k={k}")
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_default_layout_matches_the_reference(backend):
     check_against_reference(backend, np.float64, "sigmoid", [(4500, 11, 3, 1, 0)], blocks=None)
@@ -409,6 +421,7 @@ def test_every_instruction_set_of_the_compiled_backend_matches_the_reference(dty
             assert _compiled.instruction_set() == name
             for function in ("relu", "erf"):
                 check_against_reference("compiled", dtype, function, [(17, 9, 4, 1, 1), (83, 37, 5, 2, 0)])
+            check_products(dtype)
             check_groups("compiled", dtype, (1, 3), samples=(9, 83))
             for side in THIRD_SIDES:
                 check_third("compiled", dtype, 21, side, 0)
