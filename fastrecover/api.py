@@ -99,9 +99,12 @@ def fit(
     tol : float, optional
         Distance to the minimiser at which to stop, in units of its statistical error (default 1e-3).
     max_passes : float, optional
-        Budget in full passes over the data.
+        Budget in full passes over the data.  A start that would exceed it is left for random rows.
     callback : callable, optional
-        Called after every step with a dict (stage, pass, loss, grad_norm, rows, seconds); True ends the fit.
+        Called after every step with a dict (stage, pass, loss, grad_norm, rows, seconds); True ends the fit, which
+        then returns what it has (random rows where that is no start yet), not converged, and says so.  Where no step
+        ends for a second, as in long starts, it is called between two sweeps: stage "start" before the first step
+        and the stage and loss of the last step after it, grad_norm nan.  The history holds the steps only.
     checkpoint : None
         Reserved.
     verbose : int
@@ -156,15 +159,17 @@ def fit(
     monitor = Monitor(_reporter(callback, verbose), budget)
     with one_blas_thread():
         _check_inputs(engine)
-        if search:
-            recipe, start, tried = _searched_units(engine, recipe, seeds, monitor, tol, inputs)
-        done = Fit(engine, recipe, seeds, monitor, tol, inputs).run(start, solver)
+        with monitor.watching(engine.meter):
+            if search:
+                recipe, start, tried = _searched_units(engine, recipe, seeds, monitor, tol, inputs)
+            done = Fit(engine, recipe, seeds, monitor, tol, inputs).run(start, solver)
     objective: Objective = done.objective
     if search:
         done.info["n_hidden_tried"] = {str(k): fits for k, fits in sorted(tried.items())}
         if not any(tried.values()):
             done.state.converged = False
-            done.state.message = f"no number of units up to {max(tried)} leaves a residual that is noise"
+            if not monitor.spent(engine.meter):
+                done.state.message = f"no number of units up to {max(tried)} leaves a residual that is noise"
     if classes is not None:
         done.info["classes"] = classes.tolist()
     recovery = Recovery(

@@ -17,7 +17,7 @@ import pytest
 
 import fastrecover as fr
 from fastrecover.models import Parameters, Regression
-from fastrecover.solvers import LBFGS, GradientDescent
+from fastrecover.solvers import LBFGS, GradientDescent, loop, plan
 
 ACTIVATIONS = ("relu", "leaky_relu", "squared_relu", "tanh", "erf", "softplus", "sigmoid", "quadratic")
 
@@ -234,8 +234,8 @@ def test_budget(init, budget):
         warnings.simplefilter("ignore", fr.ConvergenceWarning)
         rec = fr.fit(x, y, teacher.model, init=init, max_passes=budget, random_state=0)
     assert np.isfinite(rec.weights).all()
-    # What cannot be left out: the check of the input, a start by moments, one step.
-    assert rec.n_passes <= budget + 40
+    # What cannot be left out: the loss at some weights, on the sub-sample and on all rows, and the sweep at hand.
+    assert rec.n_passes <= budget + 4
 
 
 def test_too_small_a_budget_warns():
@@ -244,6 +244,84 @@ def test_too_small_a_budget_warns():
         rec = fr.fit(x, y, teacher.model, max_passes=2, random_state=0)
     assert not rec.converged and "max_passes" in rec.message
     assert np.isfinite(rec.weights).all()
+
+
+@pytest.mark.parametrize("budget", [0.01, 1])
+def test_a_given_start_is_kept_whatever_the_budget(budget):
+    teacher, x, y = planted("relu", noise=0.3)
+    with pytest.warns(fr.ConvergenceWarning, match="max_passes"):
+        rec = fr.fit(x, y, teacher.model, init=teacher.weights, max_passes=budget, random_state=0)
+    assert rec.error(teacher) < 0.1
+
+
+def test_chains_that_all_end_alike_end_the_search(monkeypatch):
+    """Four wide students reach one minimum, and three more rounds would not find a lower one."""
+    monkeypatch.setattr(plan, "_ROUND_WORK", 0.0)
+    teacher, x, y = planted("relu", d=40, k=2, n=6000, noise=0.3, seed=3)
+    rec = fr.fit(x, y, teacher.model, init="expand", random_state=0)
+    assert rec.converged and rec.error(teacher) < 0.03
+    assert set(rec.history["stage"]) == {"expand 1", "all rows"}
+
+
+STARTS = {
+    "tensor": ("relu", {}),
+    "whitened": ("relu", {"init": "tensor", "inputs": "whiten"}),
+    "tensor-published": ("relu", {"init": "tensor-published"}),
+    "landscape": ("relu", {"init": "landscape", "output_weights": "ones"}),
+    "spectral": ("quadratic", {"init": "spectral"}),
+    "expand": ("relu", {"init": "expand"}),
+    "random": ("relu", {"init": "random"}),
+    "all rows": ("relu", {"init": "tensor", "solver": "lbfgs"}),
+    "units": ("relu", {"n_hidden": "auto"}),
+}
+
+
+@pytest.mark.parametrize("case", STARTS)
+def test_callback_ends_a_start(case, monkeypatch):
+    """Every sweep of a start is told of where a callback has been left alone for too long."""
+    name, options = STARTS[case]
+    monkeypatch.setattr(loop, "_SILENCE", 0.0)
+    _, x, y = planted(name, d=10, k=3, n=6000, noise=0.3, v="ones" if case == "landscape" else None)
+    events = []
+
+    def callback(event):
+        events.append(event)
+        return len(events) == 3
+
+    with pytest.warns(fr.ConvergenceWarning, match="stopped by the callback"):
+        rec = fr.fit(x, y, name, **{"n_hidden": 3} | options, callback=callback, random_state=0)
+    assert not rec.converged and np.isfinite(rec.weights).all() and np.isfinite(rec.loss)
+    assert [event["stage"] for event in events] == ["start"] * 3
+    assert all(np.isnan(event["loss"]) and 0 < event["rows"] <= 6000 for event in events)
+    assert all(np.diff([event["pass"] for event in events]) > 0)
+    # Some sweeps more: wide students are pruned, and the loss is that on all rows.
+    assert rec.n_passes - events[-1]["pass"] < (60 if case == "expand" else 6)
+    rec.certificate()
+    assert len(events) == 3
+
+
+def test_a_budget_ends_a_start(monkeypatch):
+    _, x, y = planted("relu", d=10, k=3, n=2000, noise=0.3)
+    with pytest.warns(fr.ConvergenceWarning, match="max_passes=10 reached"):
+        rec = fr.fit(x, y, "relu", 3, init="tensor", max_passes=10, random_state=0)
+    assert rec.info["start"] == "random" and list(rec.history["stage"]) == ["random"]
+
+
+def test_long_work_between_steps_is_told_of_with_the_last_loss(monkeypatch):
+    monkeypatch.setattr(loop, "_SILENCE", 0.0)
+    _, x, y = planted("relu", d=10, k=3, n=6000, noise=0.3)
+    events = []
+    rec = fr.fit(x, y, "relu", 3, callback=events.append, random_state=0)
+    first = next(i for i, event in enumerate(events) if np.isfinite(event["loss"]))
+    assert first > 10 and {event["stage"] for event in events[:first]} == {"start"}
+    steps, last = len(rec.history["loss"]), events[first]
+    between = 0
+    for event in events[first + 1 :]:
+        if np.isnan(event["grad_norm"]):
+            between += 1
+            assert (event["stage"], event["loss"]) == (last["stage"], last["loss"])
+        last = event
+    assert between > 10 and len(events) == first + between + steps
 
 
 @pytest.mark.parametrize("answer", [True, np.True_])
@@ -260,7 +338,8 @@ def test_callback_ends_the_fit(answer):
     assert not rec.converged and len(events) <= 2
 
 
-def test_history():
+def test_history(monkeypatch):
+    monkeypatch.setattr(loop, "_SILENCE", np.inf)  # steps alone, however slow the machine
     teacher, x, y = planted("relu", n=20_000, noise=0.1)
     events = []
     rec = fr.fit(x, y, teacher.model, callback=lambda event: events.append(event), random_state=0)

@@ -2,12 +2,16 @@
 
 Kernels release the GIL for a whole aligned subtree of blocks, so plain threads scale; subtrees are handed out
 as threads come free, and because sums are merged by block number the result does not depend on who did what.
+The two halves of a subtree are merged as soon as both are there, so that a sweep holds the sums of a few subtrees
+for each thread, not those of all of them.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -53,10 +57,20 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 @dataclass
 class Meter:
-    """Rows touched so far, in units of one full pass over `total` rows."""
+    """Rows touched so far, in units of one full pass over `total` rows.
+
+    `tell`, where there is one, is called with the rows of every sweep before it begins; what it raises ends the sweep.
+    """
 
     total: int
     rows: int = field(default=0)
+    tell: Callable[[int], None] | None = None
+
+    def count(self, rows: int) -> None:
+        """Count the rows of a sweep that is about to begin."""
+        if self.tell is not None:
+            self.tell(rows)
+        self.rows += rows
 
     @property
     def passes(self) -> float:
@@ -144,7 +158,7 @@ class ThreadEngine:
         p = np.ascontiguousarray(p, np.float64)
         block = layout(row, d, source.x.itemsize)[1]
         n_blocks = -(-n // block)
-        self.meter.rows += source.shape[0]
+        self.meter.count(source.shape[0])
 
         def part(start: int, count: int) -> tuple:
             return sweep(source.x, source.y, source.w, p, row, start, count, out=out)
@@ -155,17 +169,16 @@ class ThreadEngine:
         if threads <= 1:
             return part(0, n_blocks)
         size = 1 << max(0, (n_blocks // (threads * 8)).bit_length() - 1)
-        return merge(self._spread(part, n_blocks, size, threads))
+        return self._spread(part, n_blocks, size, threads)
 
     @staticmethod
-    def _spread(part, n_blocks: int, size: int, threads: int) -> list:
+    def _spread(part, n_blocks: int, size: int, threads: int) -> tuple:
         starts = range(0, n_blocks, size)
-        results: list = [None] * len(starts)
-        turn = itertools.count()
+        sums, turn = _Sums(), itertools.count()
 
         def work() -> None:
             while (i := next(turn)) < len(starts):
-                results[i] = part(starts[i], min(size, n_blocks - starts[i]))
+                sums.add(i, part(starts[i], min(size, n_blocks - starts[i])))
 
         others = [_pool(threads - 1).submit(work) for _ in range(threads - 1)]
         try:
@@ -179,4 +192,31 @@ class ThreadEngine:
         for other in others:
             if not other.cancelled():
                 other.result()
-        return results
+        return sums.total()
+
+
+class _Sums:
+    """Sums of numbered parts, added by several threads in any order and merged by the canonical tree."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.subtrees: dict[tuple[int, int], tuple] = {}  # by level and number
+
+    def add(self, i: int, part: tuple) -> None:
+        """Add part i, and merge upwards while the other half of a subtree is there."""
+        level = 0
+        while True:
+            with self.lock:
+                other = self.subtrees.pop((level, i ^ 1), None)
+                if other is None:
+                    self.subtrees[level, i] = part
+                    return
+            part = merge((other, part) if i & 1 else (part, other))
+            level, i = level + 1, i >> 1
+
+    def total(self) -> tuple:
+        """Sum of all parts; incomplete subtrees are merged from the right."""
+        *rest, total = (part for _, part in sorted(self.subtrees.items(), key=lambda item: item[0][1] << item[0][0]))
+        for part in reversed(rest):
+            total = merge((part, total))
+        return total

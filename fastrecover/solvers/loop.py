@@ -7,9 +7,10 @@ remember is plain data in the state, so a run can be stopped, looked at and cont
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from ..sweeps import Landscape, Objective
 #: With a kinked activation the empirical gradient jumps where a row crosses a kink; decreases below this fraction
 #: of the statistical excess loss ``loss p / n`` are those jumps and end a run after three steps.
 _KINK_RESOLUTION = 1e-4
+
+_SILENCE = 1.0  # seconds that a callback is left without a word
+
+T = TypeVar("T")
 
 #: A loss below (EXACT * eps)^2 of the mean square of y is rounding: the fit is exact.
 EXACT = 30.0
@@ -63,14 +68,18 @@ class Solver(Protocol):
     def step(self, objective: Any, state: State) -> State: ...
 
 
+class _Ended(Exception):
+    """The callback or the budget ended a piece of work between two sweeps."""
+
+
 class Monitor:
     """History, progress callback and budget of one fit, shared by all its stages.
 
     Parameters
     ----------
     callback : callable, optional
-        Called with a dict (stage, pass, loss, grad_norm, rows, seconds) after every step; returning True ends
-        the fit.
+        Called with a dict (stage, pass, loss, grad_norm, rows, seconds) after every step, and every second between
+        steps; returning True ends the fit.
     max_passes : float
         Passes after which stages stop.
     """
@@ -82,6 +91,8 @@ class Monitor:
         self.history: dict[str, list] = {name: [] for name in self.columns}
         self.started = time.perf_counter()
         self.ended = False
+        self._last: tuple[str, float] = ("start", np.nan)
+        self._told, self._endable = 0.0, False
 
     @property
     def seconds(self) -> float:
@@ -96,8 +107,51 @@ class Monitor:
         line = (stage, objective.passes, float(loss), norm, objective.n_rows, self.seconds)
         for name, value in zip(self.columns, line, strict=True):
             self.history[name].append(value)
-        answer = None if self.callback is None else self.callback(dict(zip(self.columns, line, strict=True)))
-        self.ended = self.ended or (isinstance(answer, (bool, np.bool_)) and bool(answer))
+        self._last = stage, float(loss)
+        self._tell(line)
+
+    def _tell(self, line: tuple) -> None:
+        if self.callback is None or self.ended:
+            return
+        answer = self.callback(dict(zip(self.columns, line, strict=True)))
+        self._told = self.seconds
+        self.ended = isinstance(answer, (bool, np.bool_)) and bool(answer)
+
+    @contextmanager
+    def watching(self, meter: Any) -> Iterator[None]:
+        """Hear of every sweep that a meter counts, since a start may take longer than all that follows.
+
+        The callback is told of them where it has not been called for a second: the stage of the last step ("start"
+        before the first) and its loss.  The history is of steps alone.
+        """
+
+        def swept(rows: int) -> None:
+            if self.seconds >= self._told + _SILENCE:
+                stage, loss = self._last
+                self._tell((stage, meter.passes, loss, np.nan, rows, self.seconds))
+            if self._endable and self.spent(meter):
+                raise _Ended
+
+        meter.tell = swept
+        try:
+            yield
+        finally:
+            meter.tell = None
+
+    def spent(self, meter: Any) -> bool:
+        """Whether the callback or the budget has ended the fit."""
+        return self.ended or meter.passes >= self.max_passes
+
+    def unless_ended(self, work: Callable[[], T], otherwise: Callable[[], T]) -> T:
+        """What `work` returns, or `otherwise` where the fit is ended before one of its sweeps."""
+        before, self._endable = self._endable, True
+        try:
+            return work()
+        except _Ended:
+            pass
+        finally:
+            self._endable = before
+        return otherwise()
 
 
 def tolerance(objective: Objective, y_square: float, dtype: np.dtype) -> float:

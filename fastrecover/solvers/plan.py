@@ -243,15 +243,21 @@ class Fit:
         return Outcome(objective, state, self.info)
 
     def _start(self, engine: Any, init: Any) -> Parameters:
-        """Unrefined start for solvers that run on all rows."""
-        d = engine.shape[1]
+        """Unrefined start; random rows where the fit is ended before it is found."""
         if isinstance(init, Parameters):
             return init
+        if not (isinstance(init, str) or callable(init)):
+            return with_output_weights(engine, self.model, init)
+        return self.monitor.unless_ended(lambda: self._found_start(engine, init), lambda: self._random(engine))
+
+    def _random(self, engine: Any) -> Parameters:
+        self.info["start"] = "random"
+        return random_start(self.model, engine.shape[1], np.random.default_rng(self.restart_seed))
+
+    def _found_start(self, engine: Any, init: Any) -> Parameters:
         if callable(init):
             self.info["start"] = getattr(init, "__name__", type(init).__name__)
             return init(engine, self.model, self.start_seed)
-        if not isinstance(init, str):
-            return with_output_weights(engine, self.model, init)
         self.info["start"] = init
         if init in STARTS:
             return self._from_moments(engine, init)
@@ -262,9 +268,8 @@ class Fit:
             try:
                 return self._from_moments(engine, "tensor")
             except StartError:
-                self.info["start"] = "random"
-        rng = np.random.default_rng(self.restart_seed)
-        return random_start(self.model, d, rng)
+                pass
+        return self._random(engine)
 
     def _from_moments(self, engine: Any, name: str) -> Parameters:
         """A start that relies on Gaussian rows, on whitened ones where the rows need it."""
@@ -294,6 +299,7 @@ class Fit:
         label = init if isinstance(init, str) else "given"
         while True:
             start = self._start(engine, init)
+            label = "random" if self.info.get("start") == "random" else label
             candidate = self._finish(*self._objective(engine, start), label)
             if engine is self.engine or self._spent() or not self._wild(candidate):
                 return candidate, start
@@ -373,7 +379,8 @@ class Fit:
             lowest = float(starts.losses[0])
             self.monitor.record(objective, f"expand {number}", lowest)
             last = number == rounds or flat == _PATIENT_ROUNDS or self._spent()
-            if lowest <= settings["exact_loss"] or flat == _FLAT_ROUNDS or last:
+            alike = starts.losses[-1] <= (1.0 + _GAIN) * lowest  # from wherever a chain begins it ends here
+            if lowest <= settings["exact_loss"] or alike or flat == _FLAT_ROUNDS or last:
                 pair = [self._finish(*self._objective(few, one), f"expand {number}") for one in starts.parameters[:2]]
                 candidates = self._on(self._widest(base, known), pair)
                 best = min(candidates, key=lambda c: c.state.loss)
@@ -404,7 +411,7 @@ class Fit:
         """Spectral start and conjugate gradients; with few rows, wider networks against local minima."""
         candidate, _ = self._from_start(base, "spectral")
         objective, state, few = candidate.objective, candidate.state, candidate.objective.n_rows < 10 * self.p
-        if self._exact(candidate) or not few:
+        if self._exact(candidate) or not few or self._spent():
             return candidate
         objective, state = escape(
             objective,
@@ -446,7 +453,9 @@ class Fit:
         if candidate.verdict is _UNJUDGED:
             objective, state = candidate.objective, candidate.state
             found, act = objective.unpack(state.theta), objective.model.activation
-            candidate.verdict = judged(objective.engine, act, found, state.loss, self.start_seed)
+            candidate.verdict = self.monitor.unless_ended(
+                lambda: judged(objective.engine, act, found, state.loss, self.start_seed), lambda: None
+            )
         return None if candidate.verdict is None else candidate.verdict.misfit(level)
 
     def _wild(self, candidate: Candidate) -> bool:
@@ -488,7 +497,10 @@ class Fit:
         count = int(np.clip((1 << 15) // self.p, _RESTARTS, 8 * _RESTARTS))
         positive = None
         if self.model.known_v is None and self.model.activation.parity != "odd":
-            positive = inertia(engine, self.model.n_hidden, np.random.default_rng(self.start_seed))
+            rng_moments = np.random.default_rng(self.start_seed)
+            positive = self.monitor.unless_ended(
+                lambda: inertia(engine, self.model.n_hidden, rng_moments), lambda: None
+            )
         starts = []
         for i in range(count):
             # The inertia of a noisy moment is off by one now and then: half the starts allow for it.
@@ -537,7 +549,9 @@ class Fit:
         if self._is_quadratic:
             solver: Any = QuarticConjugateGradients(dense=False)
             return Outcome(objective, self._run(solver, objective, best.state.theta, "all rows", 600), self.info)
-        if self.p > _PRECONDITION_LIMIT and self._can_expand():
+        if self._spent():
+            solver = LBFGS()  # only to know the loss
+        elif self.p > _PRECONDITION_LIMIT and self._can_expand():
             solver = LBFGS(precondition=self._kronecker(best.objective, best.state.theta))
         elif self.p > _PRECONDITION_LIMIT:
             solver = GaussNewton(dense=False, damping=1e-4)
@@ -549,7 +563,7 @@ class Fit:
         return Outcome(objective, state, self.info)
 
     def _spent(self) -> bool:
-        return self.monitor.ended or self.engine.meter.passes >= self.monitor.max_passes
+        return self.monitor.spent(self.engine.meter)
 
     def _kronecker(self, objective: Objective, theta: np.ndarray) -> Any:
         """Inverse of ``K (x) I``, ``K_jl = E[v_j v_l phi'(z_j) phi'(z_l)]``: the Gauss-Newton matrix of white rows but
@@ -576,8 +590,9 @@ class Fit:
         if matrix is None:
             few = best.objective.engine.sample(_PRECONDITION_ROWS * self.p, self.start_seed)
             matrix = best.objective.on(few).gauss_newton(best.state.theta)[2]
-        floor = 1e-10 * float(np.trace(matrix)) / len(matrix)
-        factor = cho_factor(matrix + floor * np.eye(len(matrix)), check_finite=False)
+        matrix = np.array(matrix, order="F")  # which is factored in place
+        matrix[np.diag_indices(len(matrix))] += 1e-10 * float(np.trace(matrix)) / len(matrix)
+        factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
         return lambda g: cho_solve(factor, g, check_finite=False)
 
     def _objective(self, engine: Any, start: Parameters) -> tuple[Objective, np.ndarray]:

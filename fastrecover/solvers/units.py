@@ -86,7 +86,7 @@ def number_of_units(
     d = engine.shape[1]
     most = max(1, min(d, engine.shape[0] // (2 * d)))
     few = engine.sample(max(10 * _ROWS_PER_PARAMETER * d, _FEWEST_ROWS), child(seeds, 4))
-    k = min(spectral_units(few, make(1), child(seeds, 5)), most)
+    k = min(monitor.unless_ended(lambda: spectral_units(few, make(1), child(seeds, 5)), lambda: 1), most)
     tried: dict[int, bool] = {}
     found: dict[int, Parameters] = {}
 
@@ -98,7 +98,7 @@ def number_of_units(
         return engine.sample(max(_ROWS_PER_PARAMETER * make(k).n_parameters(d), _FEWEST_ROWS), child(seeds, 4))
 
     def spent() -> bool:
-        return monitor.ended or engine.meter.passes >= monitor.max_passes
+        return monitor.spent(engine.meter)
 
     while 1 <= k <= most and k not in tried and not (tried and spent()):
         fit, done = fitted(k, sample(k), "auto")

@@ -1,14 +1,18 @@
 """Rows in memory or in a memory map.
 
 The class is the whole contract between data and the engine: shape, dtype, the block of arrays to sweep, and a
-random sub-sample as a new source.
+sub-sample as a new source, which is a copy only as long as it is small.
 """
 
 from __future__ import annotations
 
 import copy
+import mmap
 
 import numpy as np
+
+_LARGEST_COPY = 32 << 20  # bytes of a sub-sample that is worth copying
+_PAGE = 4096
 
 
 class ArraySource:
@@ -63,7 +67,14 @@ class ArraySource:
         return ArraySource(self.x, y, w)
 
     def sample(self, m: int, seed: np.random.SeedSequence) -> ArraySource:
-        """`m` samples of positive weight drawn without replacement, copied in order; all of them if there are fewer.
+        """`m` samples of positive weight as a copy, or more as a view; all of them if there are not more.
+
+        Up to 32 MiB of rows are drawn without replacement and copied in order.  A larger sub-sample is systematic: a
+        view of every s-th sample from a random one on, s as large as leaves `m` that count.  So a fit needs no memory
+        that grows with parameters times features.  Such a sub-sample represents the rows as well as a random one,
+        unless their order has a period that shares a factor with s.  Copied at any size are samples of several
+        patches, whose rows would not lie at equal distances, rows where most weights are zero, and rows of a file
+        that are shorter than a page, of which every pass would read the pages between as well.
 
         Parameters
         ----------
@@ -74,16 +85,37 @@ class ArraySource:
         -------
         ArraySource
         """
-        n = self.shape[0]
+        n, rng = self.shape[0], np.random.Generator(np.random.PCG64(seed))
         counting = n if self.w is None else int(np.count_nonzero(self.w))
-        if m >= n or (m >= counting and 2 * counting > n):
+        mostly = 2 * counting > n
+        if m >= n or (m >= counting and mostly):
             return self
-        rows = np.random.Generator(np.random.PCG64(seed)).choice(counting, min(m, counting), replace=False)
+        if mostly and self._is_strided() and m * self.x.shape[1] * self.x.itemsize > _LARGEST_COPY:
+            step = counting // m
+            return self if step == 1 else self._taken(slice(int(rng.integers(step)), None, step))
+        rows = rng.choice(counting, min(m, counting), replace=False)
         rows.sort()
         if self.w is not None and counting < n:
             rows = np.flatnonzero(self.w)[rows]
+        return self._taken(rows)
+
+    def _taken(self, samples: slice | np.ndarray) -> ArraySource:
+        """Samples of a list as a copy, those of a slice as a view of their rows."""
         new = copy.copy(self)
-        new.y, new.w = (None if a is None else a[rows] for a in (self.y, self.w))
-        patches = rows[:, None] * self.group + np.arange(self.group)
-        new.x = self.x[patches.ravel()]
+        new.y, new.w = (None if a is None else np.ascontiguousarray(a[samples]) for a in (self.y, self.w))
+        if isinstance(samples, np.ndarray) and self.group > 1:
+            samples = (samples[:, None] * self.group + np.arange(self.group)).ravel()
+        new.x = self.x[samples]
         return new
+
+    def _is_strided(self) -> bool:
+        """Whether every s-th sample is a view whose rows are read alone."""
+        return self.group == 1 and not (self.x.strides[0] < _PAGE and _is_mapped(self.x))
+
+
+def _is_mapped(x: np.ndarray) -> bool:
+    """Whether an array lies in a file."""
+    owner: object = x
+    while owner is not None and not isinstance(owner, mmap.mmap):
+        owner = getattr(owner, "base", None)
+    return owner is not None

@@ -159,9 +159,11 @@ def examine(engine: Any, seed: np.random.SeedSequence) -> InputLaw:
     rng = np.random.default_rng(child(seed, _LOOKS))
     rows = _rows(engine.source, rng)
     m, d = rows.shape
-    engine.meter.rows += -(-m // engine.source.group)
+    engine.meter.count(-(-m // engine.source.group))
     mean = rows.sum(axis=0) / max(m, 1)
-    y = np.ascontiguousarray((rows - mean).T)
+    y = np.array(rows.T, order="C")
+    del rows  # a large temporary of a fit
+    y -= mean[:, None]
     variance = np.einsum("ij,ij->i", y, y) / max(m - 1, 1)
     if m < _FEWEST_ROWS:
         return InputLaw(mean, variance, m, False, False, False, [])
@@ -230,7 +232,7 @@ def whiten(engine: Any, law: InputLaw) -> tuple[Any, Whitening]:
     white = np.empty((n, d), source.x.dtype)
     for rows in _blocks(n, d):
         white[rows] = _times(source.x[rows] - shift, inverse.T)
-    engine.meter.rows += 2 * source.shape[0]
+    engine.meter.count(2 * source.shape[0])
     return engine.with_rows(white), Whitening(shift, root, inverse, "; ".join(notes))
 
 

@@ -189,9 +189,10 @@ class Objective:
         """
         p, row = self.row(Op.GRAM, self.unpack(theta), free_v=self.model.free_v, free_c=self.model.fit_intercept)
         a, s = self.engine.run(p, row)
-        matrix = a[:-1, :-1]
-        matrix = (np.triu(matrix) + np.triu(matrix, 1).T) / s[0]
-        return float(s[1] / s[0]), a[:-1, -1] / s[0], matrix
+        a /= s[0]
+        for i in range(len(a) - 1):  # in place: this may be the largest array of a fit
+            a[i + 1 : -1, i] = a[i, i + 1 : -1]
+        return float(s[1] / s[0]), a[:-1, -1].copy(), a[:-1, :-1]
 
     def output_regression(self, parameters: Parameters, ridge: float = 0.0) -> tuple[Parameters, float, np.ndarray]:
         """Best output weights, linear term and intercept for given rows W (variable projection), in one pass.

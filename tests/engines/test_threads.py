@@ -18,6 +18,7 @@ import fastrecover as fr
 from fastrecover import kernels
 from fastrecover.engines import Meter, ThreadEngine, threads
 from fastrecover.kernels import Op
+from fastrecover.kernels.tree import merge
 from fastrecover.models import Parameters, Regression
 from fastrecover.sources import ArraySource
 from fastrecover.sweeps import MomentSweeps, Objective
@@ -115,6 +116,34 @@ def test_engine_follows_the_canonical_tree(data, n):
         assert_same(ThreadEngine(ArraySource(x, y, w), n_jobs).run(p, row), expected)
 
 
+@pytest.mark.parametrize("count", [*range(1, 20), 100])
+def test_sums_added_in_any_order_have_the_bits_of_the_tree(count):
+    rng = np.random.default_rng(count)
+    parts = [(rng.standard_normal(50), rng.standard_normal(1)) for _ in range(count)]
+    for order in (range(count), range(count - 1, -1, -1), rng.permutation(count)):
+        sums = threads._Sums()
+        for i in order:
+            sums.add(int(i), parts[i])
+        assert_same(sums.total(), merge(parts))
+
+
+def test_a_sweep_holds_few_sums(data, monkeypatch):
+    """Of 64 parts two threads hold a few: what they work on, and at most six subtrees waiting for each of them."""
+    held, most = [0], [0]
+    original = threads._Sums.add
+
+    def watched(self, i, part):
+        original(self, i, part)
+        most[0] = max(most[0], len(self.subtrees))
+        held[0] += 1
+
+    monkeypatch.setattr(threads._Sums, "add", watched)
+    x, y, _ = data
+    engine = ThreadEngine(ArraySource(np.tile(x, (4, 1)), np.tile(y, 4)), 4)
+    MomentSweeps(engine).mean()
+    assert held[0] >= 32 and most[0] <= 4 * 6
+
+
 def test_several_threads_do_the_work(data, monkeypatch):
     seen, gate = set(), threading.Barrier(3, timeout=20)
     original = threads.sweep
@@ -201,6 +230,23 @@ def test_meter_counts_rows(data):
     assert engine.meter.rows == N + N // 4
     assert small.meter is engine.meter
     assert Meter(10, 25).passes == 2.5
+
+
+def test_meter_tells_of_a_sweep_before_it_begins(data):
+    engine, told = ThreadEngine(ArraySource(*data), 2), []
+    few = engine.sample(500, np.random.SeedSequence(1))
+    engine.meter.tell = lambda rows: told.append((rows, engine.meter.rows))
+    MomentSweeps(engine).mean()
+    MomentSweeps(few).mean()
+    assert told == [(N, 0), (500, N)]
+
+    def refuse(rows):
+        raise InterruptedError
+
+    engine.meter.tell = refuse
+    with pytest.raises(InterruptedError):
+        MomentSweeps(few).mean()
+    assert engine.meter.rows == N + 500
 
 
 def test_samples_are_reproducible(data):

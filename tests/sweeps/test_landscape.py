@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -196,3 +197,32 @@ def test_dual_regression_has_the_coefficients_of_the_primal_one(weighted):
     dual = MomentSweeps(sweeps.hermite_dual(basis, 4, 0.3)).hermite(np.eye(M), (3, 4))
     for ours, expected in zip(dual, primal[3:], strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1999, 2000])
+def test_dual_regression_in_half_the_room_of_single_precision(n):
+    """8 MB of packed kernel for 2000 rows (32 as doubles), blocks of a few rows beside it."""
+    rng = np.random.default_rng(12)
+    x, y, w = rng.standard_normal((n, 8)), rng.standard_normal(n), rng.exponential(size=n)
+    w[0] = 500.0  # held to 200 times the mean
+    sweeps = MomentSweeps(ThreadEngine(ArraySource(x, y, w), 1))
+    sweeps.hermite_dual(np.eye(8), 2, 0.2)  # loads what is loaded late
+    tracemalloc.start()
+    alpha = sweeps.hermite_dual(np.eye(8), 4, 0.2).source.y
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    matrix = hermite_kernel(x, 4) / n + np.diag(0.2 / np.minimum(w / w.mean(), 200.0))
+    np.testing.assert_allclose(alpha, np.linalg.solve(matrix, y), rtol=1e-9, atol=1e-9)
+    assert w[0] > 200.0 * w.mean() and peak < 14e6
+
+
+@pytest.mark.parametrize("scale", [1e-60, 1e60])
+def test_dual_regression_of_responses_beyond_single_precision(scale):
+    rng = np.random.default_rng(13)
+    x, y = 10.0 * rng.standard_normal((60, 6)), rng.standard_normal(60)
+    alphas = [
+        MomentSweeps(ThreadEngine(ArraySource(x, factor * y), 1)).hermite_dual(np.eye(6), 4, 0.2).source.y
+        for factor in (1.0, scale)
+    ]
+    np.testing.assert_allclose(alphas[1] / scale, alphas[0], rtol=1e-6)
+    np.testing.assert_allclose((hermite_kernel(x, 4) / 60 + 0.2 * np.eye(60)) @ alphas[0], y, rtol=1e-6, atol=1e-6)
