@@ -1,7 +1,7 @@
 """``fit``: check the input, plan, run the stages, report.
 
 The plan of ``solver="auto"``: start and refine on a sub-sample that is large enough to identify the weights, then
-touch all rows only for the last corrections, with the sub-sample's curvature as preconditioner.
+touch all rows only for the last corrections, with the curvature of Gaussian rows as preconditioner.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares, linear_sum_assignment
 
-from fastrecover.tensors import decompose, exponents, hermite_to_tensor, multi_indices, pack, unpack
+from fastrecover.tensors import decompose, exponents, hermite_to_tensor, mirrored, multi_indices, pack, unpack
 
 OUTER = {2: "r,ra,rb->ab", 3: "r,ra,rb,rc->abc", 4: "r,ra,rb,rc,rd->abcd"}
 
@@ -149,6 +149,39 @@ def test_direction_error_is_below_the_published_level(eps):
     assert max(errors) < 4 * 0.75 * eps
 
 
+@pytest.mark.parametrize("order", [3, 4])
+def test_known_noise_ends_the_search_early_and_changes_nothing(order, monkeypatch):
+    """A fit within the noise is taken from the first start, another is not; both are the lowest minimum."""
+    from fastrecover.tensors import decomposition
+
+    searched = []
+    starts = decomposition._starts
+    monkeypatch.setattr(decomposition, "_starts", lambda *args: searched.append(1) or starts(*args))
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        vectors, coefficients = planted(5, rng)
+        exact = build(vectors, coefficients, order)
+        tensor = noisy(exact, 1e-2, rng)
+        matrix = build(vectors, coefficients, 2)
+        options = {"matrices": matrix, "matrix_weights": 2.0, "random_state": seed}
+        size = float(np.linalg.norm(tensor - exact))
+        plain = decompose(tensor, 5, **options)
+        assert len(searched) == 2 * seed + 1
+        early = decompose(tensor, 5, noise=size, **options)
+        assert len(searched) == 2 * seed + 1
+        late = decompose(tensor, 5, noise=0.1 * size, **options)
+        assert len(searched) == 2 * seed + 2
+        for found in (early, late):
+            np.testing.assert_allclose(found.vectors, plain.vectors, atol=1e-7)
+
+
+def test_mirrored():
+    rng = np.random.default_rng(0)
+    whole = rng.standard_normal((4, 4))
+    whole += whole.T
+    np.testing.assert_array_equal(mirrored(np.triu(whole) + np.tril(rng.standard_normal((4, 4)), -1)), whole)
+
+
 def test_matrices_sharing_the_factors_reduce_the_error():
     errors = {"without": [], "with": []}
     eps = 1e-2
@@ -250,6 +283,7 @@ def test_bad_input_is_refused_with_a_reason():
         ({"n_starts": 0}, "n_starts must be >= 1"),
         ({"max_iter": 0}, "max_iter must be >= 1"),
         ({"tol": -1.0}, "tol must be >= 0"),
+        ({"noise": np.nan}, "noise must be >= 0"),
         ({"matrices": np.eye(4)}, "matrices must have shape"),
         ({"matrices": np.triu(np.ones((3, 3)))}, "matrices must be symmetric"),
         ({"matrices": np.full((3, 3), np.inf)}, "matrices must be finite"),

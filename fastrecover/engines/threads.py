@@ -156,12 +156,12 @@ class ThreadEngine:
         source = self.source
         n, d = source.x.shape
         p = np.ascontiguousarray(p, np.float64)
-        block = layout(row, d, source.x.itemsize)[1]
-        n_blocks = -(-n // block)
+        blocks = layout(row, d, source.x.itemsize)
+        n_blocks = -(-n // blocks[1])
         self.meter.count(source.shape[0])
 
         def part(start: int, count: int) -> tuple:
-            return sweep(source.x, source.y, source.w, p, row, start, count, out=out)
+            return sweep(source.x, source.y, source.w, p, row, start, count, blocks=blocks, out=out)
 
         g, left, sums = row.shapes(d)
         work = n * (d * row.columns + g * left + sums)

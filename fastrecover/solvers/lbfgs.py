@@ -7,6 +7,7 @@ right up to sampling error, and a handful of full passes reach the minimiser.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -38,13 +39,11 @@ class LBFGS:
     def begin(self, objective: Objective, theta: np.ndarray) -> State:
         """State at theta, after one pass."""
         loss, grad = objective.value_and_grad(theta)
-        state = State(theta, loss, grad, memory={"pairs": []})
-        return replace(state, decrement=self._decrement(state))
+        return self._aimed(State(theta, loss, grad), [])
 
     def step(self, objective: Objective, state: State) -> State:
         """One step: usually one pass, more when the trial point must be pulled back."""
-        g, pairs = state.grad, state.memory["pairs"]
-        direction = -self._apply(g, pairs)
+        g, pairs, direction = state.grad, state.memory["pairs"], state.memory["direction"]
         slope = float(direction @ g)
         if slope >= 0:
             direction, slope, pairs = -g, -float(g @ g), []
@@ -53,15 +52,13 @@ class LBFGS:
         found = next((trial for trial in trials if trial[1] <= state.loss + _ARMIJO * trial[0] * slope), None)
         if found is None:
             if pairs:
-                return replace(state, memory={"pairs": []})
+                return self._aimed(replace(state), [])
             return replace(
                 state, stopped=True, message="stalled: no step along the search direction decreases the loss"
             )
         t, loss, grad = found
         new = State(state.theta + t * direction, loss, grad, iteration=state.iteration, stalled=state.stalled)
-        new.memory = {"pairs": extended(pairs, t * direction, grad - g, self.memory)}
-        new.decrement = self._decrement(new)
-        return new
+        return self._aimed(new, extended(pairs, t * direction, grad - g, self.memory))
 
     def _trials(self, objective, state, direction, slope, t):
         for _ in range(12):
@@ -87,11 +84,14 @@ class LBFGS:
             q += (alpha - rho * (y @ q)) * s
         return q
 
-    def _decrement(self, state: State) -> float:
+    def _aimed(self, state: State, pairs: list) -> State:
+        """A new state, given its search direction, and the decrement along it."""
+        direction = -self._apply(state.grad, pairs)
+        state.memory = {"pairs": pairs, "direction": direction}
         # The curvature pairs alone tell the metric once there are a few of them.
-        if not self.precondition and len(state.memory["pairs"]) < _TELLING_PAIRS:
-            return np.inf
-        return float(np.sqrt(max(state.grad @ self._apply(state.grad, state.memory["pairs"]), 0.0)))
+        told = self.precondition or len(pairs) >= _TELLING_PAIRS
+        state.decrement = math.sqrt(max(-float(state.grad @ direction), 0.0)) if told else np.inf
+        return state
 
 
 def extended(pairs: list, s: np.ndarray, y: np.ndarray, memory: int) -> list:

@@ -20,6 +20,10 @@ from ..sweeps import Landscape, Objective
 #: of the statistical excess loss ``loss p / n`` are those jumps and end a run after three steps.
 _KINK_RESOLUTION = 1e-4
 
+#: So the gradient tells the distance to the minimiser only to about KINK_DISTANCE / sqrt(n) of its statistical error;
+#: a tolerance within KINK_SLACK of that is not worth the passes in which steps are refused.
+_KINK_DISTANCE, _KINK_SLACK = 5.0, 20.0
+
 _SILENCE = 1.0  # seconds that a callback is left without a word
 
 T = TypeVar("T")
@@ -176,7 +180,8 @@ def run(
 
     Converged means: the loss is at rounding level (`exact_loss`); or the Newton decrement is below `tol` times
     the statistical error of the minimiser in the same metric, ``sqrt(2 loss p / n)``; or several steps
-    in a row have changed nothing measurable (for kinked activations: nothing above the resolution of the kinks).
+    in a row have changed nothing measurable (for kinked activations: nothing above the resolution of the kinks, which
+    also bounds `tol` from below where it is not far above it).
 
     Parameters
     ----------
@@ -198,6 +203,8 @@ def run(
     least, patience = 1e-12, 6
     if objective.kinked:
         least, patience = _KINK_RESOLUTION * objective.n_parameters / objective.n_rows, 3
+        resolved = _KINK_DISTANCE / np.sqrt(objective.n_rows)
+        tol = max(tol, resolved) if resolved <= _KINK_SLACK * tol else tol
     patience = getattr(solver, "patience", patience)
     if objective.runs_off(theta):
         state = solver.begin(objective, objective.pulled_back(theta))

@@ -54,6 +54,9 @@ class GaussNewton:
 
     def step(self, objective: Objective, state: State) -> State:
         """One accepted step, or the old state with more damping."""
+        new = self._bold(objective, state) if state.memory.get("bold") else state
+        if new.loss < state.loss:
+            return new
         propose = self._dense_steps if state.memory["dense"] else self._cg_step
         mus, steps, state = propose(objective, state)
         losses = objective.values(state.theta + steps)
@@ -61,7 +64,8 @@ class GaussNewton:
         best = int(np.argmin(losses))
         memory = {k: v for k, v in state.memory.items() if k != "matrix"}
         if losses[best] < state.loss:
-            memory |= {"mu": max(mus[best] * (0.3 if best else 1.0), _LEAST), "failed": 0}
+            bold = state.memory["dense"] and best == 0
+            memory |= {"mu": max(mus[best] * (0.3 if best else 1.0), _LEAST), "failed": 0, "bold": bold}
             new = self._at(objective, state.theta + steps[best], memory)
             return replace(new, iteration=state.iteration, stalled=state.stalled)
         failed = state.memory["failed"] + 1
@@ -69,6 +73,13 @@ class GaussNewton:
         done = mu > _GIVE_UP
         message = "no damping decreases the loss" if done else state.message
         return replace(state, memory={**state.memory, "mu": mu, "failed": failed}, stopped=done, message=message)
+
+    def _bold(self, objective: Objective, state: State) -> State:
+        """Matrix and all at the step of least damping, without a look at others: the last one was the best, too."""
+        mu = max(state.memory["mu"] * _TRIALS[0], _LEAST)
+        theta = state.theta - damped_solve(state.memory["matrix"], state.grad, mu)
+        new = self._at(objective, theta, {**state.memory, "mu": mu})
+        return replace(new, iteration=state.iteration, stalled=state.stalled)
 
     def _dense_steps(self, objective: Objective, state: State) -> tuple[list[float], np.ndarray, State]:
         mus = [state.memory["mu"] * t for t in _TRIALS]
@@ -109,16 +120,17 @@ class GaussNewton:
 
 def damped_solve(matrix: np.ndarray, grad: np.ndarray, mu: float) -> np.ndarray:
     """Solve ``(G + mu diag G) p = grad``, raising mu where G is numerically singular."""
-    from scipy.linalg import cho_factor, cho_solve
+    from scipy.linalg import lapack
 
-    diagonal = np.diag(matrix)
+    diagonal = matrix.diagonal()
     floor = 1e-14 * max(float(diagonal.max(initial=0.0)), 1e-300)
     while True:
-        try:
-            factor = cho_factor(matrix + np.diag(mu * diagonal + floor), check_finite=False)
-            return cho_solve(factor, grad, check_finite=False)
-        except np.linalg.LinAlgError:
-            mu = max(10 * mu, 1e-12)
+        damped = matrix.copy()
+        damped.ravel()[:: len(matrix) + 1] += mu * diagonal + floor
+        factor, info = lapack.dpotrf(damped)
+        if info == 0:
+            return lapack.dpotrs(factor, grad)[0]
+        mu = max(10 * mu, 1e-12)
 
 
 def decrement(matrix: np.ndarray, grad: np.ndarray) -> float:

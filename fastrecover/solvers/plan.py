@@ -29,7 +29,8 @@ from ..starts import (
     whiten,
     with_output_weights,
 )
-from ..sweeps import MomentSweeps, Objective
+from ..sweeps import Objective
+from .curvature import gaussian_curvature
 from .gradient import GradientDescent, ResampledGradientDescent, StochasticGradientDescent
 from .landscape import OnLandscape
 from .lbfgs import LBFGS, minimise_many
@@ -71,6 +72,7 @@ _LONG_STEP = 0.02
 _MORE_ROWS = 8
 _SATURATED = 20.0
 _DEAR_MATRIX, _FEW_MATRICES = 100, 8
+_DEAR_WORK, _ROWS_TO_AVERAGE, _FIRST_STEPS = 1e8, 4, 7  # multiply-adds of a matrix, rows for each parameter, steps
 _MOSTLY_NOISE = 0.25  # loss over mean square of y: R^2 of one half
 _RESTARTS = 8
 _AGREE = 1e-4
@@ -529,11 +531,12 @@ class Fit:
     def _finish(self, objective: Objective, theta: np.ndarray, stage: str) -> Candidate:
         # A sub-sample's minimiser is a stepping stone: a hundredth of its own error is near enough.
         tol = self.tol if objective.engine is self.engine else max(self.tol, 1e-2)
-        if self.p > DENSE_LIMIT and self._can_expand() and not self._is_quadratic:
-            solver: Any = LBFGS(precondition=self._kronecker(objective, theta))
-            state = self._run(solver, objective, theta, stage, _ITERATIONS["gauss-newton"], tol)
-            return Candidate(objective, state, stage)
-        solver = QuarticConjugateGradients() if self._is_quadratic else GaussNewton()
+        if self._matrix_is_dear(objective):
+            state = self._approached(objective, theta, stage, tol)
+            if state.converged or self.p > DENSE_LIMIT or self._spent():
+                return Candidate(objective, state, stage)
+            theta = state.theta
+        solver: Any = QuarticConjugateGradients() if self._is_quadratic else GaussNewton()
         dear = solver.name == "gauss-newton" and self.p > _DEAR_MATRIX
         most = _FEW_MATRICES if dear else _ITERATIONS[solver.name]
         state = self._run(solver, objective, theta, stage, most, tol)
@@ -543,6 +546,23 @@ class Fit:
             state = self._run(solver, objective, state.theta, stage, _ITERATIONS["gauss-newton"] // 5, tol)
         return Candidate(objective, state, stage)
 
+    def _matrix_is_dear(self, objective: Objective) -> bool:
+        """Whether forming it costs more than many gradients, with rows enough to be near that of Gaussian rows."""
+        if not self._can_expand() or self._is_quadratic:
+            return False
+        n = objective.n_rows
+        return self.p > DENSE_LIMIT or (n * self.p**2 > _DEAR_WORK and n > _ROWS_TO_AVERAGE * self.p)
+
+    def _approached(self, objective: Objective, theta: np.ndarray, stage: str, tol: float) -> State:
+        """L-BFGS on the curvature of Gaussian rows, taken anew when the start has been left behind."""
+        for most in (_FIRST_STEPS, _ITERATIONS["gauss-newton"]):
+            solver = LBFGS(precondition=self._curvature(objective, theta))
+            state = self._run(solver, objective, theta, stage, most, tol)
+            theta = state.theta
+            if state.converged or self._spent():
+                break
+        return state
+
     def _polish(self, best: Candidate) -> Outcome:
         """All rows: L-BFGS on the curvature of the sub-sample, or Gauss-Newton by products above the dense limit."""
         objective = best.objective.on(self.engine)
@@ -551,8 +571,8 @@ class Fit:
             return Outcome(objective, self._run(solver, objective, best.state.theta, "all rows", 600), self.info)
         if self._spent():
             solver = LBFGS()  # only to know the loss
-        elif self.p > _PRECONDITION_LIMIT and self._can_expand():
-            solver = LBFGS(precondition=self._kronecker(best.objective, best.state.theta))
+        elif self._can_expand():
+            solver = LBFGS(precondition=self._curvature(best.objective, best.state.theta))
         elif self.p > _PRECONDITION_LIMIT:
             solver = GaussNewton(dense=False, damping=1e-4)
         else:
@@ -565,23 +585,9 @@ class Fit:
     def _spent(self) -> bool:
         return self.monitor.spent(self.engine.meter)
 
-    def _kronecker(self, objective: Objective, theta: np.ndarray) -> Any:
-        """Inverse of ``K (x) I``, ``K_jl = E[v_j v_l phi'(z_j) phi'(z_l)]``: the Gauss-Newton matrix of white rows but
-        for terms along the units themselves."""
-        from scipy.linalg import cho_factor, cho_solve
-
-        found, few = objective.unpack(theta), objective.engine.sample(_FEWEST_ROWS, self.start_seed)
-        slopes = self.model.activation.derivative(MomentSweeps(few).reduced(found.weights).source.x)
-        slopes *= found.output_weights
-        k, d = found.weights.shape
-        inner = slopes.T @ slopes / len(slopes)
-        factor = cho_factor(inner + 1e-3 * np.trace(inner) / k * np.eye(k), check_finite=False)
-
-        def apply(g: np.ndarray) -> np.ndarray:
-            rows = cho_solve(factor, g[: k * d].reshape(k, d), check_finite=False)
-            return np.concatenate([rows.ravel(), g[k * d :]])
-
-        return apply
+    def _curvature(self, objective: Objective, theta: np.ndarray) -> Any:
+        white = self.inputs == "gaussian" or (self.law is not None and not needs_whitening(self.law))
+        return gaussian_curvature(objective, theta, self.start_seed, white)
 
     def _precondition(self, best: Candidate) -> Any:
         from scipy.linalg import cho_factor, cho_solve

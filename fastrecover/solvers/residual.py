@@ -7,6 +7,7 @@ the units, and the first moments of the residual see a missing unit that points 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..starts import orthonormal
 from ..sweeps import MomentSweeps
 
 _MOST_FEATURES = 400
-_DIRECTIONS, _ITERATIONS = 2, 8
+_DENSE, _DIRECTIONS, _ITERATIONS = 64, 2, 8
 _EDGE, _SCORE = 2.5, 8.5  # a quarter over the edge, and six standard deviations of one entry
 
 
@@ -77,9 +78,11 @@ def _chances(engine: Any, activation: Activation, found: Parameters, loss: float
     basis, p = orthonormal(found.weights[:d]), found.flat().size
     sizes = {degree: math.comb(len(basis) + degree, degree) for degree in (2, 3, 4)}
     fitting = [degree for degree, size in sizes.items() if size <= min((n - p) // 4, _MOST_FEATURES)]
-    sweeps, chances = MomentSweeps(engine, found, activation), []
-    for degree in {*fitting[:1], *fitting[-1:]}:
-        left = sweeps.hermite_regression(basis, degree, ridge=1e-10)[1]
+    degrees, chances = tuple(sorted({*fitting[:1], *fitting[-1:]})), []
+    if not degrees:
+        return []
+    losses = MomentSweeps(engine, found, activation).hermite_losses(basis, degrees, ridge=1e-10)
+    for degree, left in zip(degrees, losses, strict=True):
         count = sizes[degree]
         rest = n - p - count
         chances.append(float(fdtrc(count, rest, max((loss - left) / count, 0.0) / max(left / rest, 1e-300))))
@@ -93,13 +96,21 @@ def _stray(engine: Any, activation: Activation, found: Parameters, loss: float, 
     """
     n, d = engine.shape
     order, sweeps, rows = activation.subspace_order or 2, MomentSweeps(engine, found, activation), MomentSweeps(engine)
-    alpha = rows.first()[1]
-    alpha /= max(float(np.linalg.norm(alpha)), 1e-300)
-    start, sizes = np.random.default_rng(seed).standard_normal((min(_DIRECTIONS, d), d)), []
-    for product in (lambda v: sweeps.product(v, order, alpha), rows.covariance):
-        v = start
-        for _ in range(_ITERATIONS):
-            v = product(orthonormal(v))
-        sizes.append(float(np.linalg.norm(v, 2)))
-    edge = math.sqrt(2.0 * loss) * max(sizes[1], 1.0) * (_EDGE * math.sqrt(d / n) + _SCORE / math.sqrt(n))
-    return sizes[0] > (order - 1) * edge or float(np.linalg.norm(sweeps.first()[1])) > edge
+    first, alpha = sweeps.first()[1], None
+    if order > 2:
+        alpha = rows.first()[1]
+        alpha /= max(float(np.linalg.norm(alpha)), 1e-300)
+    sizes = _largest(lambda v: sweeps.product(v, order, alpha), d, seed) / (order - 1), float(np.linalg.norm(first))
+    edge = math.sqrt(2.0 * loss) * (_EDGE * math.sqrt(d / n) + _SCORE / math.sqrt(n))
+    # Rows that vary by more than 1 in some direction only raise the edge.
+    return max(sizes) > edge and max(sizes) > edge * _largest(rows.covariance, d, seed)
+
+
+def _largest(product: Callable[[np.ndarray], np.ndarray], d: int, seed: Any) -> float:
+    """Largest eigenvalue in size of a symmetric matrix given by its products; of a small one, by all of them."""
+    if d <= _DENSE:
+        return float(np.abs(np.linalg.eigvalsh(product(np.eye(d)))).max())
+    v = np.random.default_rng(seed).standard_normal((_DIRECTIONS, d))
+    for _ in range(_ITERATIONS):
+        v = product(orthonormal(v))
+    return float(np.linalg.norm(v, 2))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._linear import least_squares
 from ..models import Parameters
 from ..sweeps import MomentSweeps
 
@@ -19,7 +20,7 @@ _DENSE = 400
 def affine_fit(engine: Any) -> Parameters:
     """Least squares of y on x and a constant.
 
-    Up to 400 features the covariance is formed (one pass); above, the system is solved by conjugate gradients
+    Up to 400 features all second moments are formed, in one pass; above, the system is solved by conjugate gradients
     with one pass an iteration, which for inputs near N(0, I) needs few.
 
     Parameters
@@ -33,14 +34,14 @@ def affine_fit(engine: Any) -> Parameters:
     """
     sweeps = MomentSweeps(engine)
     d = sweeps.n_features
-    mean_y, xy, _ = sweeps.first()
-    mu = sweeps.mean()
-    right = xy - mean_y * mu
     if d <= _DENSE:
-        centred = sweeps.covariance(np.eye(d)) - np.outer(mu, mu)
-        b = np.linalg.lstsq(centred, right, rcond=1e-12)[0]
+        gram = sweeps.gram()
+        mu, mean_y = gram[-2, :d], gram[-2, -1]
+        b = least_squares(gram[:d, :d] - np.outer(mu, mu), gram[:d, -1] - mean_y * mu)
     else:
-        b = _conjugate_gradients(lambda v: sweeps.covariance(v[None])[0] - (mu @ v) * mu, right)
+        mean_y, xy, _ = sweeps.first()
+        mu = sweeps.mean()
+        b = _conjugate_gradients(lambda v: sweeps.covariance(v[None])[0] - (mu @ v) * mu, xy - mean_y * mu)
     return Parameters(np.zeros((0, d)), np.zeros(0), b, float(mean_y - mu @ b))
 
 

@@ -161,9 +161,8 @@ def examine(engine: Any, seed: np.random.SeedSequence) -> InputLaw:
     m, d = rows.shape
     engine.meter.count(-(-m // engine.source.group))
     mean = rows.sum(axis=0) / max(m, 1)
-    y = np.array(rows.T, order="C")
+    y = np.subtract(rows.T, mean[:, None], out=np.empty((d, m)))
     del rows  # a large temporary of a fit
-    y -= mean[:, None]
     variance = np.einsum("ij,ij->i", y, y) / max(m - 1, 1)
     if m < _FEWEST_ROWS:
         return InputLaw(mean, variance, m, False, False, False, [])
@@ -223,7 +222,7 @@ def whiten(engine: Any, law: InputLaw) -> tuple[Any, Whitening]:
     source = engine.source
     n, d = source.x.shape
     mean, covariance = _covariance(source, law.mean, dense=d <= DENSE_LIMIT)
-    root, inverse, left_out = _roots(covariance)
+    root, inverse, left_out = roots(covariance)
     far = law.mean_departs and float(np.linalg.norm(_times(mean, inverse.T))) > _FAR
     shift = mean if far else np.zeros(d)
     notes = [f"{left_out} of {d} directions have no variance and are left out"] if left_out else []
@@ -458,7 +457,7 @@ def _covariance(source: Any, about: np.ndarray, dense: bool) -> tuple[np.ndarray
     return about + moved, second - (np.outer(moved, moved) if dense else moved**2)
 
 
-def _roots(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+def roots(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """Root, its inverse, both zero in directions without variance, and the number of these."""
     from scipy.linalg import eigh, lapack
 

@@ -192,7 +192,7 @@ def one_sided(model: Network, fit: QuadraticFit) -> tuple[float, float, np.ndarr
 def _reduced(engine: Any, fit: QuadraticFit, m: int, sign: float, rng: np.random.Generator) -> Landscape:
     """The landscape on the row space: of a tensor, or of the projected rows where a tensor would cost more."""
     if m <= _TENSOR_SIDE:
-        return TensorLandscape(hermite_tensor(engine, fit.parameters(), fit.basis, 4, rng)[4], m, sign)
+        return TensorLandscape(hermite_tensor(engine, fit.parameters(), fit.basis, 4, rng)[0][4], m, sign)
     sweeps = MomentSweeps(engine, fit.parameters(), QUADRATIC)
     return Landscape(sweeps.reduced(fit.basis), m, sign)
 

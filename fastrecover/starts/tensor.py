@@ -29,6 +29,12 @@ _DUAL_ROWS = 4000
 _DUAL_GAIN = 8  # an average needs about as many times the rows of a regression
 #: Saturating units longer than this look alike to a noisy moment.
 MAX_LENGTH = 6.0
+_POWERS = 6
+_FLAT = 4e-3  # gain to be expected of the next round: the gains fall like powers
+_QUICK = 2  # rounds that are enough where rows are many
+_STILL = 1e-3  # one minus the cosine by which the subspace moves; sampling moves it by ten times as much
+_UNEVEN = 2.0  # what is left of y varies most where the features are large, and their coefficients with it
+_NEAR = 1e-2  # last move of the components; the tensor's own error moves them by far more
 _SCALES = np.geomspace(0.05, MAX_LENGTH, 200)
 
 
@@ -97,11 +103,11 @@ def tensor_start(engine: Any, model: Network, seed: np.random.SeedSequence) -> P
     else:
         basis = cubic_subspace(engine, affine, k, rng)
         fitted = replace(affine, weights=np.zeros((1, d)), output_weights=np.zeros(1))
-    coefficients = hermite_tensor(engine, fitted, basis, int(act.tensor_order or 4), rng)
+    coefficients, spread = hermite_tensor(engine, fitted, basis, int(act.tensor_order or 4), rng)
     coefficients[1] = coefficients[1] + basis @ fitted.slope
     if act.subspace_order == 2:
         coefficients[2] = coefficients[2] + np.diag(2.0 * fit.eigenvalues)
-    directions, leading = _components(coefficients, act, rng)
+    directions, leading = _components(coefficients, spread, act, rng)
     rows = directions @ basis
     if act.degree is not None:
         return ridge_lengths(engine, model, rows)
@@ -182,32 +188,46 @@ def quadratic_fit(engine: Any, affine: Parameters, k: int, rng: np.random.Genera
     -------
     QuadraticFit
     """
-    sweeps, d = MomentSweeps(engine, affine), engine.shape[1]
-    basis = orthonormal(rng.standard_normal((min(k + 5, d), d)))
-    for _ in range(6):
-        basis = orthonormal(sweeps.product(basis))
+    d, basis = engine.shape[1], leading_directions(MomentSweeps(engine, affine), min(k + 5, engine.shape[1]), rng)
     best: QuadraticFit | None = None
-    previous = np.zeros((0, d))
-    for _ in range(rounds):
+    previous, gain = basis[:0], 1.0
+    for number in range(rounds):
         sweeps = MomentSweeps(engine, affine)
         (mean, first, second), loss = sweeps.hermite_regression(basis, 2, ridge=1e-6)
-        core = hermite_to_tensor(second, len(basis), 2) / 2.0
-        values, vectors = np.linalg.eigh(core)
-        top = np.argsort(-np.abs(values))[:k]
-        kept = vectors[:, top].T @ basis
-        linear = affine.slope + first @ basis
-        if best is not None and loss > best.loss * (1 - 1e-3):
+        last, gain = gain, 1.0 if best is None else 1.0 - loss / max(best.loss, 1e-300)
+        if best is None or gain > 0:
+            values, vectors = np.linalg.eigh(hermite_to_tensor(second, len(basis), 2) / 2.0)
+            top = np.argsort(-np.abs(values))[:k]
+            line = replace(affine, linear=affine.slope + first @ basis, intercept=affine.intercept + mean[0])
+            previous = previous if best is None else best.basis
+            best = QuadraticFit(vectors[:, top].T @ basis, values[top], line, loss)
+        if gain <= 0 or gain * gain / last < _FLAT:
             break
-        best = QuadraticFit(
-            kept, values[top], replace(affine, linear=linear, intercept=affine.intercept + mean[0]), loss
-        )
-        fitted = best.parameters()
-        image, mean_r, first_r = MomentSweeps(engine, fitted, QUADRATIC).second(kept)
-        affine = replace(best.affine, linear=best.affine.slope + first_r, intercept=best.affine.intercept + mean_r)
-        basis = orthonormal(np.concatenate([kept, image, previous])[: min(3 * k, d)])
-        previous = kept
+        image, mean_r, first_r = MomentSweeps(engine, best.parameters(), QUADRATIC).second(best.basis)
+        line = best.affine
+        affine = replace(line, linear=line.slope + first_r, intercept=line.intercept + mean_r)
+        # The last basis makes the fit dearer than the rounds that it saves, unless these are many.
+        wide = [best.basis, image, previous] if number >= _QUICK else [best.basis, image]
+        basis = orthonormal(np.concatenate(wide)[:d])
     assert best is not None
     return best
+
+
+def leading_directions(
+    sweeps: MomentSweeps, count: int, rng: np.random.Generator, order: int = 2, alpha: np.ndarray | None = None
+) -> np.ndarray:
+    """Orthonormal rows (count, d) that nearly span the leading eigenvectors of ``M_order(., ., alpha, ..)``.
+
+    Six block power iterations; where as many products form the matrix itself, its eigenvectors.
+    """
+    d = sweeps.n_features
+    if d <= _POWERS * count:
+        values, vectors = np.linalg.eigh(sweeps.product(np.eye(d), order, alpha))
+        return vectors[:, np.argsort(-np.abs(values))[:count]].T
+    basis = orthonormal(rng.standard_normal((count, d)))
+    for _ in range(_POWERS):
+        basis = orthonormal(sweeps.product(basis, order, alpha))
+    return basis
 
 
 def inertia(engine: Any, k: int, rng: np.random.Generator) -> int:
@@ -229,16 +249,13 @@ def cubic_subspace(engine: Any, affine: Parameters, k: int, rng: np.random.Gener
     """
     sweeps, d = MomentSweeps(engine, affine), engine.shape[1]
     alpha = affine.slope / max(float(np.linalg.norm(affine.slope)), 1e-300)
-    basis = orthonormal(np.concatenate([alpha[None], rng.standard_normal((min(k + 5, d) - 1, d))]))
-    for _ in range(6):
-        basis = orthonormal(sweeps.product(basis, 3, alpha))
-    basis = basis[: min(2 * k, len(basis))]
+    basis = leading_directions(sweeps, min(2 * k, d), rng, 3, alpha)
     for _ in range(rounds):
         i, j = np.triu_indices(len(basis))
         slices = sweeps.slices(basis) * np.where(i == j, 1.0, math.sqrt(2.0))[:, None]
         new = np.linalg.svd(slices.T, full_matrices=False)[0][:, :k].T
         moved = 1.0 - np.linalg.svd(basis @ new.T, compute_uv=False).min(initial=1.0)
-        settled = len(basis) == k and moved < 1e-4
+        settled = len(basis) == k and moved < _STILL
         basis = new
         if settled:
             break
@@ -247,7 +264,7 @@ def cubic_subspace(engine: Any, affine: Parameters, k: int, rng: np.random.Gener
 
 def hermite_tensor(
     engine: Any, fitted: Parameters, basis: np.ndarray, degree: int, rng: np.random.Generator
-) -> list[np.ndarray]:
+) -> tuple[list[np.ndarray], float]:
     """Tensors ``E[r He_j(z)]``, j = 0 .. degree, of what a quadratic network leaves of y, z = basis x.
 
     All Hermite features of z are regressed on together, with a ridge: the low degrees are all but gone from r, so it
@@ -266,13 +283,15 @@ def hermite_tensor(
 
     Returns
     -------
-    list of ndarray
+    tensors : list of ndarray
         Shapes (1,), (k,), (k, k), ...; degrees that an average would only add noise to are zero.
+    spread : float
+        Standard deviation of the coefficient of a feature, 0 where it is not known.
     """
-    k, n = len(basis), engine.shape[0]
+    (k, _), n, loss = basis.shape, engine.shape[0], 0.0
     features = math.comb(k + degree, degree)
     if features <= max(min(n, _MOST_FEATURES), 200):
-        found, _ = MomentSweeps(engine, fitted, QUADRATIC).hermite_regression(basis, degree, ridge=RIDGE)
+        found, loss = MomentSweeps(engine, fitted, QUADRATIC).hermite_regression(basis, degree, ridge=RIDGE)
     else:
         if n <= _DUAL_ROWS * _DUAL_GAIN:
             few = engine.sample(_DUAL_ROWS, np.random.SeedSequence(int(rng.integers(1 << 63))))
@@ -282,10 +301,13 @@ def hermite_tensor(
             sweeps = MomentSweeps(engine, fitted, QUADRATIC)
         zeros = [np.zeros(math.comb(k + j - 1, j)) for j in range(degree)]
         found = [*zeros, sweeps.hermite(basis, (degree,))[0]]
-    return [hermite_to_tensor(c * (1.0 + RIDGE), k, j) if j else c for j, c in enumerate(found)]
+    tensors = [hermite_to_tensor(c * (1.0 + RIDGE), k, j) if j else c for j, c in enumerate(found)]
+    return tensors, math.sqrt(2.0 * loss / n)
 
 
-def _components(tensors: list[np.ndarray], act: Activation, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _components(
+    tensors: list[np.ndarray], spread: float, act: Activation, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Unit directions in the basis and their coefficients in the tensor of order j3."""
     core = tensors[int(act.tensor_order or 4)]
     k = len(core)
@@ -293,8 +315,18 @@ def _components(tensors: list[np.ndarray], act: Activation, rng: np.random.Gener
         raise StartError("the moments of the responses are zero: nothing in y depends on X beyond a linear term")
     matrices = tensors[2][None] if act.subspace_order == 2 else None
     # The tensor's entries carry sqrt(j!) times the noise of an orthonormal coefficient, the matrix sqrt(2).
-    weight = math.sqrt(math.factorial(core.ndim) / 2.0)
-    found = decompose(core, k, matrices=matrices, matrix_weights=weight, n_starts=3 if k <= 5 else 6, random_state=rng)
+    size = math.factorial(core.ndim)
+    entries = math.comb(k + core.ndim - 1, core.ndim) + (0 if matrices is None else math.comb(k + 1, 2))
+    found = decompose(
+        core,
+        k,
+        matrices=matrices,
+        matrix_weights=math.sqrt(size / 2.0),
+        noise=_UNEVEN * spread * math.sqrt(size * entries),
+        n_starts=3 if k <= 5 else 6,
+        tol=_NEAR,
+        random_state=rng,
+    )
     return found.vectors, found.coefficients
 
 
@@ -316,13 +348,17 @@ def ridge_lengths(engine: Any, model: Network, rows: np.ndarray) -> Parameters:
     """
     act, k, d = model.activation, len(rows), rows.shape[1]
     linear = np.zeros(d) if model.linear_term else None
+    objective = Objective(engine, replace_free(model, k))
     if act.parity is None:
         both = Parameters(np.concatenate([rows, -rows]), np.ones(2 * k), linear)
-        fitted, _, _ = Objective(engine, replace_free(model, 2 * k)).output_regression(both, ridge=1e-6)
+        fitted, _, gram = objective.output_regression(both, ridge=1e-6)
         a = np.abs(fitted.output_weights.reshape(2, k))
-        rows = np.where((a[1] > a[0])[:, None], -rows, rows)
-    single = Parameters(rows, np.ones(k), linear)
-    fitted, _, _ = Objective(engine, replace_free(model, k)).output_regression(single, ridge=1e-6)
+        other = a[1] > a[0]
+        rows = np.where(other[:, None], -rows, rows)
+        kept = np.concatenate([np.arange(k) + k * other, np.arange(2 * k, len(gram))])
+        fitted = objective.regressed(rows, gram[np.ix_(kept, kept)], ridge=1e-6)[0]
+    else:
+        fitted = objective.output_regression(Parameters(rows, np.ones(k), linear), ridge=1e-6)[0]
     a, v = fitted.output_weights, model.known_v
     if act.degree is None and v is None:
         return replace(fitted, output_weights=a if model.free_v else np.where(a < 0, -1.0, 1.0))
@@ -392,20 +428,12 @@ def lengths_from_moments(
     orders = [j for j in range(lowest, len(tensors)) if np.abs(act.hermite_coefficients(4)[j]) > 1e-9]
     table = _moment_table(act)[:, orders] / np.sqrt([math.factorial(j) for j in orders])
     target = q[:, orders] / np.sqrt([math.factorial(j) for j in orders])
-    known = model.known_v
-    weights, v = np.empty_like(rows), np.empty(k)
-    for i in range(k):
-        best = np.inf
-        for side in (1.0, -1.0):
-            shape = table * side ** np.array(orders)
-            options = _output_weight_options(model, known, i, shape, target[i])
-            for value in options:
-                misfit = ((target[i] - np.asarray(value).reshape(-1, 1) * shape) ** 2).sum(axis=1)
-                at = int(np.argmin(misfit))
-                if misfit[at] < best:
-                    best = misfit[at]
-                    weights[i] = side * _SCALES[at] * rows[i]
-                    v[i] = np.broadcast_to(value, len(_SCALES))[at]
+    shapes = np.array([1.0, -1.0])[:, None, None] ** np.array(orders) * table
+    values = _output_weight_options(model, shapes, target)
+    misfit = ((target[:, None, None, None] - values[..., None] * shapes[:, None]) ** 2).sum(axis=-1)
+    side, option, at = np.unravel_index(misfit.reshape(k, -1).argmin(axis=1), misfit.shape[1:])
+    weights = (np.where(side, -1.0, 1.0) * _SCALES[at])[:, None] * rows
+    v = np.broadcast_to(values, misfit.shape)[np.arange(k), side, option, at]
     # A bad direction has a nearly flat misfit and would run off to the end of the grid.
     size = np.linalg.norm(weights, axis=1)
     weights *= (np.clip(size, np.median(size) / 4.0, np.median(size) * 3.0) / size)[:, None]
@@ -421,13 +449,14 @@ def _moment_table(act: Activation) -> np.ndarray:
     return act.moments(_SCALES, 4)
 
 
-def _output_weight_options(model: Network, known, i: int, shape: np.ndarray, target: np.ndarray) -> list:
-    if known is not None:
-        return [known[i]]
+def _output_weight_options(model: Network, shapes: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Output weights to try, to be broadcast to (units, sides, options, lengths)."""
+    if model.known_v is not None:
+        return model.known_v[:, None, None, None]
     if model.output_weights == "signs":
-        return [1.0, -1.0]
-    fitted = (shape @ target) / np.maximum((shape**2).sum(axis=1), 1e-300)
-    return [fitted]
+        return np.array([1.0, -1.0])[None, None, :, None]
+    fitted = np.einsum("slo,uo->usl", shapes, target) / np.maximum((shapes**2).sum(axis=2), 1e-300)
+    return fitted[:, :, None]
 
 
 def quadratic_network(fit: QuadraticFit, model: Network) -> Parameters:

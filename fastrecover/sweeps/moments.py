@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from .._linear import least_squares
 from ..activations import Activation
 from ..kernels import Op, RowFunction
 from ..models import Parameters
-from ..tensors import exponents
+from ..tensors import exponents, mirrored
 
 _KERNEL_ROWS = 32
 _HEAVIEST = 200.0  # weight of a row, relative to the mean, up to which it is believed
+_NO_UNITS = np.zeros((1, 0))
+_NO_NETWORK: dict[str, Any] = {}
 
 
 class MomentSweeps:
@@ -39,22 +41,22 @@ class MomentSweeps:
     def __init__(self, engine: Any, parameters: Parameters | None = None, activation: Activation | None = None) -> None:
         self.engine = engine = engine.patches()
         self.n_rows, self.n_features = engine.shape
-        self._p, self._row = np.zeros((0, self.n_features)), RowFunction(Op.MOMENT)
+        self._p, self._fields = np.zeros((0, self.n_features)), _NO_NETWORK
         if parameters is None:
             return
         w, linear = parameters.weights, parameters.linear
-        self._p = np.concatenate([w] + ([] if linear is None else [linear[None]]))
-        self._row = replace(
-            self._row,
-            activation=activation or self._row.activation,
-            k=len(w),
-            linear=int(linear is not None),
-            v=np.array(parameters.output_weights, np.float64)[None],
-            c=np.array([parameters.intercept], np.float64),
-        )
+        self._p = w if linear is None else np.concatenate([w, linear[None]])
+        self._fields = {
+            "k": len(w),
+            "linear": int(linear is not None),
+            "v": np.array(parameters.output_weights, np.float64)[None],
+            "c": np.array([parameters.intercept], np.float64),
+        }
+        if activation is not None:
+            self._fields["activation"] = activation
 
     def _run(self, op: Op, v: np.ndarray, m: int, **fields: Any) -> tuple:
-        row = replace(self._row, op=op, m=m, **fields)
+        row = RowFunction(op, m=m, **self._fields, **fields)
         return self.engine.run(np.concatenate([self._p, v]), row)
 
     def first(self) -> tuple[float, np.ndarray, float]:
@@ -66,6 +68,15 @@ class MomentSweeps:
         """``E[x x^T] V^T`` for rows v (m, d): (m, d)."""
         a, s = self._run(Op.MOMENT, v, len(v), unit_response=True)
         return a[: len(v)] / s[0]
+
+    def gram(self) -> np.ndarray:
+        """Second moments of ``[x, 1, y]``, (d + 2, d + 2): all that an affine fit of the responses needs."""
+        row = RowFunction(Op.GRAM, linear=1, v=_NO_UNITS, free_w=False, free_c=True)
+        a, s = self.engine.run(np.zeros((1, self.n_features)), row)
+        gram = mirrored(a) / s[0]
+        gram[-1, :-1] *= -1.0  # the residual of a network without output is -y
+        gram[:-1, -1] *= -1.0
+        return gram
 
     def mean(self) -> np.ndarray:
         """``E[x]``, (d,)."""
@@ -135,12 +146,16 @@ class MomentSweeps:
         -------
         ThreadEngine
         """
+        f = np.empty((self.n_rows, 1))
+        self.engine.run(self._p, RowFunction(Op.PREDICT, **self._fields), f)
+        return self.engine.derived(self.projections(v), self.engine.source.y - f[:, 0], self.engine.source.w)
+
+    def projections(self, v: np.ndarray) -> np.ndarray:
+        """Vx of every row, (n, m), for rows v (m, d)."""
         m = len(v)
-        x, f = np.empty((self.n_rows, m)), np.empty((self.n_rows, 1))
-        row = RowFunction(Op.PREDICT, reps=m, linear=1, v=np.zeros((m, 0)), c=np.zeros(m))
-        self.engine.run(v, row, x)
-        self.engine.run(self._p, replace(self._row, op=Op.PREDICT), f)
-        return self.engine.derived(x, self.engine.source.y - f[:, 0], self.engine.source.w)
+        x = np.empty((self.n_rows, m))
+        self.engine.run(v, RowFunction(Op.PREDICT, reps=m, linear=1, v=np.zeros((m, 0)), c=np.zeros(m)), x)
+        return x
 
     def hermite_dual(self, v: np.ndarray, degree: int, ridge: float) -> Any:
         """The ridge regression of :meth:`hermite_regression` where there are more features than rows.
@@ -245,28 +260,34 @@ class MomentSweeps:
         loss : float
             Half the mean square of what is left.
         """
-        degrees = tuple(range(degree + 1))
-        factors = hermite_factors(len(v), degrees)
+        solution, loss = _regressed(self._hermite_gram(v, degree), ridge)
+        return np.split(solution, _ends(len(v), tuple(range(degree + 1)))), loss
+
+    def hermite_losses(self, v: np.ndarray, degrees: tuple[int, ...], ridge: float = 0.0) -> list[float]:
+        """Losses of :meth:`hermite_regression` for several degrees, increasing, in one pass."""
+        gram, m = self._hermite_gram(v, degrees[-1]), len(v)
+        sizes = [math.comb(m + degree, degree) for degree in degrees]
+        kept = [np.append(np.arange(size), len(gram) - 1) for size in sizes]
+        return [_regressed(gram[np.ix_(rows, rows)], ridge)[1] for rows in kept]
+
+    def _hermite_gram(self, v: np.ndarray, degree: int) -> np.ndarray:
+        """Second moments of all h_m(Vx) of degree 0 .. degree, low degrees first, and r."""
+        factors = hermite_factors(len(v), tuple(range(degree + 1)))
         a, s = self._run(Op.HERMITE_GRAM, v, len(v), order=degree, factors=factors)
-        a = (np.triu(a) + np.triu(a, 1).T) / s[0]
-        gram, rhs = a[:-1, :-1] + ridge * np.eye(len(a) - 1), a[:-1, -1]
-        solution = _solved(gram, rhs)
-        left = max(a[-1, -1] - 2 * rhs @ solution + solution @ a[:-1, :-1] @ solution, 0.0)
-        return np.split(solution, _ends(len(v), degrees)), 0.5 * float(left)
+        return mirrored(a) / s[0]
 
 
-def _solved(gram: np.ndarray, rhs: np.ndarray) -> np.ndarray:
-    """Least-squares solution, features scaled to one size first; the factorisation fails only without a ridge."""
-    from scipy.linalg import LinAlgError, cho_factor, cho_solve, lstsq
-
-    scale = 1.0 / np.sqrt(np.maximum(gram.diagonal(), 1e-300))
-    gram, rhs = gram * scale * scale[:, None], rhs * scale
-    try:
-        return cho_solve(cho_factor(gram, check_finite=False), rhs, check_finite=False) * scale
-    except LinAlgError:
-        return lstsq(gram, rhs, cond=1e-12, lapack_driver="gelsd")[0] * scale
+def _regressed(gram: np.ndarray, ridge: float) -> tuple[np.ndarray, float]:
+    """Least squares of the last variable of a Gram matrix on the others: coefficients, and half of what is left."""
+    features, rhs = gram[:-1, :-1], gram[:-1, -1]
+    ridged = features + ridge * np.eye(len(rhs))
+    scale = 1.0 / np.sqrt(np.maximum(ridged.diagonal(), 1e-300))  # features of one size
+    solution = least_squares(ridged * scale * scale[:, None], rhs * scale) * scale
+    left = max(gram[-1, -1] - 2 * rhs @ solution + solution @ (features @ solution), 0.0)
+    return solution, 0.5 * float(left)
 
 
+@lru_cache(maxsize=64)
 def _ends(m: int, degrees: tuple[int, ...]) -> np.ndarray:
     return np.cumsum([math.comb(m + p - 1, p) for p in degrees])[:-1]
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from .._linear import least_squares
 from ..kernels import CROSS_ENTROPY, SQUARED, Op, RowFunction
 from ..models import Network, Parameters
+from ..tensors import mirrored
 
 #: Norm of a unit of a classification beyond which its sigmoid is a step for inputs of unit variance.
 _INFINITE = 100.0
@@ -189,10 +191,9 @@ class Objective:
         """
         p, row = self.row(Op.GRAM, self.unpack(theta), free_v=self.model.free_v, free_c=self.model.fit_intercept)
         a, s = self.engine.run(p, row)
-        a /= s[0]
-        for i in range(len(a) - 1):  # in place: this may be the largest array of a fit
-            a[i + 1 : -1, i] = a[i, i + 1 : -1]
-        return float(s[1] / s[0]), a[:-1, -1].copy(), a[:-1, :-1]
+        matrix = mirrored(a[:-1, :-1])
+        matrix /= s[0]
+        return float(s[1] / s[0]), a[:-1, -1] / s[0], matrix
 
     def output_regression(self, parameters: Parameters, ridge: float = 0.0) -> tuple[Parameters, float, np.ndarray]:
         """Best output weights, linear term and intercept for given rows W (variable projection), in one pass.
@@ -211,21 +212,32 @@ class Objective:
         gram : ndarray
             Gram matrix of ``[phi(Wx), b, 1, y]``, from which subsets of units can be judged.
         """
-        from scipy.linalg import lstsq
-
         k, d, model = len(parameters.weights), self.n_features, self.model
         zero = Parameters(parameters.weights, np.zeros(k), np.zeros(d) if model.linear_term else None)
         p, row = self.row(Op.GRAM, zero, free_w=False, free_v=True, free_c=model.fit_intercept)
         a, s = self.engine.run(p, replace(row, k=k))
-        gram = (np.triu(a) + np.triu(a, 1).T) / s[0]
+        gram = mirrored(a) / s[0]
         gram[-1, :-1] *= -1.0
         gram[:-1, -1] *= -1.0
+        return (*self.regressed(parameters.weights, gram, ridge), gram)
+
+    def regressed(self, weights: np.ndarray, gram: np.ndarray, ridge: float = 0.0) -> tuple[Parameters, float]:
+        """The parameters and the loss of :meth:`output_regression` from the Gram matrix of its features.
+
+        Parameters
+        ----------
+        weights : ndarray (k, d)
+        gram : ndarray
+            Of ``[phi(Wx), b, 1, y]``.
+        ridge : float
+        """
+        k, d, model = len(weights), self.n_features, self.model
         left = gram[:-1, :-1] + ridge * np.trace(gram[:-1, :-1]) / max(len(gram) - 1, 1) * np.eye(len(gram) - 1)
-        x = lstsq(left, gram[:-1, -1], cond=1e-13, lapack_driver="gelsd")[0]
+        x = least_squares(left, gram[:-1, -1], 1e-13)
         loss = 0.5 * max(gram[-1, -1] - 2 * x @ gram[:-1, -1] + x @ gram[:-1, :-1] @ x, 0.0)
         linear = x[k : k + d] if model.linear_term else None
         c = float(x[-1]) if model.fit_intercept else 0.0
-        return Parameters(parameters.weights, x[:k], linear, c), float(loss), gram
+        return Parameters(weights, x[:k], linear, c), float(loss)
 
     def predict(self, theta: np.ndarray) -> np.ndarray:
         """Output f on every row, (n,)."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._blas import one_blas_thread
+from .symmetric import mirrored
 
 Array: TypeAlias = NDArray[np.float64]
 Random: TypeAlias = int | np.random.Generator | np.random.SeedSequence | None
@@ -22,11 +23,13 @@ Random: TypeAlias = int | np.random.Generator | np.random.SeedSequence | None
 _RANK_TOL = 1e-10
 _SYMMETRY_TOL = 1e-6
 _GRAM_TOL = 1e-13
+_PIVOT = 1e-3  # of the Gram matrix of unit vectors that needs no look at its eigenvalues
 _EXACT = 1e-14
 _AGREE = 1e-3
 _START_ITERATIONS = 60
 _START_TOL = 1e-6
 _POOR = 0.3
+_FIRST_TRIES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,7 @@ def decompose(
     *,
     matrices: ArrayLike | None = None,
     matrix_weights: ArrayLike = 1.0,
+    noise: float = 0.0,
     n_starts: int = 6,
     tol: float = 1e-10,
     max_iter: int = 200,
@@ -80,6 +84,9 @@ def decompose(
         Further symmetric matrices sum_r d_r u_r u_r^T with the same u_r and any d_r.
     matrix_weights : array_like, shape () or (m,)
         Factor on each matrix residual: noise level of T over that of the matrix.
+    noise : float
+        Frobenius norm of the error that T and the weighted matrices are known to have; the first fit that leaves no
+        more is taken.
     n_starts : int
         Starting points; fewer are used once two agree on the lowest residual or the fit is exact.
     tol : float
@@ -106,24 +113,33 @@ def decompose(
     stack = _checked_matrices(matrices, matrix_weights, k)
     for label, value in (("n_starts", n_starts), ("max_iter", max_iter)):
         _check_count(label, value, None)
-    if not tol >= 0:
-        raise ValueError(f"tol must be >= 0, got {tol!r}")
+    if rank is not None:
+        _check_count("rank", rank, k)
+    for label, level in (("tol", tol), ("noise", noise)):
+        if not level >= 0:
+            raise ValueError(f"{label} must be >= 0, got {level!r}")
     size = float(np.linalg.norm(tensor))
     tensor, stack = tensor / size, stack / size
     rng = np.random.default_rng(random_state)
     blocks = [_Block(tensor[None], order)] + ([_Block(stack, 2)] if len(stack) else [])
     with one_blas_thread():
-        basis, singular = _column_space(tensor, stack)
-        if rank is None:
-            rank = int((singular > _RANK_TOL * singular[0]).sum())
-        _check_count("rank", rank, k)
-        basis = basis[:, :rank]
-        slices = np.concatenate([_slices(_project(tensor[None], basis)[0]), _project(stack, basis)])
+        if rank == k:
+            basis, slices = np.eye(k), np.concatenate([_slices(tensor), stack])
+        else:
+            basis, singular = _column_space(tensor, stack)
+            basis = basis[:, : rank or int((singular > _RANK_TOL * singular[0]).sum())]
+            slices = np.concatenate([_slices(_project(tensor[None], basis)[0]), _project(stack, basis)])
         joint = [_Block(slices, 2)]
+        if noise:
+            for start in _jennrich(joint[0], _FIRST_TRIES, rng)[:1]:
+                best = _minimise(blocks, start @ basis.T, max_iter, tol)
+                if 2.0 * best.loss <= (noise / size) ** 2:
+                    return _sorted(best, size, order)
         diagonal = _lowest(joint, _starts(joint[0], n_starts, rng), _START_ITERATIONS, _START_TOL)
         best = _minimise(blocks, diagonal.vectors @ basis.T, max_iter, tol)
         if best.residual > _POOR:
-            others = _lowest(blocks, [q @ basis.T for q in _orthogonal(rank, n_starts, rng)], max_iter, tol)
+            turned = [q @ basis.T for q in _orthogonal(basis.shape[1], n_starts, rng)]
+            others = _lowest(blocks, turned, max_iter, tol)
             best = min(best, others, key=lambda solution: solution.loss)
     return _sorted(best, size, order)
 
@@ -233,6 +249,12 @@ def _full(contracted: Array, vectors: Array) -> Array:
 
 def _inverse(gram: Array) -> Array:
     """Invert a positive semidefinite matrix, dropping directions that parallel components leave undefined."""
+    from scipy.linalg import lapack
+
+    factor, info = lapack.dpotrf(gram)
+    if info == 0 and factor.diagonal().min() > _PIVOT:
+        upper = lapack.dpotri(factor)[0]
+        return mirrored(upper)
     values, basis = np.linalg.eigh(gram)
     keep = values > _GRAM_TOL * values[-1]
     return (basis * np.where(keep, 1.0 / np.where(keep, values, 1.0), 0.0)) @ basis.T
@@ -296,10 +318,8 @@ def _starts(block: _Block, n_starts: int, rng: np.random.Generator) -> list[Arra
     Two Jennrich starts can agree on a stationary point that is no minimum (they do for a defective tensor);
     two different kinds do not.
     """
-    k = block.target.shape[1]
-    tries = [_jennrich(block.target, rng) for _ in range(2 * n_starts)]
-    jennrich = sorted((t for t in tries if t is not None), key=lambda vectors: block.fit(vectors).loss)
-    orthogonal = _orthogonal(k, n_starts, rng)
+    jennrich = _jennrich(block, 2 * n_starts, rng)
+    orthogonal = _orthogonal(block.target.shape[1], n_starts, rng)
     mixed = [start for pair in zip(jennrich, orthogonal, strict=False) for start in pair]
     return (mixed + orthogonal)[:n_starts]
 
@@ -308,16 +328,17 @@ def _orthogonal(k: int, count: int, rng: np.random.Generator) -> list[Array]:
     return [np.linalg.qr(rng.standard_normal((k, k)))[0] for _ in range(count)]
 
 
-def _jennrich(slices: Array, rng: np.random.Generator) -> Array | None:
-    """Return the eigenvectors of A B^+ for two random mixtures of the slices, or None if they degenerate."""
-    a, b = np.tensordot(rng.standard_normal((2, len(slices))), slices, axes=1)
+def _jennrich(block: _Block, count: int, rng: np.random.Generator) -> list[Array]:
+    """Return eigenvectors of A B^+ for pairs of random mixtures of the slices, best first, degenerate ones left out."""
+    mixtures = np.tensordot(rng.standard_normal((count, 2, len(block.target))), block.target, axes=1)
     try:
-        values, vectors = np.linalg.eig(a @ np.linalg.pinv(b))
+        values, vectors = np.linalg.eig(mixtures[:, 0] @ np.linalg.pinv(mixtures[:, 1]))
     except np.linalg.LinAlgError:
-        return None
-    real = np.where(values.imag < 0, vectors.imag, vectors.real).T
-    norms = np.linalg.norm(real, axis=1)
-    return None if norms.min() < 1e-8 else real / norms[:, None]
+        return []
+    real = np.where(values.imag[:, None] < 0, vectors.imag, vectors.real).transpose(0, 2, 1)
+    norms = np.linalg.norm(real, axis=2)
+    found = [rows / size[:, None] for rows, size in zip(real, norms, strict=True) if size.min() >= 1e-8]
+    return sorted(found, key=lambda rows: block.fit(rows).loss)
 
 
 def _slices(core: Array) -> Array:
@@ -393,6 +414,8 @@ def _symmetrised(label: str, tensors: Array) -> Array:
         raise ValueError(f"{label} must be finite, but it holds nan or infinity")
     size = np.abs(tensors).max(initial=0.0)
     axes = range(1, tensors.ndim)
+    if all(np.array_equal(tensors, tensors.swapaxes(axis, axis + 1)) for axis in axes[:-1]):
+        return tensors
     turned = [tensors.transpose(0, *order) for order in permutations(axes)]
     gap = max(float(np.abs(each - tensors).max(initial=0.0)) for each in turned)
     if gap > _SYMMETRY_TOL * size:

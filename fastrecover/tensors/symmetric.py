@@ -141,12 +141,26 @@ def hermite_to_tensor(coefs: ArrayLike, k: int, order: int) -> Array:
     TypeError, ValueError
         As :func:`unpack`.
     """
-    powers = exponents(k, order)
-    factorials = np.array([math.factorial(p) for p in range(order + 1)], dtype=np.float64)
+    scale = _scale(*_checked(k, order))
     packed = np.asarray(coefs, dtype=np.float64)
-    if packed.shape != (len(powers),):
-        raise ValueError(f"coefs must have shape ({len(powers)},) for these k, order, got {packed.shape}")
-    return unpack(packed * np.sqrt(factorials[powers].prod(axis=1)), k, order)
+    if packed.shape != scale.shape:
+        raise ValueError(f"coefs must have shape {scale.shape} for these k, order, got {packed.shape}")
+    return unpack(packed * scale, k, order)
+
+
+def mirrored(upper: Array) -> Array:
+    """Return the symmetric matrix whose upper triangle is that of `upper`.
+
+    Parameters
+    ----------
+    upper : ndarray, shape (n, n)
+        What lies below the diagonal is not used.
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+    """
+    return np.where(_above(len(upper)), upper, upper.T)
 
 
 def _checked(k: Any, order: Any) -> tuple[int, int]:
@@ -172,12 +186,28 @@ def _filled(packed: Array, k: int, order: int) -> Array:
     return full
 
 
+@lru_cache(maxsize=8)
+def _above(n: int) -> NDArray[np.bool_]:
+    above = np.triu(np.ones((n, n), bool))
+    above.setflags(write=False)
+    return above
+
+
 @lru_cache(maxsize=32)
 def _multi_indices(k: int, order: int) -> Indices:
     rows = list(combinations_with_replacement(range(k), order))
     indices = np.array(rows, dtype=np.intp).reshape(len(rows), order)
     indices.setflags(write=False)
     return indices
+
+
+@lru_cache(maxsize=32)
+def _scale(k: int, order: int) -> Array:
+    """Return ``sqrt(prod_a m_a!)`` of all distinct entries."""
+    factorials = np.array([math.factorial(p) for p in range(order + 1)], dtype=np.float64)
+    scale = np.sqrt(factorials[exponents(k, order)].prod(axis=1))
+    scale.setflags(write=False)
+    return scale
 
 
 @lru_cache(maxsize=16)

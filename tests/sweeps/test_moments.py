@@ -83,6 +83,19 @@ def test_first_mean_covariance(case):
     np.testing.assert_allclose(sweeps.covariance(v), v @ (x.T @ (w[:, None] * x)) / w.sum(), atol=1e-13)
 
 
+def test_gram(case):
+    """Of the responses as they are, whatever network is subtracted elsewhere."""
+    sweeps, x, _, w, _ = case
+    columns = np.column_stack([x, np.ones(len(x)), sweeps.engine.source.y])
+    np.testing.assert_allclose(sweeps.gram(), columns.T @ (w[:, None] * columns) / w.sum(), atol=1e-13)
+
+
+def test_projections(case):
+    sweeps, x, _, _, rng = case
+    v = rng.standard_normal((3, D))
+    np.testing.assert_allclose(sweeps.projections(v), x @ v.T, atol=1e-13)
+
+
 def test_products(case):
     sweeps, x, r, w, rng = case
     v, alpha = rng.standard_normal((3, D)), rng.standard_normal(D)
@@ -199,6 +212,16 @@ def test_hermite_regression_with_ridge(case):
     found, loss = sweeps.hermite_regression(v, 2, ridge=0.3)
     np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-12)
     assert loss == pytest.approx(0.5 * np.average((r - design @ expected) ** 2, weights=w), rel=1e-11)
+
+
+def test_hermite_losses_are_those_of_the_regressions(case):
+    sweeps, _, _, _, rng = case
+    v = orthonormal(rng, 2)
+    expected = [sweeps.hermite_regression(v, degree, ridge=0.1)[1] for degree in (2, 3)]
+    before = sweeps.engine.meter.rows
+    found = sweeps.hermite_losses(v, (2, 3), ridge=0.1)
+    assert sweeps.engine.meter.rows == before + sweeps.n_rows
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 C = 1 / math.sqrt(2 * math.pi)
