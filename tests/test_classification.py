@@ -193,6 +193,16 @@ def test_the_fit_is_the_minimiser(name, d, n):
     assert rec.error(Parameters(found.x.reshape(rec.weights.shape), rec.output_weights)) < 1e-5
 
 
+def test_passes_of_a_classification():
+    """Rows for each weight: 1000.  Seeds 0 to 9 take 16.6 to 25.4 passes, far minimisers of the sub-sample included."""
+    for seed in (0, 1):
+        teacher = make_teacher("fcn", n_features=20, n_hidden=K, random_state=seed)
+        X, y = teacher.sample(60_000, random_state=seed + 50)
+        rec = fr.fit(X, y, teacher.model, random_state=seed, n_jobs=1)
+        assert rec.converged and rec.n_passes < 30
+        assert set(rec.history["rows"]) == {15_000, 60_000}
+
+
 def test_one_unit_is_logistic_regression():
     from sklearn.linear_model import LogisticRegression
 
@@ -289,13 +299,13 @@ LABELS = {
 
 @pytest.fixture(scope="module")
 def plain():
-    return fr.fit(ROWS, ONES, "fcn", n_hidden=2, init=TEACHER.weights, n_jobs=1)
+    return fr.fit(ROWS, ONES, "fcn", n_hidden=2, init=TEACHER.weights, random_state=0, n_jobs=1)
 
 
 @pytest.mark.parametrize("kind", LABELS)
 def test_labels_are_mapped_and_remembered(kind, plain, tmp_path):
     y = LABELS[kind]
-    rec = fr.fit(ROWS, y, "fcn", n_hidden=2, init=TEACHER.weights, n_jobs=1)
+    rec = fr.fit(ROWS, y, "fcn", n_hidden=2, init=TEACHER.weights, random_state=0, n_jobs=1)
     assert (rec.weights == plain.weights).all()
     flat = np.ravel(y)
     assert rec.classes.tolist() == np.unique(flat).tolist()

@@ -55,6 +55,20 @@ def test_sub_sample_then_all_rows(name):
     assert {2000, 20_000} <= set(rec.history["rows"])
 
 
+@pytest.mark.parametrize("name", ["tanh", "squared_relu"])
+def test_passes_to_the_last_digit(name):
+    """Seeds 0 to 4 take 9.9 to 10.6 passes, and 14.9 to 16.6 to a distance of 1e-9; more rows for one matrix pay."""
+    teacher, x, y = planted(name, d=10, k=2, n=20_000, noise=0.3)
+    rec, strict = (fr.fit(x, y, teacher.model, random_state=0, n_jobs=1, tol=tol) for tol in (None, 1e-9))
+    assert rec.converged and rec.n_passes < 11.5
+    assert strict.converged and strict.n_passes < 18
+    assert "below tol" in strict.message
+    stage, rows = (strict.history[column] for column in ("stage", "rows"))
+    assert [r for s, r in zip(stage, rows, strict=True) if s == "more rows"] > [2000]
+    best = fr.fit(x, y, teacher.model, init=strict.weights, solver="gauss-newton", n_jobs=1, tol=1e-11)
+    assert strict.error(best) < 1e-10
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_free_output_weights(name):
     options = {"intercept": 0.5} if name == "sigmoid" else {}

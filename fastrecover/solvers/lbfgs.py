@@ -14,9 +14,10 @@ from dataclasses import replace
 import numpy as np
 
 from ..sweeps import Objective
-from .loop import State
+from .loop import State, indistinct
 
 _ARMIJO = 1e-4
+_FLATTER = 0.9  # where losses differ by rounding only, the slope must fall below this fraction
 _TELLING_PAIRS = 5
 
 
@@ -39,7 +40,7 @@ class LBFGS:
     def begin(self, objective: Objective, theta: np.ndarray) -> State:
         """State at theta, after one pass."""
         loss, grad = objective.value_and_grad(theta)
-        return self._aimed(State(theta, loss, grad), [])
+        return self.aimed(State(theta, loss, grad), [])
 
     def step(self, objective: Objective, state: State) -> State:
         """One step: usually one pass, more when the trial point must be pulled back."""
@@ -49,16 +50,23 @@ class LBFGS:
             direction, slope, pairs = -g, -float(g @ g), []
         first = 1.0 if pairs or self.precondition else min(1.0, np.sqrt(2 * abs(state.loss)) / np.linalg.norm(g))
         trials = self._trials(objective, state, direction, slope, first)
-        found = next((trial for trial in trials if trial[1] <= state.loss + _ARMIJO * trial[0] * slope), None)
+        found = next((trial for trial in trials if self._lower(state.loss, slope, direction, *trial)), None)
         if found is None:
             if pairs:
-                return self._aimed(replace(state), [])
+                return self.aimed(replace(state), [])
             return replace(
                 state, stopped=True, message="stalled: no step along the search direction decreases the loss"
             )
         t, loss, grad = found
         new = State(state.theta + t * direction, loss, grad, iteration=state.iteration, stalled=state.stalled)
-        return self._aimed(new, extended(pairs, t * direction, grad - g, self.memory))
+        return self.aimed(new, extended(pairs, t * direction, grad - g, self.memory))
+
+    @staticmethod
+    def _lower(before: float, slope: float, direction: np.ndarray, t: float, loss: float, grad: np.ndarray) -> bool:
+        """Armijo's condition or, at rounding level, that the gradient along the direction has shrunk."""
+        if loss <= before + _ARMIJO * t * slope:
+            return True
+        return indistinct(before, loss) and abs(float(direction @ grad)) <= _FLATTER * abs(slope)
 
     def _trials(self, objective, state, direction, slope, t):
         for _ in range(12):
@@ -84,7 +92,7 @@ class LBFGS:
             q += (alpha - rho * (y @ q)) * s
         return q
 
-    def _aimed(self, state: State, pairs: list) -> State:
+    def aimed(self, state: State, pairs: list) -> State:
         """A new state, given its search direction, and the decrement along it."""
         direction = -self._apply(state.grad, pairs)
         state.memory = {"pairs": pairs, "direction": direction}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -30,6 +30,10 @@ T = TypeVar("T")
 
 #: A loss below (EXACT * eps)^2 of the mean square of y is rounding: the fit is exact.
 EXACT = 30.0
+
+_ROUNDING = 16  # units in the last place by which losses of equal points may differ
+#: A step at rounding level counts where what is left of the gradient is below this fraction.
+SHRUNK = 0.7
 
 
 @dataclass
@@ -165,6 +169,11 @@ def tolerance(objective: Objective, y_square: float, dtype: np.dtype) -> float:
     return (EXACT * float(np.finfo(dtype).eps)) ** 2 * y_square
 
 
+def indistinct(old: float, new: float) -> bool:
+    """Whether two losses differ by rounding only, so that gradients must tell which point is nearer the minimiser."""
+    return bool(abs(new - old) <= _ROUNDING * np.finfo(np.float64).eps * abs(old))
+
+
 def run(
     solver: Solver,
     objective: Objective | Landscape,
@@ -175,13 +184,15 @@ def run(
     tol: float,
     exact_loss: float,
     max_iterations: int,
+    begun: State | None = None,
 ) -> State:
     """Run a solver from theta until it has converged, stalled or used its budget.
 
     Converged means: the loss is at rounding level (`exact_loss`); or the Newton decrement is below `tol` times
     the statistical error of the minimiser in the same metric, ``sqrt(2 loss p / n)``; or several steps
     in a row have changed nothing measurable (for kinked activations: nothing above the resolution of the kinks, which
-    also bounds `tol` from below where it is not far above it).
+    also bounds `tol` from below where it is not far above it; for others neither the loss nor the decrement, which is
+    measurable far below the rounding of the loss).
 
     Parameters
     ----------
@@ -194,6 +205,8 @@ def run(
     tol : float
     exact_loss : float
     max_iterations : int
+    begun : State, optional
+        Where an earlier run ended, to go on from.
 
     Returns
     -------
@@ -206,14 +219,15 @@ def run(
         resolved = _KINK_DISTANCE / np.sqrt(objective.n_rows)
         tol = max(tol, resolved) if resolved <= _KINK_SLACK * tol else tol
     patience = getattr(solver, "patience", patience)
-    if objective.runs_off(theta):
+    if begun is None and objective.runs_off(theta):
         state = solver.begin(objective, objective.pulled_back(theta))
         state.stopped, state.message = True, objective.off
         monitor.record(objective, stage, state.loss, state.grad)
         return state
-    state = solver.begin(objective, theta)
-    first = state.loss
-    monitor.record(objective, stage, state.loss, state.grad)
+    state = solver.begin(objective, theta) if begun is None else replace(begun, message="")
+    first, nearest = state.loss, state.decrement
+    if begun is None:
+        monitor.record(objective, stage, state.loss, state.grad)
     for _ in range(max_iterations):
         if _settled(state, objective, tol, exact_loss, patience, first):
             return state
@@ -228,7 +242,10 @@ def run(
             before.stopped, before.message = True, objective.off
             return before
         state.iteration += 1
-        state.stalled = state.stalled + 1 if before.loss - state.loss <= least * before.loss else 0
+        moved = state.theta is not before.theta  # a decrement also falls with more damping
+        nearer = moved and not objective.kinked and state.decrement < SHRUNK * nearest
+        nearest = state.decrement if nearer else nearest
+        state.stalled = 0 if nearer or before.loss - state.loss > least * before.loss else state.stalled + 1
         monitor.record(objective, stage, state.loss, state.grad)
     if not _settled(state, objective, tol, exact_loss, patience, first):
         state.message = f"not converged after {max_iterations} iterations"
@@ -260,7 +277,8 @@ def _settled(
         small = small or objective.kinked or state.decrement <= 0.01 * statistical
         near = np.isinf(state.decrement) or state.decrement <= 0.1 * statistical
         settled = state.loss <= 100.0 * exact_loss or (small and near)
-        state.converged, state.stopped = bool(settled and state.loss <= first), True
+        fallen = state.loss <= first or indistinct(first, state.loss)
+        state.converged, state.stopped = bool(settled and fallen), True
         if state.converged:
             state.message = "converged: no further decrease is measurable"
         else:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..sweeps import Objective
-from .loop import State
+from .loop import SHRUNK, State, indistinct
 
 DENSE_LIMIT = 600
 _TRIALS = (0.1, 1.0, 10.0)
@@ -63,11 +63,15 @@ class GaussNewton:
         losses = np.where(np.isfinite(losses), losses, np.inf)
         best = int(np.argmin(losses))
         memory = {k: v for k, v in state.memory.items() if k != "matrix"}
-        if losses[best] < state.loss:
+        # Where losses differ by rounding only, the full step is taken if it shortens the gradient.
+        level = state.memory["dense"] and indistinct(state.loss, losses[0]) and indistinct(state.loss, losses[best])
+        best = 0 if level else best
+        if level or losses[best] < state.loss:
             bold = state.memory["dense"] and best == 0
             memory |= {"mu": max(mus[best] * (0.3 if best else 1.0), _LEAST), "failed": 0, "bold": bold}
             new = self._at(objective, state.theta + steps[best], memory)
-            return replace(new, iteration=state.iteration, stalled=state.stalled)
+            if not level or new.decrement < SHRUNK * state.decrement:
+                return replace(new, iteration=state.iteration, stalled=state.stalled)
         failed = state.memory["failed"] + 1
         mu = max(mus) * 10.0
         done = mu > _GIVE_UP

@@ -25,6 +25,7 @@ from .affine import affine_fit
 #: Ridge of the Hermite regression, whose Gram matrix is the identity in expectation.
 RIDGE = 0.2
 _MOST_FEATURES = 1500
+_ROWS_TO_BEGIN = 100  # for each weight: enough for iterations that are then repeated on all rows
 _DUAL_ROWS = 4000
 _DUAL_GAIN = 8  # an average needs about as many times the rows of a regression
 #: Saturating units longer than this look alike to a noisy moment.
@@ -91,8 +92,10 @@ def tensor_start(engine: Any, model: Network, seed: np.random.SeedSequence) -> P
         found = tensor_start(engine, model.with_output_weights("free"), seed)
         return _assigned(found, model)
     rng = np.random.default_rng(seed)
-    affine = affine_fit(engine)
     act, k = model.activation, model.n_hidden
+    cubic = act.subspace_order != 2 and model.n_patches == 1
+    few = engine.sample(_ROWS_TO_BEGIN * k * d, seed) if cubic else engine
+    affine = affine_fit(few)
     if model.n_patches > 1:
         return filter_start(engine, model, affine, rng)
     if act.subspace_order == 2:
@@ -101,7 +104,7 @@ def tensor_start(engine: Any, model: Network, seed: np.random.SeedSequence) -> P
             return quadratic_network(fit, model)
         basis, fitted = fit.basis, fit.parameters()
     else:
-        basis = cubic_subspace(engine, affine, k, rng)
+        basis = cubic_subspace(engine, affine, k, rng, few=few)
         fitted = replace(affine, weights=np.zeros((1, d)), output_weights=np.zeros(1))
     coefficients, spread = hermite_tensor(engine, fitted, basis, int(act.tensor_order or 4), rng)
     coefficients[1] = coefficients[1] + basis @ fitted.slope
@@ -236,26 +239,41 @@ def inertia(engine: Any, k: int, rng: np.random.Generator) -> int:
     return int((fit.eigenvalues > 0).sum())
 
 
-def cubic_subspace(engine: Any, affine: Parameters, k: int, rng: np.random.Generator, rounds: int = 12) -> np.ndarray:
+def cubic_subspace(
+    engine: Any, affine: Parameters, k: int, rng: np.random.Generator, rounds: int = 12, few: Any = None
+) -> np.ndarray:
     """k directions from third-order moments: higher-order orthogonal iteration.
 
     The first guess multiplies by ``M_3(., ., alpha)`` with alpha along the first moment, since a random alpha
     loses a factor of about sqrt(d); then the basis becomes the leading left singular vectors of all slices
     ``M_3(., v_a, v_b)``.
 
+    Parameters
+    ----------
+    engine : ThreadEngine
+    affine : Parameters
+        Affine part of the responses.
+    k : int
+    rng : Generator
+    rounds : int
+    few : ThreadEngine, optional
+        Some of the rows, for the first guess.
+
     Returns
     -------
     ndarray (k, d)
     """
-    sweeps, d = MomentSweeps(engine, affine), engine.shape[1]
+    few = engine if few is None else few
+    still = _STILL if few is engine else 10 * _STILL  # with rows to spare a coarser end is still below their noise
+    sweeps, d = MomentSweeps(few, affine), engine.shape[1]
     alpha = affine.slope / max(float(np.linalg.norm(affine.slope)), 1e-300)
-    basis = leading_directions(sweeps, min(2 * k, d), rng, 3, alpha)
+    basis, sweeps = leading_directions(sweeps, min(2 * k, d), rng, 3, alpha), MomentSweeps(engine, affine)
     for _ in range(rounds):
         i, j = np.triu_indices(len(basis))
         slices = sweeps.slices(basis) * np.where(i == j, 1.0, math.sqrt(2.0))[:, None]
         new = np.linalg.svd(slices.T, full_matrices=False)[0][:, :k].T
         moved = 1.0 - np.linalg.svd(basis @ new.T, compute_uv=False).min(initial=1.0)
-        settled = len(basis) == k and moved < _STILL
+        settled = len(basis) == k and moved < still
         basis = new
         if settled:
             break

@@ -94,6 +94,49 @@ def test_minimum_of_least_squares(solver, name):
     np.testing.assert_allclose(state.grad, grad, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["tanh", "softplus"])
+@pytest.mark.parametrize("solver", ["dense", "lbfgs", "preconditioned"])
+def test_digits_below_the_rounding_of_the_loss(solver, name):
+    """Losses of points 1e-8 apart are equal to rounding; the root of the gradient, written out here, is not."""
+    objective, start, found = problem(name, noise=0.3)
+    x, y = objective.engine.source.x, objective.engine.source.y
+    slope = {"tanh": lambda z: 1 - np.tanh(z) ** 2, "softplus": special.expit}[name]
+
+    def gradient(theta):
+        z = x @ theta[:-1].reshape(K, D).T
+        r = PHI[name](z).sum(axis=1) + theta[-1] - y
+        return np.append((slope(z) * r[:, None]).T @ x / len(y), r.mean())
+
+    root = optimize.root(gradient, found.x, tol=1e-14)
+    state = go(SOLVERS[solver](objective, start), objective, start, tol=1e-10)
+    assert state.converged and "below tol" in state.message
+    np.testing.assert_allclose(state.theta, root.x, atol=1e-10)
+
+
+def test_a_minimum_cannot_be_improved():
+    """Begun where it ended, a run ends there again, although no loss falls any more."""
+    objective, start, _ = problem("tanh", noise=0.3)
+    end = go(preconditioned(objective, start), objective, start, tol=1e-10)
+    for solver in (preconditioned(objective, end.theta), GaussNewton()):
+        again = go(solver, objective, end.theta, tol=1e-30, iterations=200)
+        assert again.converged and again.iteration < 60, again.message
+        np.testing.assert_allclose(again.theta, end.theta, atol=1e-9)
+
+
+def test_a_run_in_legs_is_one_run():
+    objective, start, _ = problem("tanh", noise=0.3)
+    solver, settings = preconditioned(objective, start), {"stage": "test", "tol": 1e-9, "exact_loss": 0.0}
+    whole, legs = Monitor(), Monitor()
+    end = run(solver, objective, start, monitor=whole, max_iterations=100, **settings)
+    state = run(solver, objective, start, monitor=legs, max_iterations=0, **settings)
+    while not state.converged:
+        assert state.message.startswith("not converged after")
+        state = run(solver, objective, state.theta, monitor=legs, max_iterations=2, begun=state, **settings)
+    np.testing.assert_array_equal(state.theta, end.theta)
+    assert (state.iteration, state.message) == (end.iteration, end.message)
+    assert legs.history["loss"] == whole.history["loss"]
+
+
 def test_constant_step():
     objective, start, found = problem("tanh")
     largest = np.linalg.eigvalsh(objective.gauss_newton(found.x)[2])[-1]

@@ -101,7 +101,8 @@ def test_recovers_and_reports_its_losses(model, d, rows):
     starts = expanded_starts(engine, model, rng, count=12)
     before = starts.losses[0]
     starts = regrown(engine, model, starts, rng)
-    assert len(starts) == 12 and (np.diff(starts.losses) >= 0).all() and starts.losses[0] <= before
+    assert len(starts) == 12 and (np.diff(starts.losses) >= 0).all()
+    assert starts.losses[0] <= max(before, 1e-25)  # exact fits differ by rounding
     for p, loss in zip(starts.parameters, starts.losses, strict=True):
         np.testing.assert_allclose(loss_of(model, p, x, y), loss, rtol=1e-6, atol=1e-25)
         if model.known_v is not None:
