@@ -57,14 +57,12 @@ def test_sub_sample_then_all_rows(name):
 
 @pytest.mark.parametrize("name", ["tanh", "squared_relu"])
 def test_passes_to_the_last_digit(name):
-    """Seeds 0 to 4 take 9.9 to 10.6 passes, and 14.9 to 16.6 to a distance of 1e-9; more rows for one matrix pay."""
+    """Seeds 0 to 4 take 6.8 to 8 passes, and 11.8 to 13 to a distance of 1e-9."""
     teacher, x, y = planted(name, d=10, k=2, n=20_000, noise=0.3)
     rec, strict = (fr.fit(x, y, teacher.model, random_state=0, n_jobs=1, tol=tol) for tol in (None, 1e-9))
-    assert rec.converged and rec.n_passes < 11.5
-    assert strict.converged and strict.n_passes < 18
+    assert rec.converged and rec.n_passes < 9.5
+    assert strict.converged and strict.n_passes < 15
     assert "below tol" in strict.message
-    stage, rows = (strict.history[column] for column in ("stage", "rows"))
-    assert [r for s, r in zip(stage, rows, strict=True) if s == "more rows"] > [2000]
     best = fr.fit(x, y, teacher.model, init=strict.weights, solver="gauss-newton", n_jobs=1, tol=1e-11)
     assert strict.error(best) < 1e-10
 
@@ -316,8 +314,8 @@ def test_callback_ends_a_start(case, monkeypatch):
 
 def test_a_budget_ends_a_start(monkeypatch):
     _, x, y = planted("relu", d=10, k=3, n=2000, noise=0.3)
-    with pytest.warns(fr.ConvergenceWarning, match="max_passes=10 reached"):
-        rec = fr.fit(x, y, "relu", 3, init="tensor", max_passes=10, random_state=0)
+    with pytest.warns(fr.ConvergenceWarning, match="max_passes=4 reached"):
+        rec = fr.fit(x, y, "relu", 3, init="tensor", max_passes=4, random_state=0)
     assert rec.info["start"] == "random" and list(rec.history["stage"]) == ["random"]
 
 
@@ -327,7 +325,7 @@ def test_long_work_between_steps_is_told_of_with_the_last_loss(monkeypatch):
     events = []
     rec = fr.fit(x, y, "relu", 3, callback=events.append, random_state=0)
     first = next(i for i, event in enumerate(events) if np.isfinite(event["loss"]))
-    assert first > 10 and {event["stage"] for event in events[:first]} == {"start"}
+    assert first > 5 and {event["stage"] for event in events[:first]} == {"start"}
     steps, last = len(rec.history["loss"]), events[first]
     between = 0
     for event in events[first + 1 :]:

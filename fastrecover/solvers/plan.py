@@ -584,7 +584,7 @@ class Fit:
             solver = LBFGS() if self._spent() else LBFGS(precondition=self._curvature(best.objective, best.state.theta))
             state = self._run(solver, objective, best.state.theta, "all rows", 200)
         elif self.p <= _PRECONDITION_LIMIT:
-            state = self._preconditioned(objective, self._closer(best))
+            state = self._preconditioned(objective, best)
         else:
             solver = GaussNewton(dense=False, damping=1e-4)
             state = self._run(solver, objective, best.state.theta, "all rows", 200)
@@ -608,31 +608,17 @@ class Fit:
             state.message = f"not converged after {_LEGS * _LEG} iterations"
         return state
 
-    def _closer(self, best: Candidate) -> Candidate:
-        """A Newton step on more rows, where their matrix saves more passes over all rows than it costs."""
-        state, rows = best.state, self._matrix_rows(best)
-        if rows <= best.objective.n_rows or self._exact(best) or self._spent():
-            return best
-        objective = best.objective.on(self.engine.sample(rows, self.sample_seed))
-        loss, grad, matrix = objective.gauss_newton(state.theta)
-        theta = state.theta - damped_solve(matrix, grad, 0.0)
-        moved = objective.value(theta)
-        theta, loss = (theta, moved) if moved < loss else (state.theta, loss)
-        self.monitor.record(objective, "more rows", loss, grad)
-        return Candidate(objective, State(theta, loss, grad, memory={"matrix": matrix}), best.label)
-
     def _matrix_rows(self, best: Candidate) -> int:
-        """Rows whose matrix makes the corrections on all rows cheapest; those of a matrix at hand cost nothing."""
+        """Rows whose matrix makes the corrections on all rows cheapest."""
         n, d = self.engine.shape
         tol = max(self.tol, _KINKED_TOL) if best.objective.kinked else self.tol
-        at_hand = best.objective.n_rows if "matrix" in best.state.memory else 0
 
         def cost(m: int) -> float:
             shorter = max(math.log(m / (_CONTRACTION**2 * self.p)) / 2.0, 0.1)
             away = math.sqrt(n / max(m, best.objective.n_rows))
-            return max(math.log(away / tol), 1.0) / shorter + (m > at_hand) * m / n * self.p * _MATRIX_COST
+            return max(math.log(away / tol), 1.0) / shorter + m / n * self.p * _MATRIX_COST
 
-        least = max(at_hand, _PRECONDITION_ROWS * self.p)
+        least = _PRECONDITION_ROWS * self.p
         options = [least << i for i in range(8) if i == 0 or (least << i) <= min(n // 2, _MOST_COPIED // d)]
         return min(options, key=cost)
 
