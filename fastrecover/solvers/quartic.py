@@ -19,7 +19,7 @@ from ..starts.spectral import definite, mean_size, narrower, wider
 from ..starts.tensor import orthonormal
 from ..sweeps import Objective
 from .gradient import GradientDescent, largest_curvature
-from .loop import State
+from .loop import State, indistinct
 from .newton import DENSE_LIMIT
 
 _FAR = (0.5, 1.0, 2.0)  # trial points, in units of the expected step
@@ -94,7 +94,7 @@ class QuarticConjugateGradients:
         loss, grad = float(losses[near] + line.integral(nodes[near], s)), line.weights(s) @ grads
         if abs(s) > _TRUSTED or loss <= _CANCELLED * losses[near]:
             loss, grad = objective.value_and_grad(theta)
-        if s == 0.0 or not loss <= state.loss:
+        if s == 0.0 or not (loss <= state.loss or indistinct(state.loss, loss)):
             return self._again(objective, state)
         new = State(theta, loss, grad, iteration=state.iteration, stalled=state.stalled, memory=dict(memory))
         new.memory |= {"scale": abs(s) * scale, "nodes": _NEAR if line.curvature(s) < _NONLINEAR else _FAR}
