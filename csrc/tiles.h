@@ -1,7 +1,7 @@
 /* The two products of a sweep for one data type (REAL, with its vector FR_V, unaligned twin FR_VU and width
    FR_VL).  The projection runs along features where columns would leave lanes of its vectors empty, otherwise along
-   columns; the back-projection runs along features.  The projection alone fetches what follows from memory, in the
-   order it lies there: several streams in one page would defeat the hardware's own prefetching. */
+   columns; the back-projection runs along features.  Where memory limits, each fetches half of the rows that follow, in
+   the order they lie there: several streams in one page would defeat the hardware's own prefetching. */
 
 /* a and b, lanes in runs of S: the even runs of both in turn, or (hi) the odd ones. */
 #define FR_PICK(i, S, hi) (((i) / (S)) & 1 ? (i) + FR_VL - ((hi) ? 0 : (S)) : (i) + ((hi) ? (S) : 0))
@@ -43,8 +43,8 @@ FR_INLINE void FR_T(lane_sums)(FR_V *v, const int n)
 #undef FR_MERGE
 
 /* z[column * ldz + row], set or (add) increased, for mr rows and kg columns over so many vectors of features, and one
-   more (where `ragged`) from `last` on, of which `mask` keeps what was not counted yet.  `next` (or NULL) starts what is
-   fetched meanwhile, half as much as is read. */
+   more (where `ragged`) from `last` on, of which `mask` keeps what was not counted yet.  `next` (or NULL) starts what
+   is fetched meanwhile, half as much as is read. */
 FR_INLINE void FR_T(dot_tile)(const REAL *x, int64_t stride, int64_t vectors, int ragged, int64_t last, FR_VI mask,
                               const REAL *restrict w, const int mr, const int kg, const REAL *next,
                               double *restrict z, int64_t ldz, int add)
@@ -63,10 +63,9 @@ FR_INLINE void FR_T(dot_tile)(const REAL *x, int64_t stride, int64_t vectors, in
     for (int64_t i = 0; i < vectors; i++) {
 #pragma GCC unroll 8
         for (int r = 0; r < mr; r++) b[r] = *(const FR_VU *)(x + r * stride + i * FR_VL);
-        if (next) {
+        if (next)
 #pragma GCC unroll 4
             for (int r = 0; r < mr / 2; r++) __builtin_prefetch(next + (i * (mr / 2) + r) * FR_VL, 0, 2);
-        }
         FR_MULTIPLY()
     }
     if (ragged) {
@@ -127,7 +126,7 @@ static void FR_T(project_dots)(const REAL *x, int64_t stride, int64_t rows, int6
             step = rows - r >= together ? together : 1;
             for (int64_t c = 0, kg; c < q; c += kg, ahead = NULL) {
                 kg = FR_T(dot_group)(q, c);
-            switch (kg) {
+                switch (kg) {
                 FR_DOT(1);
                 FR_DOT(2);
                 FR_DOT(3);
@@ -254,8 +253,8 @@ static void FR_T(pack)(const double *p, int64_t q, int64_t d, REAL *packed)
 }
 
 /* a[m, :] += sum over rows of g[m ldg + row step] x[row, :], for mq coefficient rows and nv vectors of features, `at`
-   which elements of a row; only the last `fresh` lanes of the last vector count.  `next` (or NULL) starts the half of the
-   following tile that is fetched here. */
+   which elements of a row; only the last `fresh` lanes of the last vector count.  `next` (or NULL) starts the half of
+   the following tile that is fetched here. */
 FR_INLINE void FR_T(back_tile)(const REAL *x, int64_t stride, const int64_t *at, int64_t rows, const REAL *g,
                                int64_t ldg, const int64_t step, const int mq, const int nv, int64_t fresh, double *a,
                                int64_t lda, const REAL *next)
@@ -329,8 +328,9 @@ FR_INLINE void FR_T(back_shape)(const REAL *x, int64_t stride, int64_t rows, int
         int64_t at[] = {0, FR_VL, 2 * FR_VL, 3 * FR_VL}, sj = stride;
         const REAL *xj = x + j;
         if (l < FR_VL) {
+            memset(copy, 0, (size_t)(rows * FR_VL) * sizeof(REAL));
             for (int64_t r = 0; r < rows; r++)
-                for (int64_t i = 0; i < FR_VL; i++) copy[r * FR_VL + i] = i < FR_VL - l ? 0 : x[r * stride + i + l - FR_VL];
+                for (int64_t i = 0; i < l; i++) copy[(r + 1) * FR_VL - l + i] = x[r * stride + i];
             xj = copy;
             sj = FR_VL;
         } else {
@@ -350,8 +350,8 @@ FR_INLINE void FR_T(back_shape)(const REAL *x, int64_t stride, int64_t rows, int
             double *am = a + m * l + j;
             mq = (last - m + groups - 1) / groups;
             if (copied || rest == nv * FR_VL) /* the usual case, with offsets that the compiler knows */
-                FR_T(back_rows)(xj, sj, (const int64_t[]){0, FR_VL, 2 * FR_VL, 3 * FR_VL}, rows, gm, ldg, 1, mq, most, nv,
-                                fresh, am, l, ahead);
+                FR_T(back_rows)(xj, sj, (const int64_t[]){0, FR_VL, 2 * FR_VL, 3 * FR_VL}, rows, gm, ldg, 1, mq, most,
+                                nv, fresh, am, l, ahead);
             else if (vectors == nv)
                 FR_T(back_rows)(xj, sj, at, rows, gm, ldg, 1, mq, most, nv, fresh, am, l, ahead);
             else if (nv > 2 && vectors == 2)
