@@ -80,7 +80,8 @@ _LONG_STEP = 0.02
 _MORE_ROWS = 8
 _SATURATED = 20.0
 _DEAR_MATRIX, _FEW_MATRICES = 100, 8
-_DEAR_WORK, _ROWS_TO_AVERAGE, _FIRST_STEPS = 1e8, 4, 7  # multiply-adds of a matrix, rows for each parameter, steps
+_DEAR_WORK, _ROWS_TO_AVERAGE = 1e8, 4  # multiply-adds of a matrix, rows for each parameter
+_FIRST_STEPS, _STEPS_OF_FEW = 7, 40
 _MOSTLY_NOISE = 0.25  # loss over mean square of y: R^2 of one half
 _RESTARTS = 8
 _AGREE = 1e-4
@@ -565,7 +566,9 @@ class Fit:
 
     def _approached(self, objective: Objective, theta: np.ndarray, stage: str, tol: float) -> State:
         """L-BFGS on the curvature of Gaussian rows, taken anew when the start has been left behind."""
-        for most in (_FIRST_STEPS, _ITERATIONS["gauss-newton"]):
+        # A sub-sample whose minimum is far after so many steps sends for more rows.
+        last = _ITERATIONS["gauss-newton"] if objective.engine is self.engine else _STEPS_OF_FEW
+        for most in (_FIRST_STEPS, last):
             solver = LBFGS(precondition=self._curvature(objective, theta))
             state = self._run(solver, objective, theta, stage, most, tol)
             theta = state.theta
