@@ -73,6 +73,7 @@ def test_a_fit_does_not_materialise_the_view(model):
     view = fr.lagged(stim, 160)
     teacher = fr.datasets.make_teacher(model, 160, 1, output_weights="ones", random_state=2)
     y = teacher.predict(view)
+    fr.fit(view[:2000], y[:2000], model, 1, output_weights="ones", random_state=3)  # imports what a fit needs
     tracemalloc.start()
     rec = fr.fit(view, y, model, 1, output_weights="ones", random_state=3)
     peak = tracemalloc.get_traced_memory()[1]
