@@ -92,7 +92,7 @@ _ROWS_TO_EXPAND = 6
 _NEARLY_EXACT = 1e-10
 _NOISY = 1e-3
 _ROUND_WORK, _FEWEST_CHAINS = 5e10, 4  # multiply-adds of a round's two hundred gradients
-_GAIN, _FLAT_ROUNDS, _PATIENT_ROUNDS = 1e-3, 3, 25
+_GAIN, _TOGETHER, _FLAT_ROUNDS, _PATIENT_ROUNDS = 1e-3, 2.0, 3, 25
 _MANY_FEATURES = 1500
 _MISFIT_LEVEL, _SUSPICIOUS = 1e-6, 1e-2  # chance of calling noise a misfit, at the end and while searching costs little
 DOUBT = (
@@ -396,7 +396,9 @@ class Fit:
                 pair = [self._finish(*self._objective(few, one), f"expand {number}") for one in starts.parameters[:2]]
                 candidates = self._on(self._widest(base, known), pair)
                 best = min(candidates, key=lambda c: c.state.loss)
-                if self._plausible(best) or (not scarce and self._agreed(candidates)):
+                # Chains that were far apart and are then refined to one minimum have only met in it.
+                convincing = not scarce and starts.losses[1] <= _TOGETHER * lowest
+                if self._plausible(best) or (convincing and self._agreed(candidates)):
                     return candidates, True
                 if last or noisy:
                     break
