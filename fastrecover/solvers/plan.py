@@ -75,7 +75,7 @@ _MOST_COPIED = 1 << 22  # entries
 #: start rests on; third moments are noisier, but odd units have no signs to get wrong.
 _CLOSE = {2: 0.25, 3: 1.0}
 _ROWS_TO_TRUST = 10
-_PARALLEL = 3.0
+_PARALLEL, _TINY = 3.0, 0.2
 _LONG_STEP = 0.02
 _MORE_ROWS = 8
 _SATURATED = 20.0
@@ -493,7 +493,10 @@ class Fit:
         moved = max(self.model.error(found, start), self.model.error(start, found))
         # Nearly parallel units have wrong minima whose residual no test of few projections tells from noise.
         close = moved < _CLOSE.get(self.model.activation.subspace_order or 2, _CLOSE[2])
-        return close and _condition(found) < _PARALLEL and self._plausible(candidate, _SUSPICIOUS)
+        # A tiny unit may be what is left where another has taken the place of two nearly parallel ones.
+        size = np.linalg.norm(found.weights, axis=1)
+        clear = _condition(found) < _PARALLEL and size.min() > _TINY * np.median(size)
+        return close and clear and self._plausible(candidate, _SUSPICIOUS)
 
     def _agreed(self, candidates: list[Candidate]) -> bool:
         """An exact fit, or the lowest minimum found more than once."""
