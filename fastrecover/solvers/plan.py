@@ -79,7 +79,7 @@ _PARALLEL, _TINY = 3.0, 0.2
 _LONG_STEP = 0.02
 _MORE_ROWS = 8
 _SATURATED = 20.0
-_DEAR_MATRIX, _FEW_MATRICES = 100, 8
+_DEAR_MATRIX, _FEW_MATRICES, _FISHER_STEPS = 100, 8, 60
 _DEAR_WORK, _ROWS_TO_AVERAGE = 1e8, 4  # multiply-adds of a matrix, rows for each parameter
 _FIRST_STEPS, _STEPS_OF_FEW = 7, 40
 _MOSTLY_NOISE = 0.25  # loss over mean square of y: R^2 of one half
@@ -554,10 +554,12 @@ class Fit:
             theta = state.theta
         solver: Any = QuarticConjugateGradients() if self._is_quadratic else GaussNewton()
         dear = solver.name == "gauss-newton" and self.p > _DEAR_MATRIX
-        most = _FEW_MATRICES if dear else _ITERATIONS[solver.name]
+        most = _FEW_MATRICES if dear else _FISHER_STEPS if self.model.is_classifier else _ITERATIONS[solver.name]
         state = self._run(solver, objective, theta, stage, most, tol)
-        if dear and not state.converged and not self._spent():
-            # A matrix costs as much as p / 4 gradients: far from a minimum these go further.
+        # A matrix costs as much as p / 4 gradients: far from a minimum these go further.  Fisher's matrix of labels that
+        # leave a direction open is far from the Hessian, and its steps so short that they never arrive.
+        slow = self.model.is_classifier and not state.stopped
+        if (dear or slow) and not state.converged and not self._spent():
             state = self._run(LBFGS(), objective, state.theta, stage, _ITERATIONS["gauss-newton"], tol)
             state = self._run(solver, objective, state.theta, stage, _ITERATIONS["gauss-newton"] // 5, tol)
         return Candidate(objective, state, stage)
