@@ -556,8 +556,8 @@ class Fit:
         dear = solver.name == "gauss-newton" and self.p > _DEAR_MATRIX
         most = _FEW_MATRICES if dear else _FISHER_STEPS if self.model.is_classifier else _ITERATIONS[solver.name]
         state = self._run(solver, objective, theta, stage, most, tol)
-        # A matrix costs as much as p / 4 gradients: far from a minimum these go further.  Where labels leave a direction
-        # open, Fisher's matrix is far from the Hessian and its steps are short.
+        # A matrix costs as much as p / 4 gradients: far from a minimum these go further.  Where labels leave a
+        # direction open, Fisher's matrix is far from the Hessian and its steps are short.
         slow = self.model.is_classifier and not state.stopped
         if (dear or slow) and not state.converged and not self._spent():
             state = self._run(LBFGS(), objective, state.theta, stage, _ITERATIONS["gauss-newton"], tol)
