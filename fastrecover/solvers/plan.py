@@ -584,7 +584,7 @@ class Fit:
         return state
 
     def _polish(self, best: Candidate) -> Outcome:
-        """All rows: L-BFGS on the curvature of the sub-sample, or Gauss-Newton by products above the dense limit."""
+        """All rows: L-BFGS on the curvature of Gaussian rows or, with labels or patches, on that of a sub-sample."""
         objective = best.objective.on(self.engine)
         if self._is_quadratic:
             solver: Any = QuarticConjugateGradients(dense=False)
