@@ -21,7 +21,8 @@ from .recovery import HISTORY, Recovery
 
 FORMAT, VERSION = "fastrecover.Recovery", 1
 _WRONG = (ValueError, KeyError, TypeError, AttributeError)
-_UNREADABLE = (*_WRONG, EOFError, NotImplementedError, zlib.error, zipfile.BadZipFile)
+# A wrong offset in an archive shows as OSError, a wrong flag as RuntimeError.
+_UNREADABLE = (*_WRONG, EOFError, OSError, RuntimeError, zlib.error, zipfile.BadZipFile)
 _SCALARS = ("loss", "converged", "message", "n_passes", "n_rows", "seconds", "info")
 
 

@@ -442,13 +442,16 @@ def test_files_that_are_not_ours(tmp_path):
     (tmp_path / "cut").write_bytes(good[: len(good) // 2])
     (tmp_path / "bent").write_bytes(good.replace(np.ones(2).tobytes(), np.full(2, 3.0).tobytes()))
     (tmp_path / "pickle").write_bytes(pickle.dumps({"a": 1}))
+    end, first = good.rindex(b"PK\5\6"), good.index(b"PK\1\2")
+    (tmp_path / "offset").write_bytes(good[: end + 16] + b"\xff\xff\xff\x00" + good[end + 20 :])  # seeks before 0
+    (tmp_path / "locked").write_bytes(good[: first + 8] + b"\x01" + good[first + 9 :])  # says it is encrypted
     with open(tmp_path / "npy", "wb") as file:
         np.save(file, np.ones(3))
     with open(tmp_path / "other", "wb") as file:
         np.savez(file, weights=np.ones(3))
     with open(tmp_path / "objects", "wb") as file:
         np.savez(file, header=np.array([{"format": "x"}], object))
-    for name in ("text", "empty", "cut", "bent", "pickle", "npy", "other", "objects"):
+    for name in ("text", "empty", "cut", "bent", "pickle", "offset", "locked", "npy", "other", "objects"):
         with pytest.raises(ValueError, match=f"{name}' is not a saved recovery"):
             load(tmp_path / name)
     with pytest.raises(FileNotFoundError):
