@@ -69,8 +69,6 @@ _CONTRACTION, _MATRIX_COST = 1.35, 1 / 8
 _NEAR, _NEAR_LABELLED = 1e-2, 0.5  # minima of labels need not be told apart by their losses
 _LEG, _LEGS = 5, 40  # steps between looks at the preconditioner
 _SLOW = 0.02  # a good one leaves less of the decrement
-_KINKED_TOL = 5e-3  # kinks hide the last digits
-_MOST_COPIED = 1 << 22  # entries
 #: Relative distance from start to minimum up to which the moments vouch for it, by the order of the moment that the
 #: start rests on; third moments are noisier, but odd units have no signs to get wrong.
 _CLOSE = {2: 0.25, 3: 1.0}
@@ -620,16 +618,15 @@ class Fit:
 
     def _matrix_rows(self, best: Candidate) -> int:
         """Rows whose matrix makes the corrections on all rows cheapest."""
-        n, d = self.engine.shape
-        tol = max(self.tol, _KINKED_TOL) if best.objective.kinked else self.tol
+        n = self.engine.shape[0]
 
         def cost(m: int) -> float:
             shorter = max(math.log(m / (_CONTRACTION**2 * self.p)) / 2.0, 0.1)
             away = math.sqrt(n / max(m, best.objective.n_rows))
-            return max(math.log(away / tol), 1.0) / shorter + m / n * self.p * _MATRIX_COST
+            return max(math.log(away / self.tol), 1.0) / shorter + m / n * self.p * _MATRIX_COST
 
         least = _PRECONDITION_ROWS * self.p
-        options = [least << i for i in range(8) if i == 0 or (least << i) <= min(n // 2, _MOST_COPIED // d)]
+        options = [least << i for i in range(8) if i == 0 or (least << i) <= n // 2]
         return min(options, key=cost)
 
     def _spent(self) -> bool:
