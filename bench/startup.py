@@ -49,7 +49,8 @@ def run(context: Context) -> Iterator[dict[str, Any]]:
     for model in ("relu", "tanh"):
         context.say(f"first and later small fits, {model}")
         yield _first_fit(model, repeats, context)
-        yield _small_fit(model, context)
+        for noise in (0.0, 0.1):
+            yield _small_fit(model, noise, context)
 
 
 def _imports(repeats: int) -> dict[str, Any]:
@@ -76,11 +77,11 @@ def _first_fit(model: str, repeats: int, context: Context) -> dict[str, Any]:
     }
 
 
-def _small_fit(model: str, context: Context) -> dict[str, Any]:
+def _small_fit(model: str, noise: float, context: Context) -> dict[str, Any]:
     import fastrecover as fr
 
     teacher = fr.datasets.make_teacher(model, n_features=10, n_hidden=3, random_state=0)
-    X, y = teacher.sample(2000, random_state=1)
+    X, y = teacher.sample(2000, noise=noise, random_state=1)
     seconds, rec = [], None
     for _ in range(4 if context.quick else 41):
         start = time.perf_counter()
@@ -89,6 +90,7 @@ def _small_fit(model: str, context: Context) -> dict[str, Any]:
     return {
         "what": "small fit",
         "model": model,
+        "noise": noise,
         "n": 2000,
         "d": 10,
         "k": 3,

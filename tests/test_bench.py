@@ -201,8 +201,8 @@ def test_startup_runs_and_writes_json(tmp_path, capsys):
     data = json.loads((tmp_path / "results.json").read_text())
     case = data["cases"]["startup"]
     assert case["complete"]
-    assert [row["what"] for row in case["rows"]] == ["import"] + ["first fit", "small fit"] * 2
-    assert all(row["error"] < 1e-8 for row in case["rows"][1:])
+    assert [row["what"] for row in case["rows"]] == ["import"] + ["first fit", "small fit", "small fit"] * 2
+    assert all(row["error"] < (0.05 if row.get("noise") else 1e-8) for row in case["rows"][1:])
     assert data["environment"]["cores"] >= 1 and data["environment"]["kernels"]
     assert "small fit" in capsys.readouterr().out
     assert main(["startup", "--quick", "--resume", "--out", str(tmp_path)]) == 0
