@@ -139,30 +139,6 @@ def check_positive(value: Any, name: str, most: float = np.finfo(float).max) -> 
     return float(value)
 
 
-def seed_sequence(random_state: Any) -> np.random.SeedSequence:
-    """The root of all random numbers of a call.
-
-    Parameters
-    ----------
-    random_state : None, int, SeedSequence or Generator
-
-    Raises
-    ------
-    TypeError, ValueError
-    """
-    if isinstance(random_state, np.random.SeedSequence):
-        return random_state
-    if isinstance(random_state, np.random.Generator):
-        return np.random.SeedSequence(random_state.integers(0, 2**63, 4).tolist())
-    if random_state is None:
-        return np.random.SeedSequence()
-    if isinstance(random_state, bool) or not isinstance(random_state, (int, np.integer)):
-        raise TypeError(f"random_state must be None, an integer, a SeedSequence or a Generator, got {random_state!r}")
-    if random_state < 0:
-        raise ValueError(f"random_state must not be negative, got {random_state}")
-    return np.random.SeedSequence(int(random_state))
-
-
 def _numeric(a: Any, name: str) -> np.ndarray:
     try:
         a = np.asarray(a)
@@ -173,75 +149,3 @@ def _numeric(a: Any, name: str) -> np.ndarray:
     if a.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be real numbers, got dtype {a.dtype}")
     return a
-
-
-def check_labels(y: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Targets in [0, 1] and the two labels that 0 and 1 stand for.
-
-    Strings, booleans and any other two labels that are not numbers are mapped in sorted order; numbers must be
-    targets already (0, 1, or fractions such as averaged labels).
-
-    Returns
-    -------
-    targets : ndarray (n,) of float64
-    classes : ndarray (2,)
-
-    Raises
-    ------
-    TypeError, ValueError
-        Wrong length, numbers outside [0, 1], more than two labels, or one class only.
-    """
-    labels = _text(np.asarray(y))
-    if labels.dtype.kind in "OUb":
-        labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
-        if labels.ndim != 1 or len(labels) != n:
-            raise ValueError(f"y must hold one label for each of the {n} rows of X, got shape {labels.shape}")
-        try:
-            classes = np.unique(labels)
-        except TypeError:
-            raise TypeError("y mixes labels of different types: use strings, booleans or numbers in [0, 1]") from None
-        if len(classes) != 2:
-            some = ", ".join(repr(c) for c in classes[:4].tolist())
-            raise ValueError(f"y must have two classes, got {len(classes)}: {some}")
-        return (labels == classes[1]).astype(np.float64), np.array(classes.tolist())
-    targets = check_vector(y, n, "y")
-    outside = (targets < 0) | (targets > 1)
-    if outside.any():
-        at = int(np.argmax(outside))
-        raise ValueError(f"y must lie in [0, 1] for a classification, but row {at} is {targets[at]:g}")
-    if targets.min() == targets.max():
-        raise ValueError(f"y has one class only (every target is {targets[0]:g}): there is nothing to recover")
-    return targets, np.array([0, 1])
-
-
-def _text(labels: np.ndarray) -> np.ndarray:
-    return np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
-
-
-def encode_labels(y: Any, classes: np.ndarray, n: int | None = None) -> np.ndarray:
-    """Targets in [0, 1] for labels of known classes.
-
-    Raises
-    ------
-    ValueError
-        A label that is not one of the classes.
-    """
-    labels = _text(np.asarray(y)).reshape(-1)
-    if n is not None and len(labels) != n:
-        raise ValueError(f"y has {len(labels)} entries but X has {n} rows")
-    if classes.dtype.kind == "U":
-        labels = labels.astype(str)
-    if classes.dtype.kind in "iuf" and labels.dtype.kind in "iufb":
-        targets = labels.astype(np.float64)
-        known = (targets >= 0) & (targets <= 1)
-    else:
-        targets = (labels == classes[1]).astype(np.float64)
-        known = np.isin(labels, classes)
-    if not known.all():
-        raise ValueError(f"y must hold labels of {classes.tolist()}, got {labels[~known][0]!r}")
-    return targets
-
-
-def child(root: np.random.SeedSequence, *key: int) -> np.random.SeedSequence:
-    """The stream called `key` under `root`, the same however often it is asked for."""
-    return np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, *key), pool_size=root.pool_size)

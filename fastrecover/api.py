@@ -17,20 +17,19 @@ from ._validation import (
     check_columns,
     check_enough_rows,
     check_finite,
-    check_labels,
     check_moderate,
     check_positive,
     check_rows,
     check_varies,
     check_vector,
     check_weights,
-    seed_sequence,
 )
 from .activations import NAMES as ACTIVATIONS
 from .engines import ThreadEngine
 from .exceptions import convergence_warning
 from .models import Network, get_model, nearest
 from .papers import PRESETS, preset
+from .random import seed_sequence
 from .recovery import Recovery
 from .solvers import Monitor, OnLandscape
 from .solvers.plan import INITS, INPUTS, SOLVERS, Fit
@@ -225,18 +224,15 @@ def objective(
     recipe = get_model(model, n_hidden, **model_options)
     recipe.filter_length(X.shape[1])
     weight = check_weights(sample_weight, len(X))
-    y = check_labels(y, len(X))[0] if recipe.is_classifier else check_vector(y, len(X), "y")
+    y = recipe.loss.targets(y, len(X))[0]
     return Objective(ThreadEngine(ArraySource(X, y, weight, recipe.n_patches), n_jobs), recipe)
 
 
 def _source(X, y, sample_weight, model: Network) -> tuple[ArraySource, np.ndarray | None]:
     """Checked rows, and the two labels of a classification."""
-    X, classes = check_rows(X), None
+    X = check_rows(X)
     inputs = model.filter_length(X.shape[1])
-    if model.is_classifier:
-        y, classes = check_labels(y, len(X))
-    else:
-        y = check_vector(y, len(X), "y")
+    y, classes = model.loss.targets(y, len(X))
     w = check_weights(sample_weight, len(X))
     if model.activation.name == "quadratic" and model.n_patches == 1:
         _check_quadratic(model, inputs, y)

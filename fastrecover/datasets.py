@@ -15,15 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import child, seed_sequence
 from .engines.threads import resolve_jobs
 from .models import Network, Parameters, get_model
 from .prediction import is_sweepable, predict
+from .random import Stream, generator, seed_sequence
 
 _NUMBERS_IN_BLOCK = 1 << 16
 _INPUTS = ("gaussian", "uniform")
-# No small numbers: a fit given the same seed must not draw its start from the stream of the truth.
-_TEACHER, _ROWS, _NOISE = 7001, 7002, 7003
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,8 +154,8 @@ class Teacher:
 
         def draw(block: int) -> None:
             rows = slice(block * step, min((block + 1) * step, n))
-            _draw_rows(np.random.default_rng(child(root, _ROWS, block)), inputs, x[rows])
-            rng = np.random.default_rng(child(root, _NOISE, block))
+            _draw_rows(generator(root, Stream.ROWS, block), inputs, x[rows])
+            rng = generator(root, Stream.NOISE, block)
             if self.model.is_classifier:
                 y[rows] = rng.random(y[rows].size)
             elif noise:
@@ -244,7 +242,7 @@ def make_teacher(
     kappa = _number("condition_number", condition_number, 1.0)
     intercept = _number("intercept", intercept)
     root = seed_sequence(random_state)
-    rng = [np.random.default_rng(child(root, _TEACHER, purpose)) for purpose in range(3)]
+    rng = [generator(root, Stream.TEACHER, purpose) for purpose in range(3)]
 
     shape = _shape_of(model, n_hidden, output_weights, slope, n_patches)
     wanted = linear_term if linear_term is not None else isinstance(model, Network) and model.linear_term

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ._validation import check_rows
+from .losses import SQUARED
 from .models import Network, Parameters
 
 _NUMBERS_AT_ONCE = 1 << 22
@@ -54,7 +55,7 @@ def predict(model: Network, parameters: Parameters, X: Any, n_jobs: int | None =
         raise ValueError(f"X must have shape (n, {d}), one column for each feature, got {x.shape}")
     # Everything free: also output weights of zero are then numbers like any other.
     model = model.changed(
-        output_weights="free", fit_intercept=True, linear_term=parameters.linear is not None, loss="squared"
+        output_weights="free", fit_intercept=True, linear_term=parameters.linear is not None, loss=SQUARED
     )
     step = len(x) if is_sweepable(x) else _NUMBERS_AT_ONCE // d
     out = np.empty(len(x))

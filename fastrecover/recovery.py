@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import check_vector, check_weights, encode_labels
+from ._validation import check_weights
+from .losses import SQUARED, encode_labels
 from .models import Network, Parameters, align
 from .prediction import predict
 
@@ -210,19 +211,11 @@ class Recovery:
             Wrong types or shapes.
         """
         f = self.predict(X)
-        if self.classes is not None:
-            w = check_weights(sample_weight, len(f))
-            right = (encode_labels(y, self.classes, len(f)) > 0.5) == (f == self.classes[1])
-            return float(np.average(right, weights=w))
-        y, w = check_vector(y, len(f), "y"), check_weights(sample_weight, len(f))
-        if len(f) < 2:
-            return float("nan")
-        w = np.ones(len(f)) if w is None else w
-        left = float(w @ (y - f) ** 2)
-        total = float(w @ (y - np.average(y, weights=w)) ** 2)
-        if total == 0.0:
-            return 1.0 if left == 0.0 else 0.0
-        return 1.0 - left / total
+        if self.classes is None:
+            targets = SQUARED.targets(y, len(f))[0]
+        else:
+            targets, f = encode_labels(y, self.classes, len(f)), (f == self.classes[1]).astype(np.float64)
+        return self.model.loss.score(targets, f, check_weights(sample_weight, len(f)))
 
     def error(self, truth: Any) -> float:
         """Relative Frobenius error of all parameters up to the model's symmetries.

@@ -30,7 +30,8 @@ NOT_ON_IMPORT = {
 }
 
 # A "part" is the first name under fastrecover (subpackage or module); the package itself is "fastrecover".
-SEARCH = ("sweeps", "solvers", "starts", "models", "tensors", "activations", "_*")
+GROUND = ("activations", "exceptions", "linalg", "losses", "random", "tensors", "_*")
+SEARCH = (*GROUND, "models", "sweeps", "solvers", "starts")
 MAY_IMPORT_ONLY = {"solvers": SEARCH, "starts": SEARCH}
 IMPORTED_ONLY_BY = {"kernels": ("sweeps", "kernels", "engines", "fastrecover", "cli")}
 IMPORTERS = ("import_module", "__import__")

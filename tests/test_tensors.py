@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares, linear_sum_assignment
 
-from fastrecover.tensors import decompose, exponents, hermite_to_tensor, mirrored, multi_indices, pack, unpack
+from fastrecover.tensors import decompose, exponents, hermite_to_tensor, multi_indices, pack, unpack
 
 OUTER = {2: "r,ra,rb->ab", 3: "r,ra,rb,rc->abc", 4: "r,ra,rb,rc,rd->abcd"}
 
@@ -173,13 +173,6 @@ def test_known_noise_ends_the_search_early_and_changes_nothing(order, monkeypatc
         assert len(searched) == 2 * seed + 2
         for found in (early, late):
             np.testing.assert_allclose(found.vectors, plain.vectors, atol=1e-7)
-
-
-def test_mirrored():
-    rng = np.random.default_rng(0)
-    whole = rng.standard_normal((4, 4))
-    whole += whole.T
-    np.testing.assert_array_equal(mirrored(np.triu(whole) + np.tril(rng.standard_normal((4, 4)), -1)), whole)
 
 
 def test_matrices_sharing_the_factors_reduce_the_error():

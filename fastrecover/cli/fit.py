@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import check_finite, check_labels, check_vector, check_weights, encode_labels
+from .._validation import check_finite, check_vector, check_weights
 from ..api import fit
+from ..losses import encode_labels
 from ..models import Network, get_model
 from ..papers import PRESETS, preset
 from ..recovery import Recovery
@@ -150,7 +151,7 @@ def _classes(name: str, model: Network, rows: data.Table) -> np.ndarray | None:
             raise ValueError(f"the responses are text, and --model {name} fits numbers: --model fcn fits two labels")
         return None
     try:
-        return check_labels(rows.y, len(rows.y))[1]
+        return model.loss.targets(rows.y, len(rows.y))[1]
     except ValueError as error:
         hint = "is for two labels; regressions are called by their activation, such as relu"
         raise ValueError(f"{error} (--model {name} {hint})") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..losses import CROSS_ENTROPY
 from .network import Network, check_count
 
 
@@ -23,7 +24,7 @@ class Classification(Network):
 
     def __init__(self, n_hidden: int) -> None:
         check_count("n_hidden", n_hidden)
-        self._set("sigmoid", n_hidden, (1.0 / n_hidden,) * n_hidden, loss="cross-entropy")
+        self._set("sigmoid", n_hidden, (1.0 / n_hidden,) * n_hidden, loss=CROSS_ENTROPY)
 
 
 class ConvClassification(Network):
@@ -42,7 +43,7 @@ class ConvClassification(Network):
 
     def __init__(self, n_patches: int) -> None:
         check_count("n_patches", n_patches)
-        self._set("sigmoid", 1, (1.0 / n_patches,), loss="cross-entropy", n_patches=n_patches)
+        self._set("sigmoid", 1, (1.0 / n_patches,), loss=CROSS_ENTROPY, n_patches=n_patches)
 
 
 def named(name: str, n_hidden: int | None, options: dict[str, Any]) -> Network:

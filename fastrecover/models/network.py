@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..activations import Activation, get_activation
+from ..losses import SQUARED, Loss, get_loss
 from .parameters import Parameters, relative_error
 
 _OUTPUT_WEIGHTS = ("ones", "signs", "free")
@@ -32,7 +33,7 @@ class Network:
     output_weights : {"ones", "signs", "free"} or tuple of float
         What is known of v.
     fit_intercept, linear_term : bool
-    loss : {"squared", "cross-entropy"}
+    loss : Loss
     n_patches : int
         Disjoint patches of x that the filter is applied to, 1 for a fully connected network.
     """
@@ -42,7 +43,7 @@ class Network:
     output_weights: str | tuple[float, ...]
     fit_intercept: bool
     linear_term: bool
-    loss: str
+    loss: Loss
     n_patches: int
 
     def _set(
@@ -52,7 +53,7 @@ class Network:
         output_weights: Any,
         fit_intercept: Any = False,
         linear_term: Any = False,
-        loss: str = "squared",
+        loss: str | Loss = SQUARED,
         n_patches: Any = 1,
     ) -> None:
         act = get_activation(activation)
@@ -64,7 +65,7 @@ class Network:
             output_weights=_checked_output_weights(output_weights, int(n_hidden), act),
             fit_intercept=bool(fit_intercept),
             linear_term=bool(linear_term),
-            loss=loss,
+            loss=get_loss(loss),
             n_patches=int(n_patches),
         )
         for name, value in values.items():
@@ -87,7 +88,7 @@ class Network:
     @property
     def is_classifier(self) -> bool:
         """Whether the output is a probability."""
-        return self.loss == "cross-entropy"
+        return self.loss.takes_labels
 
     @property
     def free_v(self) -> bool:
@@ -195,7 +196,7 @@ class Network:
             output_weights=v,
             fit_intercept=self.fit_intercept,
             linear_term=self.linear_term,
-            loss=self.loss,
+            loss=self.loss.name,
             n_patches=self.n_patches,
         )
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..linalg import roots
 from ..models import Network
-from ..starts.inputs import roots
 from ..sweeps import MomentSweeps, Objective
 
 _INSIDE_LIMIT = 600  # parameters inside the span above which K stands for them as well

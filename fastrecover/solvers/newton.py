@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..linalg import damped_solve
 from ..sweeps import Objective
 from .loop import SHRUNK, State, indistinct
 
@@ -120,21 +121,6 @@ class GaussNewton:
             steps,
             replace(state, decrement=float(np.sqrt(max(-g @ p, 0.0))), memory={**state.memory, "norm0": norm0}),
         )
-
-
-def damped_solve(matrix: np.ndarray, grad: np.ndarray, mu: float) -> np.ndarray:
-    """Solve ``(G + mu diag G) p = grad``, raising mu where G is numerically singular."""
-    from scipy.linalg import lapack
-
-    diagonal = matrix.diagonal()
-    floor = 1e-14 * max(float(diagonal.max(initial=0.0)), 1e-300)
-    while True:
-        damped = matrix.copy()
-        damped.ravel()[:: len(matrix) + 1] += mu * diagonal + floor
-        factor, info = lapack.dpotrf(damped)
-        if info == 0:
-            return lapack.dpotrs(factor, grad)[0]
-        mu = max(10 * mu, 1e-12)
 
 
 def decrement(matrix: np.ndarray, grad: np.ndarray) -> float:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import child
+from ..linalg import damped_solve
 from ..models import Network, Parameters
+from ..random import Stream, stream
 from ..starts import (
     Descent,
     InputLaw,
@@ -35,7 +36,7 @@ from .gradient import GradientDescent, ResampledGradientDescent, StochasticGradi
 from .landscape import OnLandscape
 from .lbfgs import LBFGS, minimise_many
 from .loop import Monitor, State, run, tolerance
-from .newton import DENSE_LIMIT, GaussNewton, damped_solve
+from .newton import DENSE_LIMIT, GaussNewton
 from .quartic import QuarticConjugateGradients, credible_loss, escape
 from .residual import judged
 
@@ -162,10 +163,12 @@ class Fit:
         inputs: str = "auto",
     ) -> None:
         self.engine, self.model, self.monitor, self.tol, self.inputs = engine, model, monitor, tol, inputs
-        self.input_seed = child(seeds, 3)
+        self.input_seed = stream(seeds, Stream.DIAGNOSIS)
         self.law: InputLaw | None = None
         self.doubt, self.misfit = "", False
-        self.sample_seed, self.start_seed, self.restart_seed = (child(seeds, i) for i in range(3))
+        self.sample_seed, self.start_seed, self.restart_seed = (
+            stream(seeds, purpose) for purpose in (Stream.SAMPLE, Stream.START, Stream.RESTART)
+        )
         self.y_square, self.dtype = engine.response_variance(), engine.dtype
         self.p = model.n_parameters(engine.shape[1])
         self.info: dict[str, Any] = {}

@@ -14,9 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..linalg import orthonormal
 from ..models import Network, Parameters
 from ..starts.spectral import definite, mean_size, narrower, wider
-from ..starts.tensor import orthonormal
 from ..sweeps import Objective
 from .gradient import GradientDescent, largest_curvature
 from .loop import State, indistinct

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..activations import Activation
+from ..linalg import orthonormal
 from ..models import Parameters
-from ..starts import orthonormal
 from ..sweeps import MomentSweeps
 
 _MOST_FEATURES = 400

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import child
+from ..linalg import orthonormal
 from ..models import Network, Parameters
-from ..starts import affine_fit, orthonormal
+from ..random import Stream, stream
+from ..starts import affine_fit
 from ..sweeps import MomentSweeps
 from .loop import Monitor
 from .plan import Fit, Outcome
@@ -85,8 +86,8 @@ def number_of_units(
     """
     d = engine.shape[1]
     most = max(1, min(d, engine.shape[0] // (2 * d)))
-    few = engine.sample(max(10 * _ROWS_PER_PARAMETER * d, _FEWEST_ROWS), child(seeds, 4))
-    k = min(monitor.unless_ended(lambda: spectral_units(few, make(1), child(seeds, 5)), lambda: 1), most)
+    few = engine.sample(max(10 * _ROWS_PER_PARAMETER * d, _FEWEST_ROWS), stream(seeds, Stream.UNITS))
+    k = min(monitor.unless_ended(lambda: spectral_units(few, make(1), stream(seeds, Stream.SPECTRUM)), lambda: 1), most)
     tried: dict[int, bool] = {}
     found: dict[int, Parameters] = {}
 
@@ -95,7 +96,9 @@ def number_of_units(
         return fit, fit.run(init, "auto")
 
     def sample(k: int) -> Any:
-        return engine.sample(max(_ROWS_PER_PARAMETER * make(k).n_parameters(d), _FEWEST_ROWS), child(seeds, 4))
+        return engine.sample(
+            max(_ROWS_PER_PARAMETER * make(k).n_parameters(d), _FEWEST_ROWS), stream(seeds, Stream.UNITS)
+        )
 
     def spent() -> bool:
         return monitor.spent(engine.meter)

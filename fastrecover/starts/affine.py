@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._linear import least_squares
+from ..linalg import least_squares
 from ..models import Parameters
 from ..sweeps import MomentSweeps
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import child
+from ..linalg import roots
 from ..models import Parameters
+from ..random import Stream, generator
 
 #: Above this many features no d x d array is formed: whitening divides by standard deviations only.
 DENSE_LIMIT = 5000
@@ -28,9 +29,6 @@ _SCORE = 6.0  # of shape; P(|z| > 6) = 2e-9 leaves room for 25,000 looks at that
 _FAR = 2.0  # standard deviations from zero to a mean that is taken away
 _LOW = 0.8  # of Anscombe and Glynn's score where it is negative
 _ROUNDING = 1e-13  # standard deviation, relative to the mean, of a feature that does not vary
-_FLOOR = 1e-8  # variance of a direction without any, relative to the largest
-_PIVOT = 1e-6  # of a Cholesky factor that needs no look at the eigenvalues
-_LOOKS = 7004  # stream of the rows and directions looked at
 _BLOCK, _CACHED = 1 << 18, 1 << 17  # numbers whitened, and bytes raised to powers, at a time
 
 
@@ -156,7 +154,7 @@ def examine(engine: Any, seed: np.random.SeedSequence) -> InputLaw:
     InputLaw
     """
     # A stream of its own: rows that were drawn with the same seed would be looked at along themselves.
-    rng = np.random.default_rng(child(seed, _LOOKS))
+    rng = generator(seed, Stream.LOOKS)
     rows = _rows(engine.source, rng)
     m, d = rows.shape
     engine.meter.count(-(-m // engine.source.group))
@@ -455,30 +453,6 @@ def _covariance(source: Any, about: np.ndarray, dense: bool) -> tuple[np.ndarray
         second += z.T @ z if dense else np.einsum("ij,ij->j", z, z)
     moved, second = first / total, second / total
     return about + moved, second - (np.outer(moved, moved) if dense else moved**2)
-
-
-def roots(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Root, its inverse, both zero in directions without variance, and the number of these."""
-    from scipy.linalg import eigh, lapack
-
-    diagonal = covariance.ndim == 1
-    variance = covariance if diagonal else covariance.diagonal()
-    some = variance > 0
-    scale = np.sqrt(variance)
-    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=some)
-    if diagonal:
-        return scale, inverse, int((~some).sum())
-    # Of correlations, since features may have different units.
-    correlations = covariance * np.outer(inverse, inverse)
-    root, info = lapack.dpotrf(correlations, lower=1, clean=1)
-    if info == 0 and root.diagonal().min() ** 2 > _PIVOT:
-        triangular = lapack.dtrtri(root, lower=1)[0]
-        return scale[:, None] * root, triangular * inverse, 0
-    values, vectors = eigh(correlations)
-    kept = values > _FLOOR * values[-1]
-    vectors, size = vectors[:, kept], np.sqrt(values[kept])
-    root = scale[:, None] * ((vectors * size) @ vectors.T)
-    return root, ((vectors / size) @ vectors.T) * inverse, int((~kept).sum())
 
 
 def _blocks(n: int, d: int) -> list[slice]:

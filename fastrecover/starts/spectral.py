@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from ..linalg import orthonormal
 from ..models import Network, Parameters, Quadratic
 from ..sweeps import MomentSweeps, Objective
 from ..tensors import hermite_to_tensor
 from .affine import affine_fit
 from .random import random_start
-from .tensor import QUADRATIC, QuadraticFit, StartError, orthonormal, quadratic_network
+from .tensor import QUADRATIC, QuadraticFit, StartError, quadratic_network
 
 _DEPTH = 8
 _SPARE = 4

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..activations import Activation
+from ..linalg import orthonormal
 from ..models import Network, Parameters
 from ..sweeps import MomentSweeps, Objective
 from ..tensors import decompose, hermite_to_tensor
@@ -489,10 +490,6 @@ def quadratic_network(fit: QuadraticFit, model: Network) -> Parameters:
     c = fit.parameters().intercept if model.fit_intercept else 0.0
     linear = fit.affine.slope if model.linear_term else None
     return Parameters(fit.basis * np.sqrt(size)[:, None], np.asarray(v, np.float64), linear, c)
-
-
-def orthonormal(rows: np.ndarray) -> np.ndarray:
-    return np.linalg.qr(rows.T)[0].T
 
 
 QUADRATIC = Activation("quadratic", 3, degree=2, parity="even")

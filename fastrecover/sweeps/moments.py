@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from .._linear import least_squares
 from ..activations import Activation
 from ..kernels import Op, RowFunction
+from ..linalg import least_squares, mirrored
 from ..models import Parameters
-from ..tensors import exponents, mirrored
+from ..tensors import exponents
 
 _KERNEL_ROWS = 32
 _HEAVIEST = 200.0  # weight of a row, relative to the mean, up to which it is believed

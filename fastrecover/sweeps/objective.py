@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .._linear import least_squares
 from ..kernels import CROSS_ENTROPY, SQUARED, Op, RowFunction
+from ..linalg import least_squares, mirrored
 from ..models import Network, Parameters
-from ..tensors import mirrored
 
 #: Norm of a unit of a classification beyond which its sigmoid is a step for inputs of unit variance.
 _INFINITE = 100.0

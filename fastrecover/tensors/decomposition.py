@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._blas import one_blas_thread
-from .symmetric import mirrored
+from ..linalg import mirrored
 
 Array: TypeAlias = NDArray[np.float64]
 Random: TypeAlias = int | np.random.Generator | np.random.SeedSequence | None

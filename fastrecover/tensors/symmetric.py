@@ -148,21 +148,6 @@ def hermite_to_tensor(coefs: ArrayLike, k: int, order: int) -> Array:
     return unpack(packed * scale, k, order)
 
 
-def mirrored(upper: Array) -> Array:
-    """Return the symmetric matrix whose upper triangle is that of `upper`.
-
-    Parameters
-    ----------
-    upper : ndarray, shape (n, n)
-        What lies below the diagonal is not used.
-
-    Returns
-    -------
-    ndarray, shape (n, n)
-    """
-    return np.where(_above(len(upper)), upper, upper.T)
-
-
 def _checked(k: Any, order: Any) -> tuple[int, int]:
     for label, value, least in (("k", k, 1), ("order", order, 0)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
@@ -184,13 +169,6 @@ def _filled(packed: Array, k: int, order: int) -> Array:
             full[(slice(a, None),) * axis + (a,) + (slice(a, None),) * (order - 1 - axis)] = part
         start = stop
     return full
-
-
-@lru_cache(maxsize=8)
-def _above(n: int) -> NDArray[np.bool_]:
-    above = np.triu(np.ones((n, n), bool))
-    above.setflags(write=False)
-    return above
 
 
 @lru_cache(maxsize=32)

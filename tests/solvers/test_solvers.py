@@ -14,10 +14,11 @@ from scipy import optimize, special
 
 import fastrecover as fr
 from fastrecover._blas import one_blas_thread
+from fastrecover.linalg import damped_solve
 from fastrecover.models import Regression
 from fastrecover.solvers import LBFGS, GaussNewton, GradientDescent, Monitor, StochasticGradientDescent, run
 from fastrecover.solvers.lbfgs import minimise_many
-from fastrecover.solvers.newton import damped_solve, decrement
+from fastrecover.solvers.newton import decrement
 
 PHI = {
     "tanh": np.tanh,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastrecover._linear import least_squares
+from fastrecover.linalg import least_squares, mirrored
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-4, 1e-7])
@@ -25,3 +25,10 @@ def test_singular_and_empty_systems():
     np.testing.assert_allclose(least_squares(a.T @ a, a.T @ y), np.linalg.lstsq(a, y, rcond=None)[0], atol=1e-14)
     np.testing.assert_array_equal(least_squares(np.zeros((2, 2)), np.zeros(2)), [0.0, 0.0])
     assert least_squares(np.zeros((0, 0)), np.zeros(0)).shape == (0,)
+
+
+def test_mirrored():
+    rng = np.random.default_rng(0)
+    whole = rng.standard_normal((4, 4))
+    whole += whole.T
+    np.testing.assert_array_equal(mirrored(np.triu(whole) + np.tril(rng.standard_normal((4, 4)), -1)), whole)

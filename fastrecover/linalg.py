@@ -1,0 +1,129 @@
+"""Small dense problems that several parts solve alike; SciPy's LAPACK does the work.
+
+A Cholesky factor is taken where its pivots allow it and an orthogonal method elsewhere, since starts and solvers
+solve many small systems and the factor costs a tenth.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+_PIVOT = 1e-6  # of a Cholesky factor that needs no look at the singular values
+_FLOOR = 1e-8  # variance of a direction without any, relative to the largest
+
+
+def least_squares(matrix: np.ndarray, right: np.ndarray, rcond: float = 1e-12) -> np.ndarray:
+    """Solution of a positive semidefinite system, the shortest one where the matrix is singular.
+
+    Parameters
+    ----------
+    matrix : ndarray (n, n)
+    right : ndarray (n,)
+    rcond : float
+        Singular values below this part of the largest count as zero.
+
+    Returns
+    -------
+    ndarray (n,)
+    """
+    from scipy.linalg import lapack
+
+    if not len(matrix):
+        return np.zeros(0)
+    factor, info = lapack.dpotrf(matrix)
+    if info == 0 and factor.diagonal().min() ** 2 > _PIVOT * matrix.diagonal().max():
+        return lapack.dpotrs(factor, right)[0]
+    return np.linalg.lstsq(matrix, right, rcond=rcond)[0]
+
+
+def damped_solve(matrix: np.ndarray, right: np.ndarray, mu: float) -> np.ndarray:
+    """Solve ``(G + mu diag G) p = right``, raising mu where G is numerically singular.
+
+    Parameters
+    ----------
+    matrix : ndarray (n, n)
+        G, symmetric and positive semidefinite.
+    right : ndarray (n,)
+    mu : float
+        Damping, not negative.
+
+    Returns
+    -------
+    ndarray (n,)
+    """
+    from scipy.linalg import lapack
+
+    diagonal = matrix.diagonal()
+    floor = 1e-14 * max(float(diagonal.max(initial=0.0)), 1e-300)
+    while True:
+        damped = matrix.copy()
+        damped.ravel()[:: len(matrix) + 1] += mu * diagonal + floor
+        factor, info = lapack.dpotrf(damped)
+        if info == 0:
+            return lapack.dpotrs(factor, right)[0]
+        mu = max(10 * mu, 1e-12)
+
+
+def orthonormal(rows: np.ndarray) -> np.ndarray:
+    """Orthonormal rows that span the given ones, (m, d) with m <= d."""
+    return np.linalg.qr(rows.T)[0].T
+
+
+def mirrored(upper: np.ndarray) -> np.ndarray:
+    """Symmetric matrix of the upper triangle of a square one.
+
+    Parameters
+    ----------
+    upper : ndarray (n, n)
+        What lies below the diagonal is not used.
+
+    Returns
+    -------
+    ndarray (n, n)
+    """
+    return np.where(_above(len(upper)), upper, upper.T)
+
+
+@lru_cache(maxsize=8)
+def _above(n: int) -> np.ndarray:
+    above = np.triu(np.ones((n, n), bool))
+    above.setflags(write=False)
+    return above
+
+
+def roots(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Root of a covariance and its inverse, both zero in directions without variance.
+
+    Parameters
+    ----------
+    covariance : ndarray (d, d), or (d,) for a diagonal one
+
+    Returns
+    -------
+    root, inverse : ndarray
+        Of the shape of `covariance`; ``root root'`` is the covariance.
+    left_out : int
+        Directions without variance.
+    """
+    from scipy.linalg import eigh, lapack
+
+    diagonal = covariance.ndim == 1
+    variance = covariance if diagonal else covariance.diagonal()
+    some = variance > 0
+    scale = np.sqrt(variance)
+    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=some)
+    if diagonal:
+        return scale, inverse, int((~some).sum())
+    # Of correlations, since features may have different units.
+    correlations = covariance * np.outer(inverse, inverse)
+    root, info = lapack.dpotrf(correlations, lower=1, clean=1)
+    if info == 0 and root.diagonal().min() ** 2 > _PIVOT:
+        triangular = lapack.dtrtri(root, lower=1)[0]
+        return scale[:, None] * root, triangular * inverse, 0
+    values, vectors = eigh(correlations)
+    kept = values > _FLOOR * values[-1]
+    vectors, size = vectors[:, kept], np.sqrt(values[kept])
+    root = scale[:, None] * ((vectors * size) @ vectors.T)
+    return root, ((vectors / size) @ vectors.T) * inverse, int((~kept).sum())
