@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .models import Network, get_model
-from .solvers import GradientDescent, OnLandscape, ResampledGradientDescent
-from .solvers.quartic import FactoredDescent
+from .solvers import FactoredDescent, GradientDescent, OnLandscape, ResampledGradientDescent
 from .starts import small_random_start
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from .array import ArraySource
+from .base import Block, Source
 from .lagged import lagged
+from .whitened import WhitenedSource
 
-__all__ = ["ArraySource", "lagged"]
+__all__ = ["ArraySource", "Block", "Source", "WhitenedSource", "lagged"]

@@ -1,15 +1,18 @@
-"""Rows in memory or in a memory map.
+"""Rows in memory or in a memory map, read where they lie.
 
-The class is the whole contract between data and the engine: shape, dtype, the block of arrays to sweep, and a
-sub-sample as a new source, which is a copy only as long as it is small.
+A sub-sample is a copy as long as it is small, and otherwise a view with a larger stride, so that memory beside the
+data does not grow with them.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import mmap
 
 import numpy as np
+
+from .base import Block
 
 _LARGEST_COPY = 32 << 20  # bytes of a sub-sample that is worth copying
 _PAGE = 4096
@@ -39,34 +42,40 @@ class ArraySource:
         """Samples, and features of one row that is swept."""
         return len(self.x) // self.group, self.x.shape[1]
 
-    def changed(self, **arrays: np.ndarray | None) -> ArraySource:
-        """The same source with another x (as it is swept), y or w."""
+    @property
+    def dtype(self) -> np.dtype:
+        """Data type of the rows."""
+        return self.x.dtype
+
+    def read(self, start: int, stop: int) -> Block:
+        """Samples ``start .. stop - 1`` as views."""
+        y, w = self.y, self.w
+        x = self.x[start * self.group : stop * self.group]
+        return Block(x, None if y is None else y[start:stop], None if w is None else w[start:stop])
+
+    def targets(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Responses and weights of all samples."""
+        return self.y, self.w
+
+    def changed(self, *, y: np.ndarray | None = None, w: np.ndarray | None = None) -> ArraySource:
+        """The same rows with other responses or weights, where given."""
         new = copy.copy(self)
-        for name, array in arrays.items():
-            setattr(new, name, array)
+        new.y, new.w = self.y if y is None else y, self.w if w is None else w
         return new
 
     def part(self, i: int, count: int) -> ArraySource:
         """Part i of `count` nearly equal consecutive parts, without a copy."""
         n = self.shape[0]
-        rows = slice(n * i // count, n * (i + 1) // count)
         new = copy.copy(self)
-        new.x = self.x[rows.start * self.group : rows.stop * self.group]
-        new.y, new.w = (None if a is None else a[rows] for a in (self.y, self.w))
+        new.x, new.y, new.w = self.read(n * i // count, n * (i + 1) // count)
         return new
-
-    def response_variance(self) -> float:
-        """Weighted variance of y."""
-        if self.y is None:
-            return 0.0
-        return float(np.average((self.y - np.average(self.y, weights=self.w)) ** 2, weights=self.w))
 
     def patches(self) -> ArraySource:
         """Every patch as a sample of its own, with the response and weight of its sample."""
         y, w = (None if a is None else np.repeat(a, self.group) for a in (self.y, self.w))
         return ArraySource(self.x, y, w)
 
-    def sample(self, m: int, seed: np.random.SeedSequence) -> ArraySource:
+    def sample(self, m: int, seed: np.random.SeedSequence, *, spaced: bool = False) -> ArraySource:
         """`m` samples of positive weight as a copy, or more as a view; all of them if there are not more.
 
         Up to 32 MiB of rows are drawn without replacement and copied in order.  A larger sub-sample is systematic: a
@@ -80,12 +89,18 @@ class ArraySource:
         ----------
         m : int
         seed : SeedSequence
+        spaced : bool
+            Independent rows of equal weight instead, for tests of their law: patches count as samples, rows that
+            overlap in memory (lag-embedded series) are taken so far apart that no two share an entry, and a row is
+            drawn with a chance in proportion to its weight.  There may then be fewer than `m`.
 
         Returns
         -------
         ArraySource
         """
-        n, rng = self.shape[0], np.random.Generator(np.random.PCG64(seed))
+        if spaced:
+            return self._spaced(m, seed)
+        n, rng = self.shape[0], np.random.default_rng(seed)
         counting = n if self.w is None else int(np.count_nonzero(self.w))
         mostly = 2 * counting > n
         if m >= n or (m >= counting and mostly):
@@ -98,6 +113,20 @@ class ArraySource:
         if self.w is not None and counting < n:
             rows = np.flatnonzero(self.w)[rows]
         return self._taken(rows)
+
+    def _spaced(self, m: int, seed: np.random.SeedSequence) -> ArraySource:
+        x, w, rng = self.x, self.w, np.random.default_rng(seed)
+        span = x.shape[1] * x.itemsize
+        apart = max(1, -(-span // x.strides[0]) if x.strides[0] else len(x))
+        count = -(-len(x) // apart)
+        top = 1.0 if w is None else float(w.max())
+        tries = m if w is None else math.ceil(m * top / (float(w.mean()) or 1.0))
+        rows = np.arange(count) if tries >= count else np.sort(rng.choice(count, tries, replace=False))
+        rows *= apart
+        if w is not None:  # a row is kept with probability w / top
+            rows = rows[rng.random(len(rows)) * top < w[rows // self.group]]
+        y = None if self.y is None else self.y[rows // self.group]
+        return ArraySource(x if len(rows) == len(x) else x[rows], y)
 
     def _taken(self, samples: slice | np.ndarray) -> ArraySource:
         """Samples of a list as a copy, those of a slice as a view of their rows."""

@@ -10,17 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import numpy as np
 
+from ..engines import Engine
 from ..linalg import orthonormal
 from ..models import Network, Parameters, Quadratic
 from ..sweeps import MomentSweeps, Objective
 from ..tensors import hermite_to_tensor
 from .affine import affine_fit
-from .random import random_start
-from .tensor import QUADRATIC, QuadraticFit, StartError, quadratic_network
+from .base import StartError
+from .quadratic_fit import QUADRATIC, QuadraticFit, quadratic_network
+from .tensor import check_resolvable
 
 _DEPTH = 8
 _SPARE = 4
@@ -28,7 +30,20 @@ _LEAST_SHARE = 0.05
 _MOST_FEATURES = 1500
 
 
-def spectral_start(engine: Any, model: Network, seed: np.random.SeedSequence) -> Parameters:
+def check_spectral(model: Network, n_features: int) -> None:
+    """Raise StartError where the second moment does not hold all of a network.
+
+    Parameters
+    ----------
+    model : Network
+    n_features : int
+    """
+    if model.activation.name != "quadratic":
+        raise StartError("init='spectral' is for model='quadratic', whose second moment holds all: use 'tensor'")
+    check_resolvable(model, n_features)
+
+
+def spectral_start(engine: Engine, model: Network, seed: np.random.SeedSequence) -> Parameters:
     """Leading eigenvectors of ``mean t (x x' - I)``, ``t = (q - mean q) / (|q| + mean |q| / 2)``, with a fitted core.
 
     q are the responses without linear term and intercept.  The linear term, where the model has one, is taken away
@@ -37,7 +52,7 @@ def spectral_start(engine: Any, model: Network, seed: np.random.SeedSequence) ->
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
     model : Network
         Quadratic network.
     seed : SeedSequence
@@ -51,7 +66,7 @@ def spectral_start(engine: Any, model: Network, seed: np.random.SeedSequence) ->
     k, (n, d) = model.n_hidden, engine.shape
     rng = np.random.default_rng(seed)
     affine = affine_fit(engine) if model.linear_term else _mean_fit(engine)
-    bounded = MomentSweeps(engine.with_responses(bounded_responses(engine, model, affine)))
+    bounded = MomentSweeps(bounded_responses(engine, model, affine))
     known = model.known_v
     positive, count = None if known is None else int((known > 0).sum()), k
     if known is None and 2 * k <= d and math.comb(2 * k + 2, 2) <= min(_MOST_FEATURES, n // 2):
@@ -77,35 +92,47 @@ def spectral_start(engine: Any, model: Network, seed: np.random.SeedSequence) ->
     return quadratic_network(QuadraticFit(vectors.T @ basis, values, affine, loss), model)
 
 
-def definite(engine: Any, model: Network) -> Network:
+def definite(engine: Engine, model: Network) -> Network:
     """The model with all signs positive where they are unknown and no response is negative.
 
     That is a guess: a negative eigenvalue that is small beside the others may show in no row.
     """
     hidden = model.known_v is not None or model.linear_term or model.fit_intercept
-    return model if hidden or (engine.source.y < 0).any() else model.with_output_weights("ones")
+    return model if hidden or engine.smallest_response() < 0 else model.with_output_weights("ones")
 
 
-def bounded_responses(engine: Any, model: Network, affine: Parameters) -> np.ndarray:
-    """t of :func:`spectral_start` for every row, (n,)."""
-    y, w = engine.source.y, engine.source.w
-    k = model.n_hidden
-    residual = y - affine.intercept
+def bounded_responses(engine: Engine, model: Network, affine: Parameters) -> Engine:
+    """The same rows with responses t of :func:`spectral_start`."""
     if model.linear_term:
         plane = Quadratic(1, linear_term=True, fit_intercept=True)
         flat = plane.pack(Parameters(np.zeros((1, engine.shape[1])), np.ones(1), affine.slope, affine.intercept))
-        residual = y - Objective(engine, plane).predict(flat)
-    trace = float(np.average(y, weights=w))
+        residual = Objective(engine, plane).residual(flat).engine
+    else:
+        residual = engine.with_responses(partial(_shifted, by=-affine.intercept))
+    trace = engine.average()
     if model.fit_intercept:
-        deviation = float(np.sqrt(np.average(residual**2, weights=w)))
+        k, deviation = model.n_hidden, float(np.sqrt(residual.average(np.square)))
         most = deviation * np.sqrt(k / 2.0)
         if model.known_v is None:
-            third = float(np.average(residual**3, weights=w))
+            third = residual.average(_cubed)
             trace = float(np.clip(0.25 * k * third / max(deviation, 1e-300) ** 2, -most, most))
         else:
             trace = most * float(np.sign(model.known_v).mean())
-    q = residual + trace
-    return (q - np.average(q, weights=w)) / (np.abs(q) + 0.5 * np.average(np.abs(q), weights=w))
+    q = residual.with_responses(partial(_shifted, by=trace))
+    return q.with_responses(partial(_bounded, mean=q.average(), size=q.average(np.abs)))
+
+
+# Named, since an engine may send them to where its rows are.
+def _shifted(y: np.ndarray, by: float) -> np.ndarray:
+    return y + by
+
+
+def _cubed(y: np.ndarray) -> np.ndarray:
+    return y**3
+
+
+def _bounded(q: np.ndarray, mean: float, size: float) -> np.ndarray:
+    return (q - mean) / (np.abs(q) + 0.5 * size)
 
 
 def leading_eigenvectors(
@@ -165,7 +192,7 @@ def _chosen(values: np.ndarray, count: int, positive: int | None) -> np.ndarray:
     return np.r_[len(values) - positive : len(values), 0 : count - positive]
 
 
-def wider(engine: Any, model: Network, at: Parameters, extra: int, rng: np.random.Generator) -> Parameters:
+def wider(engine: Engine, model: Network, at: Parameters, extra: int, rng: np.random.Generator) -> Parameters:
     """A quadratic network with more rows, along which its loss falls fastest, at the length where each stops falling.
 
     A local minimum with k rows is mostly a saddle point with k + 1: a small row u of output weight +-1 changes the
@@ -173,7 +200,7 @@ def wider(engine: Any, model: Network, at: Parameters, extra: int, rng: np.rando
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
     model : Network
         What is known of the signs: only positive rows are added where all output weights are known and positive.
     at : Parameters
@@ -228,42 +255,6 @@ def narrower(model: Network, at: Parameters) -> Parameters:
     return quadratic_network(QuadraticFit((q @ vectors[:, chosen]).T, values[chosen], mean, 0.0), model)
 
 
-def small_random_start(engine: Any, model: Network, seed: Any, size: float = 0.01) -> Parameters:
-    """Gaussian rows with ``|W|_F^2 = size * mean |y|`` (Xia and Shi 2019 start at random; the size is not theirs).
-
-    Parameters
-    ----------
-    engine : ThreadEngine
-    model : Network
-        Quadratic network; unknown signs are drawn by fair coins.
-    seed : SeedSequence or Generator
-    size : float
-
-    Returns
-    -------
-    Parameters
-
-    Raises
-    ------
-    StartError
-        As many units as features.
-    """
-    if model.n_hidden >= engine.shape[1]:
-        raise StartError(
-            f"n_hidden={model.n_hidden} must be below the {engine.shape[1]} features: small random rows are for a rank "
-            "r < d; use init='spectral'"
-        )
-    start = random_start(model, engine.shape[1], np.random.default_rng(seed))
-    length = np.sqrt(size * mean_size(engine))
-    return replace(start, weights=start.weights * (length / np.linalg.norm(start.weights)))
-
-
-def mean_size(engine: Any) -> float:
-    """Mean of |y|, which is ``|W|_F^2`` for a sum of squares and exact rows."""
-    return float(np.average(np.abs(engine.source.y), weights=engine.source.w))
-
-
-def _mean_fit(engine: Any) -> Parameters:
+def _mean_fit(engine: Engine) -> Parameters:
     d = engine.shape[1]
-    mean = float(np.average(engine.source.y, weights=engine.source.w))
-    return Parameters(np.zeros((0, d)), np.zeros(0), np.zeros(d), mean)
+    return Parameters(np.zeros((0, d)), np.zeros(0), np.zeros(d), engine.average())

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..activations import Activation
+from ..engines import Engine
 from ..linalg import orthonormal
 from ..models import Parameters
 from ..sweeps import MomentSweeps
@@ -31,24 +31,26 @@ class Verdict:
     ----------
     chance : float
         Chance that noise shows as much structure in the span of the units.
-    stray : bool
+    has_missing_unit : bool
         Whether its moments of order one or two (three for odd activations) are beyond those of noise.
     """
 
     chance: float
-    stray: bool
+    has_missing_unit: bool
 
     def misfit(self, level: float) -> bool:
         """Whether the residual is more than noise, at a chance of error of `level` for the F tests."""
-        return self.chance < level or self.stray
+        return self.chance < level or self.has_missing_unit
 
 
-def judged(engine: Any, activation: Activation, found: Parameters, loss: float, seed: Any) -> Verdict | None:
-    """Judge the residual of a network at a minimum.
+def judge_residual(
+    engine: Engine, activation: Activation, found: Parameters, loss: float, seed: np.random.SeedSequence
+) -> Verdict | None:
+    """Test what a network leaves of the responses at a minimum.
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
         The rows that it was fitted to.
     activation : Activation
     found : Parameters
@@ -64,10 +66,10 @@ def judged(engine: Any, activation: Activation, found: Parameters, loss: float, 
     chances = _chances(engine, activation, found, loss)
     if not chances:
         return None
-    return Verdict(min(1.0, len(chances) * min(chances)), _stray(engine, activation, found, loss, seed))
+    return Verdict(min(1.0, len(chances) * min(chances)), _has_missing_unit(engine, activation, found, loss, seed))
 
 
-def _chances(engine: Any, activation: Activation, found: Parameters, loss: float) -> list[float]:
+def _chances(engine: Engine, activation: Activation, found: Parameters, loss: float) -> list[float]:
     """P values of the Hermite features of degree 2, and of the highest degree that the rows allow.
 
     The features are not made orthogonal to the Jacobian, so the gain is a lower bound and the test cautious.
@@ -89,7 +91,9 @@ def _chances(engine: Any, activation: Activation, found: Parameters, loss: float
     return chances
 
 
-def _stray(engine: Any, activation: Activation, found: Parameters, loss: float, seed: Any) -> bool:
+def _has_missing_unit(
+    engine: Engine, activation: Activation, found: Parameters, loss: float, seed: np.random.SeedSequence
+) -> bool:
     """Moments of the residual beyond those of noise and white rows.
 
     ``E[r x]`` is about ``sigma sqrt(d / n)`` long, the largest eigenvalue of P2 about ``2 sigma sqrt(d / n)``.
@@ -106,7 +110,7 @@ def _stray(engine: Any, activation: Activation, found: Parameters, loss: float, 
     return max(sizes) > edge and max(sizes) > edge * _largest(rows.covariance, d, seed)
 
 
-def _largest(product: Callable[[np.ndarray], np.ndarray], d: int, seed: Any) -> float:
+def _largest(product: Callable[[np.ndarray], np.ndarray], d: int, seed: np.random.SeedSequence) -> float:
     """Largest eigenvalue in size of a symmetric matrix given by its products; of a small one, by all of them."""
     if d <= _DENSE:
         return float(np.abs(np.linalg.eigvalsh(product(np.eye(d)))).max())

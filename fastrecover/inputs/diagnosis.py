@@ -1,4 +1,4 @@
-"""The law of the rows, tested before a start reads moments, and whitening where the tests ask for it.
+"""The law of the rows, tested before a start takes moments of them.
 
 Moments are exact for rows drawn from N(0, I); refinement does not care.  So the tests look at few rows, as many as
 show what would hurt a start, and every null spread is that of independent Gaussian rows at the number of rows at
@@ -9,14 +9,13 @@ mean, variances and correlations, so correlated Gaussian rows are told to need w
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..linalg import roots
-from ..models import Parameters
-from ..random import Stream, generator
+from ..engines import Engine
+from ..random import Stream, generator, stream
+from ..sweeps import local_rows
 
 #: Above this many features no d x d array is formed: whitening divides by standard deviations only.
 DENSE_LIMIT = 5000
@@ -26,14 +25,13 @@ _FEWEST_ROWS = 20  # below, the scores of skewness and kurtosis are not yet norm
 _PROJECTIONS = 50
 _LEVEL = 5e-5  # chance of a false alarm in each of the six tests of mean and covariance
 _SCORE = 6.0  # of shape; P(|z| > 6) = 2e-9 leaves room for 25,000 looks at that level
-_FAR = 2.0  # standard deviations from zero to a mean that is taken away
 _LOW = 0.8  # of Anscombe and Glynn's score where it is negative
 _ROUNDING = 1e-13  # standard deviation, relative to the mean, of a feature that does not vary
-_BLOCK, _CACHED = 1 << 18, 1 << 17  # numbers whitened, and bytes raised to powers, at a time
+_CACHED = 1 << 17  # bytes raised to powers at a time
 
 
 @dataclass(frozen=True, eq=False)
-class InputLaw:
+class InputDiagnosis:
     """What some rows say about the law of the inputs.
 
     Attributes
@@ -62,71 +60,7 @@ class InputLaw:
         return self.departures[self.mean_departs + self.variance_departs + self.correlation_departs :]
 
 
-@dataclass(frozen=True, eq=False)
-class Whitening:
-    """The map ``z = inverse (x - shift)`` of rows, and the maps of parameters that go with it.
-
-    Hidden units have no bias.  A unit ``w_z . z`` found on centred rows is ``w . x - w . shift``, and the offset
-    has no place in the model, so :meth:`back` drops it: the weights are those of the raw rows, but the outputs of
-    the two networks agree only where `shift` is zero.  The linear term's offset goes to the intercept.
-
-    Attributes
-    ----------
-    shift : ndarray (d,)
-    root, inverse : ndarray (d, d), or (d,) for diagonal matrices
-        ``root root'`` is the covariance.  In directions without variance both are zero.
-    note : str
-        What whitening left as it was, or empty.
-    """
-
-    shift: np.ndarray
-    root: np.ndarray
-    inverse: np.ndarray
-    note: str = ""
-
-    def back(self, parameters: Parameters) -> Parameters:
-        """Parameters on raw rows: ``w = inverse' w_z``, ``b = inverse' b_z``, ``c = c_z - b . shift``.
-
-        Parameters
-        ----------
-        parameters : Parameters
-            Found on whitened rows.
-
-        Returns
-        -------
-        Parameters
-            Without weight in directions without variance.
-        """
-        linear = None if parameters.linear is None else _times(parameters.linear, self.inverse)
-        offset = 0.0 if linear is None else float(linear @ self.shift)
-        return replace(
-            parameters,
-            weights=_times(parameters.weights, self.inverse),
-            linear=linear,
-            intercept=parameters.intercept - offset,
-        )
-
-    def forward(self, parameters: Parameters) -> Parameters:
-        """Parameters on whitened rows: ``w_z = root' w``, ``b_z = root' b``, ``c_z = c + b . shift``.
-
-        Parameters
-        ----------
-        parameters : Parameters
-            On raw rows.
-
-        Returns
-        -------
-        Parameters
-        """
-        return replace(
-            parameters,
-            weights=_times(parameters.weights, self.root),
-            linear=None if parameters.linear is None else _times(parameters.linear, self.root),
-            intercept=parameters.intercept + float(parameters.slope @ self.shift),
-        )
-
-
-def examine(engine: Any, seed: np.random.SeedSequence) -> InputLaw:
+def diagnose(engine: Engine, seed: np.random.SeedSequence) -> InputDiagnosis:
     """Test whether rows are drawn from N(0, I).
 
     Mean: the largest t statistic, and the sum of their squares against F (Dempster 1958).  Variances: the farthest
@@ -145,25 +79,24 @@ def examine(engine: Any, seed: np.random.SeedSequence) -> InputLaw:
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
         Patches of a convolutional network count as rows.
     seed : SeedSequence
 
     Returns
     -------
-    InputLaw
+    InputDiagnosis
     """
-    # A stream of its own: rows that were drawn with the same seed would be looked at along themselves.
-    rng = generator(seed, Stream.LOOKS)
-    rows = _rows(engine.source, rng)
-    m, d = rows.shape
-    engine.meter.count(-(-m // engine.source.group))
+    d = engine.shape[1]
+    most = min(_MOST_ROWS, max(_NUMBERS // d, _FEW_ROWS))
+    rows = local_rows(engine.sample(most, stream(seed, Stream.LOOKS), spaced=True))[0]
+    m = len(rows)
     mean = rows.sum(axis=0) / max(m, 1)
     y = np.subtract(rows.T, mean[:, None], out=np.empty((d, m)))
     del rows  # a large temporary of a fit
     variance = np.einsum("ij,ij->i", y, y) / max(m - 1, 1)
     if m < _FEWEST_ROWS:
-        return InputLaw(mean, variance, m, False, False, False, [])
+        return InputDiagnosis(mean, variance, m, False, False, False, [])
     constant = np.sqrt(variance) <= _ROUNDING * np.abs(mean)
     variance[constant], y[constant] = 0.0, 0.0
     deviation = np.sqrt(np.where(constant, 1.0, variance))
@@ -174,16 +107,18 @@ def examine(engine: Any, seed: np.random.SeedSequence) -> InputLaw:
     off_mean = _mean_departure(mean, math.sqrt(m) * mean / deviation, m, bool(off_pairs))
     off_variance = _variance_departure(variance, marginals.kurtosis, m, bool(off_pairs))
     departures = [text for text in (off_mean, off_variance, off_pairs) if text]
-    departures += _shape_departures(y, marginals, rng) + pairs.radius_departures(bool(off_pairs))
-    return InputLaw(mean, variance, m, bool(off_mean), bool(off_variance), bool(off_pairs), departures)
+    departures += _shape_departures(y, marginals, generator(seed, Stream.LOOKS, 1)) + pairs.radius_departures(
+        bool(off_pairs)
+    )
+    return InputDiagnosis(mean, variance, m, bool(off_mean), bool(off_variance), bool(off_pairs), departures)
 
 
-def needs_whitening(law: InputLaw) -> bool:
+def needs_whitening(law: InputDiagnosis) -> bool:
     """Whether mean or covariance differ from those of N(0, I) in a way that :func:`whiten` takes away.
 
     Parameters
     ----------
-    law : InputLaw
+    law : InputDiagnosis
 
     Returns
     -------
@@ -192,62 +127,6 @@ def needs_whitening(law: InputLaw) -> bool:
     """
     correlated = law.correlation_departs and len(law.mean) <= DENSE_LIMIT
     return law.mean_departs or law.variance_departs or correlated
-
-
-def whiten(engine: Any, law: InputLaw) -> tuple[Any, Whitening]:
-    """Rows of unit covariance, by the mean and covariance of all rows of the engine.
-
-    Rows are centred only where the mean differs from zero beyond chance and is longer than two standard deviations.
-    Centring gives every unit an offset ``w . mean`` that the model does not have, so lengths found on centred rows
-    are off by as much: squared ReLU units started with an error of 0.16 in place of 0.03 on rows whose mean was
-    one standard deviation long.  Directions survive it, while without it the moments of saturating units are lost
-    from two standard deviations on (tanh: 0.57 centred and 1.4 not, at three).  After centring, lengths of
-    positively homogeneous units are best fitted again on the raw rows.
-
-    Parameters
-    ----------
-    engine : ThreadEngine
-    law : InputLaw
-        Of these rows, or of those that they were sampled from.
-
-    Returns
-    -------
-    engine : ThreadEngine
-        New rows in the data type of the old; the same responses, weights, threads and meter.
-    whitening : Whitening
-        Its `note` says where correlations (above 5000 features) or directions without variance are left.
-    """
-    source = engine.source
-    n, d = source.x.shape
-    mean, covariance = _covariance(source, law.mean, dense=d <= DENSE_LIMIT)
-    root, inverse, left_out = roots(covariance)
-    far = law.mean_departs and float(np.linalg.norm(_times(mean, inverse.T))) > _FAR
-    shift = mean if far else np.zeros(d)
-    notes = [f"{left_out} of {d} directions have no variance and are left out"] if left_out else []
-    if d > DENSE_LIMIT:
-        notes += [f"{d} features are more than {DENSE_LIMIT}: only their variances are made 1, correlations are left"]
-    white = np.empty((n, d), source.x.dtype)
-    for rows in _blocks(n, d):
-        white[rows] = _times(source.x[rows] - shift, inverse.T)
-    engine.meter.count(2 * source.shape[0])
-    return engine.with_rows(white), Whitening(shift, root, inverse, "; ".join(notes))
-
-
-def _rows(source: Any, rng: np.random.Generator) -> np.ndarray:
-    """The rows looked at, independent and of equal weight."""
-    x, w = source.x, source.w
-    d = x.shape[1]
-    apart = max(1, -(-d * x.itemsize // x.strides[0]) if x.strides[0] else len(x))  # above 1 where rows overlap
-    count = -(-len(x) // apart)
-    most = min(_MOST_ROWS, max(_NUMBERS // d, _FEW_ROWS))
-    top = 1.0 if w is None else float(w.max())
-    # A row is kept with probability w / top.
-    tries = most if w is None else math.ceil(most * top / (float(w.mean()) or 1.0))
-    rows = np.arange(count) if tries >= count else np.sort(rng.choice(count, tries, replace=False))
-    rows *= apart
-    if w is not None:
-        rows = rows[rng.random(len(rows)) * top < w[rows // source.group]]
-    return np.asarray(x if len(rows) == len(x) else x[rows], np.float64)
 
 
 def _mean_departure(mean: np.ndarray, t: np.ndarray, m: int, correlated: bool) -> str:
@@ -433,33 +312,3 @@ class _Pairs:
         if self.v < 2 or abs(score) <= _SCORE:
             return []
         return [f"the squared length of rows varies {ratio:.2g} times as much as for Gaussian rows"]
-
-
-def _covariance(source: Any, about: np.ndarray, dense: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted mean and covariance (or its diagonal), summed about a point near the mean lest a large one cancel."""
-    n, d = source.x.shape
-    total, first = 0.0, np.zeros(d)
-    second = np.zeros((d, d) if dense else d)
-    for rows in _blocks(n, d):
-        z = source.x[rows] - about
-        w = np.ones(len(z))
-        if source.w is not None:
-            w = source.w[np.arange(rows.start, rows.stop) // source.group]
-            z = z[w > 0]
-            w = w[w > 0]
-        total += w.sum()
-        first += w @ z
-        z *= np.sqrt(w)[:, None]
-        second += z.T @ z if dense else np.einsum("ij,ij->j", z, z)
-    moved, second = first / total, second / total
-    return about + moved, second - (np.outer(moved, moved) if dense else moved**2)
-
-
-def _blocks(n: int, d: int) -> list[slice]:
-    step = max(1, _BLOCK // d)
-    return [slice(i, min(i + step, n)) for i in range(0, n, step)]
-
-
-def _times(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Rows times a matrix, or times a diagonal one given as a vector."""
-    return rows * matrix if matrix.ndim == 1 else rows @ matrix

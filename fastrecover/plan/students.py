@@ -15,27 +15,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from ..engines import Engine
 from ..models import Network, Parameters
-from ..solvers.lbfgs import minimise_many
+from ..solvers import minimise_many
+from ..starts import StartError
 from ..sweeps import Objective
-from .tensor import StartError, replace_free
+from .pruning import pruned
 
 _MEMORY = 10  # curvature pairs; more cost as much as the sweep and save no iterations that matter here
 _FILL = 0.8  # parameters of the widest student over rows: one that can interpolate carries no information
 _TINY = 0.05  # size of a new unit, relative to a typical one
-_SMALLEST = 0.02  # least size after pruning, relative to the largest
-_DEPENDENT = 1e-8  # share of a feature's square that its residual must keep to be selected
 _PATIENCE = 2  # rounds without a gain after which a chain makes room
 _GAIN = 0.01  # relative decrease of the loss that counts as one
 _POLISHED = 8  # one chain in so many is carried on each round, so that an exact fit is reached and seen
 
 
 @dataclass(frozen=True)
-class Starts:
+class Chains:
     """Networks with definite output weights, best first.
 
     Attributes
@@ -53,13 +52,13 @@ class Starts:
     def __len__(self) -> int:
         return len(self.parameters)
 
-    def joined(self, parameters: Parameters, loss: float) -> Starts:
+    def joined(self, parameters: Parameters, loss: float) -> Chains:
         """With one more network."""
         return _sorted((*self.parameters, parameters), np.append(self.losses, loss), np.append(self.failures, 0))
 
 
 def expanded_starts(
-    engine: Any,
+    engine: Engine,
     model: Network,
     rng: np.random.Generator,
     *,
@@ -69,7 +68,7 @@ def expanded_starts(
     iterations: int = 100,
     exact_loss: float = 0.0,
     stop: Callable[[], bool] = lambda: False,
-) -> Starts:
+) -> Chains:
     """Train `count` wide students from random rows, prune each to the model's units and train it again.
 
     A quadratic network's student has as many rows as there are features (of each sign, where both occur) and
@@ -77,14 +76,14 @@ def expanded_starts(
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
     model : Network
         A regression.
     rng : Generator
     count : int
         Students, trained side by side.
     width : int, optional
-        Units of a student; the model's own number gives plain random starts.  By default twice as many, or as
+        Units of a student; the model's own number gives plain random chains.  By default twice as many, or as
         many as leave a fifth of the rows unexplained, but at least one more.
     scale : float
         Length of a random row, in units of the length with which the responses are reached (homogeneous
@@ -98,7 +97,7 @@ def expanded_starts(
 
     Returns
     -------
-    Starts
+    Chains
 
     Raises
     ------
@@ -124,9 +123,9 @@ def expanded_starts(
 
 
 def regrown(
-    engine: Any,
+    engine: Engine,
     model: Network,
-    starts: Starts,
+    chains: Chains,
     rng: np.random.Generator,
     *,
     extra: int = 1,
@@ -134,14 +133,14 @@ def regrown(
     iterations: int = 100,
     exact_loss: float = 0.0,
     stop: Callable[[], bool] = lambda: False,
-) -> Starts:
+) -> Chains:
     """One more round on every start: add tiny units, train, prune, train, and keep what is lower.
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
     model : Network
-    starts : Starts
+    chains : Chains
         From :func:`expanded_starts`, an earlier round, or any networks with the model's number of units.
     rng : Generator
     extra : int
@@ -157,7 +156,7 @@ def regrown(
 
     Returns
     -------
-    Starts
+    Chains
         As many as given.
 
     Raises
@@ -166,23 +165,23 @@ def regrown(
         As :func:`expanded_starts`.
     """
     _check(model, extra=extra, iterations=iterations)
-    if not len(starts) or any(len(p.weights) != model.n_hidden for p in starts.parameters):
-        raise ValueError(f"starts must hold at least one network, each of n_hidden={model.n_hidden} units")
+    if not len(chains) or any(len(p.weights) != model.n_hidden for p in chains.parameters):
+        raise ValueError(f"chains must hold at least one network, each of n_hidden={model.n_hidden} units")
     d, size = engine.shape[1], _typical_size(engine, model)
-    stuck = (starts.failures >= _PATIENCE) & (np.arange(len(starts)) > 0)
-    before = np.where(stuck, np.inf, starts.losses)
+    stuck = (chains.failures >= _PATIENCE) & (np.arange(len(chains)) > 0)
+    before = np.where(stuck, np.inf, chains.losses)
     students = []
-    for old, out in zip(starts.parameters, stuck, strict=True):
+    for old, out in zip(chains.parameters, stuck, strict=True):
         if out:
             v = _student_weights(model, model.n_hidden + extra, rng)
             students.append(_random_network(model, v, scale * size, d, rng))
         else:
             students.append(_grown(old, _random_network(model, _new_weights(model, extra, rng), _TINY * size, d, rng)))
     found, losses = _pruned_and_trained(engine, model, students, iterations, exact_loss, stop)
-    failures = np.where(losses < (1.0 - _GAIN) * before, 0, starts.failures + 1)
+    failures = np.where(losses < (1.0 - _GAIN) * before, 0, chains.failures + 1)
     for i in np.flatnonzero(~(losses < before)):
         # A chain keeps its minimum unless the new one is lower.
-        found[i], losses[i] = starts.parameters[i], starts.losses[i]
+        found[i], losses[i] = chains.parameters[i], chains.losses[i]
     order = np.argsort(losses, kind="stable")
     best = order[: max(1, len(order) // _POLISHED)]
     further, losses[best] = _trained(engine, model, [found[i] for i in best], 2 * iterations, exact_loss, stop)
@@ -203,13 +202,13 @@ def check_expandable(model: Network) -> None:
     ----------
     model : Network
     """
-    if model.is_classifier:
+    if not model.loss.least_squares:
         raise StartError("wide students are pruned by least squares, a classification needs init='tensor' or 'random'")
     if model.n_patches > 1:
         raise StartError("a convolutional network has one filter, there is nothing to prune: use init='tensor'")
 
 
-def _check(model: Network, **counts: Any) -> None:
+def _check(model: Network, **counts: int) -> None:
     check_expandable(model)
     for name, value in counts.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
@@ -247,7 +246,7 @@ def _student_weights(model: Network, width: int, rng: np.random.Generator) -> np
     return np.where(np.arange(width) < positive, 1.0, -1.0)
 
 
-def _typical_size(engine: Any, model: Network) -> float:
+def _typical_size(engine: Engine, model: Network) -> float:
     """Length of a row with which k unrelated units reach the variance of the responses."""
     degree = model.activation.degree
     if degree is None:
@@ -273,13 +272,13 @@ def _grown(old: Parameters, new: Parameters) -> Parameters:
     )
 
 
-def _sorted(parameters: Sequence[Parameters], losses: np.ndarray, failures: np.ndarray) -> Starts:
+def _sorted(parameters: Sequence[Parameters], losses: np.ndarray, failures: np.ndarray) -> Chains:
     order = np.argsort(losses, kind="stable")  # NaN goes last
-    return Starts(tuple(parameters[i] for i in order), losses[order], failures[order])
+    return Chains(tuple(parameters[i] for i in order), losses[order], failures[order])
 
 
 def _pruned_and_trained(
-    engine: Any,
+    engine: Engine,
     model: Network,
     students: list[Parameters],
     iterations: int,
@@ -287,12 +286,11 @@ def _pruned_and_trained(
     stop: Callable[[], bool],
 ) -> tuple[list[Parameters], np.ndarray]:
     wide, _ = _trained(engine, model, students, iterations, -1.0, stop)
-    prune = _truncated if model.activation.name == "quadratic" else _selected
-    return _trained(engine, model, [prune(engine, model, student) for student in wide], iterations, exact_loss, stop)
+    return _trained(engine, model, [pruned(engine, model, student) for student in wide], iterations, exact_loss, stop)
 
 
 def _trained(
-    engine: Any,
+    engine: Engine,
     model: Network,
     students: Sequence[Parameters],
     iterations: int,
@@ -316,130 +314,3 @@ def _trained(
     if v is not None:
         found = [replace(p, output_weights=w) for p, w in zip(found, v, strict=True)]
     return found, losses
-
-
-def _selected(engine: Any, model: Network, student: Parameters) -> Parameters:
-    """The model's number of units that explain the responses best, with sizes and signs by least squares.
-
-    Candidates are the student's units and, unless parity makes them the same, their reversals; they are chosen
-    one after the other, each time the one that takes most off the residual (orthogonal least squares).
-    """
-    act, rows, known = model.activation, student.weights, model.known_v
-    if act.degree is not None:
-        rows = rows / np.maximum(np.linalg.norm(rows, axis=1), 1e-300)[:, None]
-    if act.parity is None:
-        rows = np.concatenate([rows, -rows])
-    free = Objective(engine, replace_free(model, len(rows)))
-    gram = free.output_regression(_network(model, rows, np.ones(len(rows))))[2]
-    quota = None
-    if known is not None and act.parity != "odd":
-        quota = {1.0: int((known > 0).sum()), -1.0: int((known < 0).sum())}
-    chosen, signs = orthogonal_selection(gram, len(rows), model.n_hidden, quota)
-    columns = [*chosen, *range(len(rows), len(gram) - 1)]
-    solution = np.linalg.lstsq(gram[np.ix_(columns, columns)], gram[columns, -1], rcond=1e-12)[0]
-    a, rest = solution[: len(chosen)], solution[len(chosen) :]
-    linear = rest[: rows.shape[1]] if model.linear_term else None
-    found = Parameters(rows[chosen], a, linear, float(rest[-1]) if model.fit_intercept else 0.0)
-    return _settled(model, found, signs)
-
-
-def orthogonal_selection(
-    gram: np.ndarray, n_units: int, k: int, quota: dict[float, int] | None = None
-) -> tuple[list[int], np.ndarray]:
-    """Forward selection by orthogonal least squares (Chen, Billings and Luo 1989) from a Gram matrix.
-
-    Parameters
-    ----------
-    gram : ndarray
-        Of ``[units, always present, y]``, as :meth:`~fastrecover.sweeps.Objective.output_regression` returns it.
-    n_units : int
-        Columns to choose from.
-    k : int
-        Columns to choose.
-    quota : dict, optional
-        How many coefficients may be positive (key 1.0) and negative (key -1.0).
-
-    Returns
-    -------
-    chosen : list of int
-    signs : ndarray (k,)
-        Sign of each coefficient as it was chosen.
-    """
-    work, scale = np.array(gram, np.float64), np.diag(gram)
-    for j in range(n_units, len(gram) - 1):
-        _eliminate(work, j, scale)
-    chosen: list[int] = []
-    signs: list[float] = []
-    left = None if quota is None else dict(quota)
-    for _ in range(k):
-        square, slope = np.diag(work)[:n_units], work[:n_units, -1]
-        gain = np.where(square > _DEPENDENT * scale[:n_units], slope**2 / np.maximum(square, 1e-300), 0.0)
-        if left is not None:
-            spare = np.where(slope < 0, left.get(-1.0, 0), left.get(1.0, 0)) > 0
-            gain = np.where(spare, gain, 0.0)
-        gain[chosen] = -1.0
-        j = int(np.argmax(gain))
-        sign = -1.0 if slope[j] < 0 else 1.0
-        if left is not None:
-            sign = sign if left.get(sign, 0) > 0 else -sign
-            left[sign] -= 1
-        chosen.append(j)
-        signs.append(sign)
-        _eliminate(work, j, scale)
-    return chosen, np.array(signs)
-
-
-def _eliminate(work: np.ndarray, j: int, scale: np.ndarray) -> None:
-    """Take column j out of all others (one step of Cholesky)."""
-    if work[j, j] > _DEPENDENT * scale[j]:
-        column = work[:, j] / np.sqrt(work[j, j])
-        work -= np.outer(column, column)
-
-
-def _settled(model: Network, found: Parameters, signs: np.ndarray) -> Parameters:
-    """Units with fitted coefficients as a network of the model: sizes into the rows, known weights in their places."""
-    act, a, known = model.activation, found.output_weights, model.known_v
-    if model.free_v and act.degree is None:
-        floor = _SMALLEST * np.abs(a).max(initial=1e-300)
-        return replace(found, output_weights=np.where(np.abs(a) < floor, np.where(a < 0, -floor, floor), a))
-    if known is None:
-        v, size = np.where(a < 0, -1.0, 1.0), np.abs(a)
-    else:
-        rows = found.weights
-        if act.parity == "odd":
-            signs = np.ones(len(a))
-            found, a = replace(found, weights=np.where((a < 0)[:, None], -rows, rows)), np.abs(a)
-        # Within a sign the larger coefficient gets the larger known weight.
-        target = np.abs(known) if act.parity == "odd" else known
-        order = np.empty(len(a), int)
-        for sign in (1.0, -1.0):
-            places, units = np.flatnonzero(np.sign(target) == sign), np.flatnonzero(signs == sign)
-            order[places[np.argsort(np.abs(target[places]), kind="stable")]] = units[
-                np.argsort(np.abs(a[units]), kind="stable")
-            ]
-        found, a, signs = found.reordered(order), a[order], signs[order]
-        if act.parity == "odd":
-            found = replace(found, weights=np.where((known < 0)[:, None], -found.weights, found.weights))
-        v, size = known, np.maximum(a * signs, 0.0) / np.abs(known)
-    size = np.maximum(size, _SMALLEST * max(float(size.max()), 1e-300))
-    # Without a degree the slope at zero tells how a coefficient acts as a length.
-    rows = found.weights * (size ** (1.0 / (act.degree or 1)))[:, None]
-    return replace(found, weights=rows, output_weights=np.array(v, np.float64))
-
-
-def _truncated(engine: Any, model: Network, student: Parameters) -> Parameters:
-    """Leading eigenvalues of ``M = W' diag(v) W``, from a thin QR of W'."""
-    q, r = np.linalg.qr(student.weights.T)
-    values, vectors = np.linalg.eigh((r * student.output_weights) @ r.T)
-    k, known = model.n_hidden, model.known_v
-    if known is None:
-        at = np.argsort(-np.abs(values), kind="stable")[:k]
-        v = np.where(values[at] < 0, -1.0, 1.0)
-    else:
-        # The largest eigenvalues go with the positive weights, the most negative ones with the negative.
-        at, v = np.empty(k, int), known
-        at[known > 0] = np.argsort(-values, kind="stable")[: (known > 0).sum()]
-        at[known < 0] = np.argsort(values, kind="stable")[: (known < 0).sum()]
-    size = np.maximum(values[at] / v, 0.0)
-    size = np.maximum(size, _SMALLEST * max(float(size.max()), 1e-300))
-    return replace(student, weights=(q @ vectors[:, at]).T * np.sqrt(size)[:, None], output_weights=np.array(v))

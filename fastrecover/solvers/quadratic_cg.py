@@ -9,18 +9,18 @@ there: a step costs one pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from ..linalg import orthonormal
 from ..models import Network, Parameters
-from ..starts.spectral import definite, mean_size, narrower, wider
 from ..sweeps import Objective
 from .gradient import GradientDescent, largest_curvature
-from .loop import State, indistinct
+from .loop import indistinct
 from .newton import DENSE_LIMIT
+from .preconditioner import FactoredMatrix
+from .state import State
 
 _FAR = (0.5, 1.0, 2.0)  # trial points, in units of the expected step
 _NEAR = (1.0,)  # where the gradient is linear along the step
@@ -31,7 +31,7 @@ _CANCELLED = 1e-9
 _LEAST_EIGENVALUE = 1e-10
 _CLOSE = 0.2
 _ROWS_FOR_NEWTON = 2.5
-_CREDIBLE = 0.003
+_NEARLY_SINGULAR = 1e-9
 _SLOW, _USEFUL, _PATIENCE = 0.08, 0.2, 3
 
 
@@ -68,7 +68,7 @@ class QuarticConjugateGradients:
         dense = objective.n_parameters <= min(DENSE_LIMIT, objective.n_rows / _ROWS_FOR_NEWTON)
         dense = dense if self.dense is None else self.dense
         memory = {"close": _CLOSE if dense else 0.0, "nodes": _FAR}
-        state = _aimed(objective, State(theta, loss, grad, memory=memory))
+        state = _with_direction(objective, State(theta, loss, grad, memory=memory))
         length = float(np.linalg.norm(state.memory["direction"]))
         # From small weights the full step would be as much too long as they are small.
         state.memory["scale"] = min(1.0, float(np.linalg.norm(theta)) / max(length, 1e-300)) or 1.0
@@ -98,7 +98,7 @@ class QuarticConjugateGradients:
             return self._again(objective, state)
         new = State(theta, loss, grad, iteration=state.iteration, stalled=state.stalled, memory=dict(memory))
         new.memory |= {"scale": abs(s) * scale, "nodes": _NEAR if line.curvature(s) < _NONLINEAR else _FAR}
-        new = _aimed(objective, new, state)
+        new = _with_direction(objective, new, state)
         if "factor" in memory and new.decrement > _SLOW * state.decrement:
             return self._doubt(new)
         return new
@@ -106,14 +106,12 @@ class QuarticConjugateGradients:
     @staticmethod
     def _factored(objective: Objective, state: State) -> State:
         """The same point with the Gauss-Newton matrix as preconditioner, null directions filled up."""
-        from scipy.linalg import cho_factor
-
         loss, grad, matrix = objective.gauss_newton(state.theta)
         size = float(np.trace(matrix)) / len(matrix)
         null = null_directions(objective, state.theta)
-        factor = cho_factor(matrix + size * (null.T @ null) + 1e-9 * size * np.eye(len(matrix)), check_finite=False)
+        factor = FactoredMatrix.of(matrix + size * (null.T @ null), _NEARLY_SINGULAR * size)
         memory = {**state.memory, "factor": factor, "scale": 1.0, "slow": 0, "formed": np.inf}
-        state = _aimed(objective, replace(state, loss=loss, grad=grad, memory=memory))
+        state = _with_direction(objective, replace(state, loss=loss, grad=grad, memory=memory))
         state.memory["formed"] = state.decrement
         return state
 
@@ -133,7 +131,7 @@ class QuarticConjugateGradients:
         """Without memory of earlier directions; the end where that is nothing new."""
         if not state.memory["conjugate"] and state.memory["nodes"] == _FAR:
             return replace(state, stopped=True, message="stalled: no step along the gradient decreases the loss")
-        return _aimed(objective, replace(state, memory={**state.memory, "scale": 1.0, "nodes": _FAR}))
+        return _with_direction(objective, replace(state, memory={**state.memory, "scale": 1.0, "nodes": _FAR}))
 
 
 class FactoredDescent(GradientDescent):
@@ -157,7 +155,7 @@ class FactoredDescent(GradientDescent):
         _check(objective.model)
         at = objective.unpack(theta)
         size = float(np.linalg.norm(at.weights))
-        scale = np.sqrt(mean_size(objective.engine)) / max(size, 1e-300)
+        scale = np.sqrt(objective.engine.average(np.abs)) / max(size, 1e-300)
         full = objective.model.pack(replace(at, weights=at.weights * scale))
         return GradientDescent(1.0 / largest_curvature(objective, full)).begin(objective, theta)
 
@@ -172,12 +170,10 @@ def _check(model: Network) -> None:
         raise ValueError("solver 'pncg' needs fixed output weights: give signs as an array and sizes to the rows")
 
 
-def _aimed(objective: Objective, state: State, old: State | None = None) -> State:
+def _with_direction(objective: Objective, state: State, old: State | None = None) -> State:
     """Preconditioned gradient, decrement and search direction; `old` is the state that the last step began at."""
-    from scipy.linalg import cho_solve
-
     if "factor" in state.memory:
-        z = cho_solve(state.memory["factor"], state.grad, check_finite=False)
+        z = state.memory["factor"].apply(state.grad)
     else:
         at, grad = objective.unpack(state.theta), objective.unpack(state.grad)
         z = objective.model.pack(population_solve(objective.model, at, grad))
@@ -292,72 +288,3 @@ class Polynomial:
         real = roots.real[np.abs(roots.imag) <= 1e-7 * np.abs(roots)]
         candidates = np.concatenate([real[np.abs(real) < _FURTHEST], [-_FURTHEST, 0.0, _FURTHEST]])
         return float(candidates[int(np.argmin([self.integral(0.0, s) for s in candidates]))])
-
-
-def credible_loss(objective: Objective) -> float:
-    """Loss below which a minimum is no local one: the noise is then small beside what wrong rows leave.
-
-    Local minima of planted problems with 1 to 5 rows left at least ``0.1 (1 - p / n)^2`` of the variance of y in
-    fifty dimensions and 0.013 times the same square in twenty, p the free numbers of M (measured, not proved).
-    """
-    model, n = objective.model, objective.n_rows
-    free = objective.n_parameters - model.n_hidden * (model.n_hidden - 1) / 2
-    return 0.5 * _CREDIBLE * max(1.0 - free / n, 0.0) ** 2 * objective.engine.response_variance()
-
-
-def escape(
-    objective: Objective,
-    theta: np.ndarray,
-    model: Network,
-    advance: Callable[[Objective, np.ndarray], State],
-    seed: np.random.SeedSequence,
-    exact_loss: float,
-    attempts: int = 8,
-) -> tuple[Objective, State]:
-    """Leave a local minimum by way of wider networks: add rows, minimise, keep the k largest eigenvalues, minimise.
-
-    A network with more rows than needed has fewer poor minima, down to the number of rows of X at which the problem
-    has one solution; adding one row at a time costs far less than beginning with d of them.
-
-    Parameters
-    ----------
-    objective : Objective
-        Of the network as it was refined, with definite signs.
-    theta : ndarray (n_parameters,)
-        Its minimum.
-    model : Network
-        As asked for: unknown signs may change.
-    advance : callable
-        ``advance(objective, theta)`` minimises.
-    seed : SeedSequence
-    exact_loss : float
-        End here, or at a minimum whose loss no local one has; otherwise after `attempts`, or three in a row without a
-        lower loss.
-    attempts : int
-        Every second one adds a row more than the one before.
-
-    Returns
-    -------
-    objective : Objective
-    state : State
-        The lowest minimum found; that of `theta` if there is none lower.
-    """
-    rng = np.random.default_rng(seed)
-    best = here = (objective, advance(objective, theta))
-    credible = credible_loss(objective)
-    guesses = [definite(objective.engine, model), model]
-    for guess in guesses if guesses[0] is not model else guesses[1:]:
-        failed = 0
-        for attempt in range(attempts):
-            state = best[1]
-            if state.loss <= exact_loss or (state.converged and state.loss <= credible) or failed == 3:
-                break
-            at = wider(objective.engine, guess, here[0].unpack(here[1].theta), 1 + attempt // 2, rng)
-            fixed = objective.model.changed(n_hidden=len(at.weights), output_weights=at.output_weights)
-            passage = objective.with_model(fixed)
-            start = narrower(guess, passage.unpack(advance(passage, fixed.pack(at)).theta))
-            refined = objective.with_model(model.refined(start.output_weights))
-            here = (refined, advance(refined, refined.model.pack(start)))
-            failed = 0 if here[1].loss < 0.999 * best[1].loss else failed + 1
-            best = min(best, here, key=lambda found: found[1].loss)
-    return best

@@ -1,0 +1,24 @@
+"""How a fit is carried out: strategies propose, refinement finishes, one judge accepts, one budget ends."""
+
+from __future__ import annotations
+
+from .policy import Policy
+from .problem import Candidate, Problem
+from .report import Report
+from .search import SOLVERS, Outcome, Position, Search, carry_out
+from .starting import INITS
+from .units import number_of_units
+
+__all__ = [
+    "INITS",
+    "SOLVERS",
+    "Candidate",
+    "Outcome",
+    "Policy",
+    "Position",
+    "Problem",
+    "Report",
+    "Search",
+    "carry_out",
+    "number_of_units",
+]

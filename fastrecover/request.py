@@ -1,0 +1,264 @@
+"""What a call of ``fit`` asks for: every option is parsed here, once, and every default stands here.
+
+Options are checked before the data and the data before any long work; what leaves this module is known to be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ._validation import (
+    check_columns,
+    check_enough_rows,
+    check_finite,
+    check_moderate,
+    check_positive,
+    check_rows,
+    check_varies,
+    check_vector,
+    check_weights,
+)
+from .activations import NAMES as ACTIVATIONS
+from .engines import Engine, engine_on
+from .models import Network, Parameters, get_model, nearest
+from .papers import PRESETS, preset
+from .plan import INITS, SOLVERS
+from .plan.search import Chosen
+from .plan.starting import Init
+from .plan.students import check_expandable
+from .random import seed_sequence
+from .solvers import OnLandscape
+from .starts import STARTS
+from .sweeps import MomentSweeps
+
+INPUTS = ("auto", "whiten", "gaussian")
+#: Distance to the minimiser at which a fit stops, in units of its statistical error.
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of a fit, checked as far as they can be without the data.
+
+    Attributes
+    ----------
+    model : Network
+    finds_units : bool
+        Whether the number of units is to be found, in place of the model's own.
+    init : str, callable, ndarray, Parameters or any
+        Checked by :meth:`start`, which knows the number of features.
+    solver : str or solver object
+    inputs : str
+    tol, max_passes : float
+    seeds : SeedSequence
+    callback : callable or None
+    verbose : int
+    """
+
+    model: Network
+    finds_units: bool
+    init: Any
+    solver: Chosen
+    inputs: str
+    tol: float
+    max_passes: float
+    seeds: np.random.SeedSequence
+    callback: Callable[[dict[str, Any]], Any] | None
+    verbose: int
+
+    @classmethod
+    def parsed(
+        cls,
+        model: str | Network,
+        n_hidden: int | str | None,
+        *,
+        init: Any,
+        solver: Any,
+        inputs: str,
+        random_state: Any,
+        tol: float | None,
+        max_passes: float | None,
+        callback: Callable[[dict[str, Any]], Any] | None,
+        verbose: int,
+        model_options: dict[str, Any],
+    ) -> Request:
+        """The options of :func:`fastrecover.fit`, by the same names.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The message names the argument, what was wrong and what would be right.
+        """
+        finds_units = isinstance(n_hidden, str)
+        if isinstance(n_hidden, str):
+            _check_unit_search(model, n_hidden, init)
+            n_hidden = 1 if isinstance(model, str) else None
+        if isinstance(model, str) and model in PRESETS:
+            network, init, solver = preset(model, n_hidden, init, solver, model_options)
+        else:
+            if isinstance(model, str) and model in ACTIVATIONS and model != "sigmoid":
+                # Unknown signs include all ones; sigmoid units with signs could not be told apart.
+                model_options = {"output_weights": "signs", **model_options}
+            network = get_model(model, n_hidden, **model_options)
+        _check_solver(solver)
+        if inputs not in INPUTS:
+            hint = nearest(str(inputs), INPUTS)
+            raise ValueError(f"inputs must be one of {', '.join(INPUTS)}, got {inputs!r}{hint}")
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be callable, got {callback!r}")
+        if not isinstance(verbose, (int, np.integer)):
+            raise TypeError(f"verbose must be 0, 1 or 2, got {verbose!r}")
+        return cls(
+            model=network,
+            finds_units=finds_units,
+            init=init,
+            solver=solver,
+            inputs=inputs,
+            tol=TOLERANCE if tol is None else check_positive(tol, "tol"),
+            max_passes=np.inf if max_passes is None else check_positive(max_passes, "max_passes", most=np.inf),
+            seeds=seed_sequence(random_state),
+            callback=_reporter(callback, int(verbose)),
+            verbose=int(verbose),
+        )
+
+    def start(self, n_features: int) -> Init:
+        """Where refinement begins, checked against the number of features.
+
+        Parameters
+        ----------
+        n_features : int
+            Of one unit.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No start, or one that cannot find the weights of this model (StartError).
+        """
+        init, model, d = self.init, self.model, n_features
+        if callable(init):
+            return init
+        if isinstance(init, str):
+            if init not in INITS:
+                known = f"(known: {', '.join(INITS)}, or an array)"
+                raise ValueError(f"unknown init {init!r}{nearest(init, INITS)} {known}")
+            if init in STARTS:
+                STARTS[init].check(model, d)
+            if init == "expand":
+                check_expandable(model)
+            return init
+        weights = init.weights if isinstance(init, Parameters) else init
+        if weights is None or np.ndim(weights) == 0:
+            raise TypeError(
+                f"init must be one of {', '.join(INITS)}, or an array ({model.n_hidden}, {d}), got {init!r}"
+            )
+        weights = check_rows(weights, "init").astype(np.float64)
+        if weights.shape != (model.n_hidden, d):
+            raise ValueError(f"init must have shape ({model.n_hidden}, {d}), got {weights.shape}")
+        check_finite(weights, "init")
+        if not isinstance(init, Parameters) or model.known_v is not None:
+            return weights
+        v = check_vector(init.output_weights, model.n_hidden, "init.output_weights")
+        linear = None if init.linear is None else check_vector(init.linear, d, "init.linear")
+        return Parameters(weights, v, linear, check_vector([init.intercept], 1, "init.intercept")[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Checked rows and responses.
+
+    Attributes
+    ----------
+    X : ndarray (n, d)
+    y : ndarray (n,)
+        Responses as the loss takes them.
+    weight : ndarray (n,) or None
+    n_patches : int
+    classes : ndarray (2,) or None
+        The labels that 0 and 1 stand for.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None
+    n_patches: int
+    classes: np.ndarray | None
+
+    @classmethod
+    def of(cls, X: Any, y: Any, sample_weight: Any, model: Network) -> Data:
+        """Rows and responses that a model can be evaluated on.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Wrong shapes or types, responses outside the domain of the loss, features that do not fit the model.
+        """
+        X = check_rows(X)
+        model.filter_length(X.shape[1])
+        y, classes = model.loss.targets(y, len(X))
+        return cls(X, y, check_weights(sample_weight, len(X)), model.n_patches, classes)
+
+    def engine(self, n_jobs: int | None) -> Engine:
+        """The engine that sweeps them."""
+        return engine_on(self.X, self.y, self.weight, group=self.n_patches, n_jobs=n_jobs)
+
+    def check_sufficient(self, model: Network) -> None:
+        """Raise ValueError where no fit of the model can come of these data, without a full look at X."""
+        inputs, y, w = model.filter_length(self.X.shape[1]), self.y, self.weight
+        if model.activation.name == "quadratic" and model.n_patches == 1:
+            _check_quadratic(model, inputs, y)
+        check_enough_rows(len(self.X), w, model.n_parameters(inputs) - model.n_flat)
+        check_varies(y, w)
+        check_moderate(y, "y")
+        check_moderate(self.X, "X")
+        check_columns(self.X)
+
+    def check_finite(self, engine: Engine) -> None:
+        """Raise ValueError where X is not finite, by a sweep and not by a scan."""
+        if not np.isfinite(MomentSweeps(engine).mean()).all():
+            check_finite(self.X, "X")
+            raise ValueError("X has entries so large that their sums overflow: rescale it")
+
+
+def _check_unit_search(model: str | Network, n_hidden: str, init: Any) -> None:
+    if n_hidden != "auto":
+        raise ValueError(f"n_hidden must be an integer or 'auto', got {n_hidden!r}")
+    known = isinstance(model, Network) and not isinstance(model.output_weights, str)
+    if known or not (isinstance(model, Network) or (isinstance(model, str) and model in ACTIVATIONS)):
+        raise ValueError(
+            f"n_hidden='auto' is for regressions by name ({', '.join(ACTIVATIONS)}) or a model object whose output "
+            f"weights are ones, signs or free, got model={model!r}"
+        )
+    if isinstance(model, Network) and not (model.loss.least_squares and model.n_patches == 1):
+        raise ValueError("n_hidden='auto' is for fully connected regressions")
+    if not (isinstance(init, str) and init == "auto"):
+        raise ValueError("n_hidden='auto' finds its own start: leave init='auto'")
+
+
+def _check_quadratic(model: Network, d: int, y: np.ndarray) -> None:
+    if model.n_hidden > d:
+        raise ValueError(f"n_hidden={model.n_hidden} exceeds the {d} features: a quadratic form has at most rank {d}")
+    squares = model.known_v is not None and (model.known_v > 0).all()
+    if squares and not (model.fit_intercept or model.linear_term) and not (y > 0).any():
+        raise ValueError(
+            "y has no positive value, but the model is a sum of squares: use output_weights='signs', or "
+            "fit_intercept=True"
+        )
+
+
+def _check_solver(solver: Any) -> None:
+    if isinstance(solver, str) and solver not in SOLVERS:
+        raise ValueError(f"unknown solver {solver!r}{nearest(solver, tuple(SOLVERS))} (known: {', '.join(SOLVERS)})")
+    if not isinstance(solver, (str, OnLandscape)) and not (hasattr(solver, "begin") and hasattr(solver, "step")):
+        raise TypeError(f"solver must be a name or an object with begin and step, got {solver!r}")
+
+
+def _reporter(callback: Callable[[dict[str, Any]], Any] | None, verbose: int) -> Callable[[dict[str, Any]], Any] | None:
+    if not verbose:
+        return callback
+    from ._progress import printed
+
+    return printed(callback, verbose)

@@ -1,0 +1,81 @@
+"""Rows in other coordinates, changed block by block as they are read, so that no second copy of them exists."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .array import ArraySource
+from .base import Block, Source
+
+_NUMBERS = 1 << 18  # changed at a time
+
+
+class WhitenedSource:
+    """Rows ``z = inverse (x - shift)`` of another source, in its data type, with its responses and weights.
+
+    Parameters
+    ----------
+    source : Source
+    shift : ndarray (d,)
+    inverse : ndarray (d, d), or (d,) for a diagonal one
+    """
+
+    def __init__(self, source: Source, shift: np.ndarray, inverse: np.ndarray) -> None:
+        self.source, self.shift, self.inverse = source, shift, inverse
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Samples, and features of one row that is swept."""
+        return self.source.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Data type of the rows."""
+        return self.source.dtype
+
+    @property
+    def group(self) -> int:
+        """Rows of a sample."""
+        return self.source.group
+
+    def read(self, start: int, stop: int) -> Block:
+        """Samples ``start .. stop - 1``, changed now."""
+        x, y, w = self.source.read(start, stop)
+        white, step = np.empty(x.shape, self.dtype), max(1, _NUMBERS // x.shape[1])
+        for i in range(0, len(x), step):
+            rows = slice(i, i + step)
+            white[rows] = times(x[rows] - self.shift, self.inverse.T)
+        return Block(white, y, w)
+
+    def copied(self) -> ArraySource:
+        """All rows in memory."""
+        x, y, w = self.read(0, self.shape[0])
+        return ArraySource(x.reshape(self.shape[0], -1), y, w, self.group)
+
+    def targets(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Responses and weights of all samples."""
+        return self.source.targets()
+
+    def changed(self, *, y: np.ndarray | None = None, w: np.ndarray | None = None) -> WhitenedSource:
+        """The same rows with other responses or weights, where given."""
+        return self._of(self.source.changed(y=y, w=w))
+
+    def sample(self, m: int, seed: np.random.SeedSequence, *, spaced: bool = False) -> WhitenedSource:
+        """As the source of the rows draws them."""
+        return self._of(self.source.sample(m, seed, spaced=spaced))
+
+    def part(self, i: int, count: int) -> WhitenedSource:
+        """Part i of `count` nearly equal consecutive parts."""
+        return self._of(self.source.part(i, count))
+
+    def patches(self) -> WhitenedSource:
+        """Every row of a sample as a sample of its own."""
+        return self._of(self.source.patches())
+
+    def _of(self, source: Source) -> WhitenedSource:
+        return self if source is self.source else WhitenedSource(source, self.shift, self.inverse)
+
+
+def times(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Rows times a matrix, or times a diagonal one given as a vector."""
+    return rows * matrix if matrix.ndim == 1 else rows @ matrix
