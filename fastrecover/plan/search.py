@@ -6,6 +6,7 @@ last corrections.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -29,7 +30,7 @@ from .quadratic import Spectral
 from .refine import polished
 from .report import Report
 from .starting import Init, found_start, refined_start
-from .strategies import Progress, Strategy, strategies
+from .strategies import Expand, Moments, Progress, Restarts, Strategy
 
 #: Solvers by name; "auto" is the plan itself.
 SOLVERS: dict[str, type[Solver[Objective]] | None] = {
@@ -91,14 +92,8 @@ class Search:
         if position is not None:
             problem.report, problem.diagnosis = position.report, position.diagnosis
 
-    def advance(self) -> bool:
-        """One round of the strategy at work.
-
-        Returns
-        -------
-        bool
-            Whether there is more to do.
-        """
+    def advance(self) -> None:
+        """One round of the strategy at work."""
         at, problem = self.position, self.problem
         strategy = self.strategies[at.strategy]
         if at.progress is None:
@@ -112,12 +107,11 @@ class Search:
             spent = bool(at.candidates) and problem.spent
             at.ended = at.trusted or spent or at.strategy == len(self.strategies)
             at.trusted = at.trusted or spent
-        return not at.ended
 
     def run(self) -> Candidate:
-        """All rounds that are left; the best of what was found."""
-        while self.advance():
-            pass
+        """All rounds that are left, and the best of what was found."""
+        while not self.position.ended:
+            self.advance()
         found, report = self.position.candidates, self.problem.report
         best = self.judge.best(found)
         report.candidates, report.agreeing = len(found), self.judge.agreeing(best, found)
@@ -172,7 +166,7 @@ def carry_out(problem: Problem, init: Init, solver: Chosen) -> Outcome:
         found = _solved(problem, init, solver)
     else:
         if isinstance(init, str) and init in _SEARCHED:
-            search = Search(problem, _strategies(problem, init))
+            search = Search(problem, strategies_for(problem, init))
             best = search.run()
             doubt = not search.position.trusted and not problem.model.loss.takes_labels
             tested = len(search.position.candidates) > 1 and problem.model.loss.least_squares
@@ -190,10 +184,19 @@ def carry_out(problem: Problem, init: Init, solver: Chosen) -> Outcome:
     return Outcome(problem.objective(found), found, problem.report, exact)
 
 
-def _strategies(problem: Problem, init: str) -> list[Strategy]:
+def strategies_for(problem: Problem, init: str) -> list[Strategy]:
+    """What is tried in turn for an ``init`` that asks for a search: "auto", "expand" or "random"."""
+    if init != "auto":
+        return [Expand()] if init == "expand" else [Restarts()]
     model = problem.model
-    quadratic = model.activation.name == "quadratic" and model.n_patches == 1
-    return [Spectral()] if init == "auto" and quadratic else strategies(problem, init)
+    if model.activation.name == "quadratic" and model.n_patches == 1:
+        return [Spectral()]
+    if not problem.expandable:
+        return [Moments(), Restarts()]
+    k, order = model.n_hidden, model.activation.tensor_order or 0
+    # Many units: the moments of order four cost more than students that need few rows.
+    many = math.comb(k + order, order) > problem.policy.many_features
+    return [Expand(), Moments()] if many else [Moments(), Expand()]
 
 
 def _solved(problem: Problem, init: Init, solver: str | Solver[Objective]) -> Candidate:

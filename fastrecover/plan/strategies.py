@@ -5,7 +5,6 @@ A search asks a strategy for one round at a time, so it can be saved between any
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -252,17 +251,3 @@ class Expand:
 def widest(problem: Problem, known: Sequence[Candidate]) -> Rows:
     """Rows that earlier candidates were refined on, which may be more than the first sub-sample."""
     return max([problem.base, *(c.rows for c in known)], key=problem.n_rows)
-
-
-def strategies(problem: Problem, init: str) -> list[Strategy]:
-    """What is tried in turn for an ``init`` that asks for a search: "auto", "expand" or "random"."""
-    if init == "expand":
-        return [Expand()]
-    if init == "random":
-        return [Restarts()]
-    act, k = problem.model.activation, problem.model.n_hidden
-    order = act.tensor_order or 0
-    many = math.comb(k + order, order) > problem.policy.many_features
-    wide: Strategy = Expand() if problem.expandable else Restarts()
-    # Many units: the moments of order four cost more than students that need few rows.
-    return [wide, Moments()] if many and problem.expandable else [Moments(), wide]

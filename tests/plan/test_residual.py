@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fastrecover.solvers.residual import judged
 from scipy.special import fdtrc
 
 import fastrecover as fr
 from fastrecover.engines import ThreadEngine
 from fastrecover.models import Parameters, Regression
-from fastrecover.solvers.residual import judged
 from fastrecover.sources import ArraySource
 
 

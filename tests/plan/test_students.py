@@ -10,6 +10,7 @@ import itertools
 
 import numpy as np
 import pytest
+from fastrecover.starts.expand import default_extra, expanded_starts, orthogonal_selection, regrown
 
 import fastrecover as fr
 from fastrecover._blas import one_blas_thread
@@ -17,7 +18,6 @@ from fastrecover.engines import ThreadEngine
 from fastrecover.models import Classification, ConvRegression, Parameters, Quadratic, Regression
 from fastrecover.sources import ArraySource
 from fastrecover.starts import StartError
-from fastrecover.starts.expand import default_extra, expanded_starts, orthogonal_selection, regrown
 
 
 @pytest.fixture(autouse=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fastrecover.solvers.curvature import gaussian_curvature
 
 import fastrecover as fr
 from fastrecover._blas import one_blas_thread
 from fastrecover.models import Parameters, Regression
 from fastrecover.solvers import curvature
-from fastrecover.solvers.curvature import gaussian_curvature
 
 N, D, K = 40_000, 12, 3
 

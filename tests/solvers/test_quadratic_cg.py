@@ -10,13 +10,6 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy import optimize
-
-import fastrecover as fr
-from fastrecover._blas import one_blas_thread
-from fastrecover.engines import ThreadEngine
-from fastrecover.models import ConvRegression, Parameters, Quadratic, Regression
-from fastrecover.solvers import Monitor, run
 from fastrecover.solvers.quartic import (
     FactoredDescent,
     Polynomial,
@@ -25,6 +18,13 @@ from fastrecover.solvers.quartic import (
     null_directions,
     population_solve,
 )
+from scipy import optimize
+
+import fastrecover as fr
+from fastrecover._blas import one_blas_thread
+from fastrecover.engines import ThreadEngine
+from fastrecover.models import ConvRegression, Parameters, Quadratic, Regression
+from fastrecover.solvers import Monitor, run
 from fastrecover.sources import ArraySource
 from fastrecover.starts.spectral import small_random_start, spectral_start
 from fastrecover.sweeps import Objective
