@@ -19,7 +19,7 @@ class Policy:
     rows_per_labelled_parameter: int = 250
     """The same where responses are labels, each of which says far less than a number."""
     fewest_rows: int = 2000
-    """No sub-sample is smaller, since reading so few rows costs nothing."""
+    """No sub-sample is smaller, since so few rows cost nothing."""
     fewest_rows_for_units: int = 4000
     """The same where numbers of units are compared, whose losses differ by little."""
     more_rows: int = 8

@@ -1,7 +1,7 @@
 """Gauss-Newton with Levenberg-Marquardt damping.
 
 Up to DENSE_LIMIT parameters the matrix is formed (one sweep) and factored; above, the damped system is solved
-by conjugate gradients whose products are sweeps.  Several damping values are tried in one pass, since reading
+by conjugate gradients whose products are sweeps.  Several damping values are tried in one pass, since loading
 the rows costs more than evaluating a few more columns.
 """
 

@@ -161,7 +161,7 @@ class FactoredDescent(GradientDescent):
 
 
 def _check(model: Network) -> None:
-    if model.activation.name != "quadratic" or model.is_classifier or model.n_patches > 1:
+    if model.activation.name != "quadratic" or not model.loss.least_squares or model.n_patches > 1:
         raise ValueError(
             "solver 'pncg' needs a fully connected network of quadratic units under squared loss, "
             f"got {model.n_patches} patches of {model.activation.name!r} units: use solver='lbfgs'"

@@ -36,7 +36,7 @@ def check_landscape(model: Network, n_features: int) -> None:
     n_features : int
     """
     act, v = model.activation, model.known_v
-    if model.n_patches > 1 or model.is_classifier:
+    if model.n_patches > 1 or not model.loss.least_squares:
         raise StartError("the landscape is for fully connected regressions: use init='tensor'")
     if model.n_hidden > n_features:
         raise StartError(

@@ -1,6 +1,6 @@
 """Loss, gradient and curvature of a model on a source, as functions of one flat vector.
 
-Each method is one sweep: one reading of every row.  The methods fit ``scipy.optimize.minimize``
+Each method is one sweep: every row is read once.  The methods fit ``scipy.optimize.minimize``
 (``fun=objective.value_and_grad, jac=True, hessp=objective.hessp``).
 """
 
