@@ -1,0 +1,74 @@
+"""Checks of users' functions: what they claim of derivatives and symmetries is tried at a few points."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .gaussian import Array
+
+if TYPE_CHECKING:
+    from .registry import Activation
+
+_LABELS = ("function", "derivative", "second_derivative")
+
+
+def check_functions(functions: tuple[object, ...]) -> None:
+    """Raise TypeError unless all of (phi, phi') or (phi, phi', phi'') can be called."""
+    for label, each in zip(_LABELS, functions, strict=False):
+        if not callable(each):
+            raise TypeError(f"{label} must be callable (float -> float), got {type(each).__name__}")
+
+
+def check_claims(degree: object, parity: object) -> None:
+    """Raise ValueError for a degree or parity that no function has."""
+    if parity not in (None, "even", "odd"):
+        raise ValueError(f"parity must be 'even', 'odd' or None, got {parity!r}")
+    if degree is not None and (isinstance(degree, bool) or not isinstance(degree, int) or degree < 1):
+        raise ValueError(f"degree must be a positive integer or None, got {degree!r}")
+
+
+def checked_kinks(kinks: object) -> tuple[float, ...]:
+    """Kinks in rising order, each once; ValueError unless they are finite."""
+    points = tuple(float(kink) for kink in np.atleast_1d(np.asarray(kinks, dtype=np.float64)))
+    if not all(math.isfinite(point) for point in points):
+        raise ValueError(f"kinks must be finite numbers, got {kinks!r}")
+    return tuple(sorted(set(points)))
+
+
+def check_user(activation: Activation) -> None:
+    """Raise unless the user's derivatives, degree and parity agree with the function at 48 points."""
+    points = np.linspace(-3.9, 4.1, 48) + 0.0123
+    points = points[[all(abs(z - kink) >= 1e-3 for kink in activation.kinks) for z in points]]
+    labels = _LABELS[: len(activation.functions or ())]
+    values = [_values(activation, order, label, points) for order, label in enumerate(labels)]
+    step = 1e-5 * np.maximum(1.0, np.abs(points))
+    for order in range(1, len(labels)):
+        given, below = values[order], values[order - 1]
+        ahead, behind = (activation.evaluate(order - 1, points + sign * step) for sign in (1, -1))
+        difference = (ahead - behind) / (2 * step)
+        gap = np.abs(difference - given) / np.maximum(1.0, np.maximum(np.abs(given), np.abs(below)))
+        worst = int(np.argmax(gap))
+        if not gap[worst] <= 1e-5:
+            raise ValueError(
+                f"{labels[order]} disagrees with finite differences of {labels[order - 1]} at z = "
+                f"{points[worst]:.4g}: {given[worst]:.6g} against {difference[worst]:.6g}"
+            )
+    sign, power = (-1.0 if activation.parity == "odd" else 1.0), 1.7 ** (activation.degree or 0)
+    for label, factor, expected in (("parity", -1.0, sign), ("degree", 1.7, power)):
+        claim, wanted = getattr(activation, label), expected * values[0]
+        if claim is not None and not np.allclose(activation.value(factor * points), wanted, 1e-8, 1e-10):
+            raise ValueError(f"{label} is given as {claim!r}, but the function disagrees: correct or drop it")
+
+
+def _values(activation: Activation, order: int, label: str, points: Array) -> Array:
+    try:
+        values = activation.evaluate(order, points)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise TypeError(f"{label} must take one float and return one float: {error}") from error
+    if not np.isfinite(values).all():
+        bad = points[~np.isfinite(values)][0]
+        raise ValueError(f"{label} must be finite on [-4, 4], but it is not at z = {bad:.4g}")
+    return values
