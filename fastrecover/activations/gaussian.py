@@ -87,8 +87,9 @@ def _moments(activation: Activation, scales: Array, max_order: int) -> Array:
 
 
 def _lift(activation: Activation) -> int:
-    """How many derivatives are plain functions, no jump being differentiated; 0 if unknown."""
-    return 0 if activation.functions is not None else 1 if activation.degree == 1 else 2
+    """How many derivatives are plain functions, no jump being differentiated."""
+    known = 2 if activation.has_second_derivative else 1
+    return known if activation.smoothness is None else min(known, activation.smoothness)
 
 
 @lru_cache(maxsize=128)

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import gaussian, user
+from . import gaussian, traits, user
 from .gaussian import MAX_SCALE, Array
 
 Scalar: TypeAlias = Callable[[float], float]
@@ -115,6 +115,23 @@ class Activation:
         Points where phi or its first two derivatives are not continuous.
     functions : tuple of callables, optional
         A user's scalar (phi, phi') or (phi, phi', phi''); None for built-in activations.
+
+    Attributes
+    ----------
+    is_quadratic : bool
+        Whether phi(z) = c z^2: of the units of such a network only the sum of their squares is identifiable.
+    quadratic_coefficient : float or None
+        That c; None for all others.
+    smoothness : int or None
+        Order of the lowest derivative that jumps, 0 for phi itself; None where neither phi nor its first two do.
+    reflects_into_intercept : bool
+        Whether phi(z) + phi(-z) is a constant that is not zero, so that the sign of an output weight moves into
+        the intercept: v phi(z) = 2 v phi(0) - v phi(-z).
+    odd_slope : float or None
+        s where phi(z) - phi(-z) = s z and s is not zero: beside a linear term such a unit may be reversed.
+    subspace_order, tensor_order : int or None
+        First orders whose Gaussian moments resolve directions and units.
+    has_second_derivative : bool
     """
 
     name: str
@@ -148,7 +165,7 @@ class Activation:
         name : str
             Any name that is not a built-in one.
         degree, parity
-            As for the class; checked on the function.
+            As for the class; checked on the function, and found on it where they are not given.
         kinks : sequence of float
             Points where phi or a derivative jumps; moments need them to be exact.
 
@@ -168,8 +185,37 @@ class Activation:
             raise ValueError(f"name {name!r} is a built-in activation; choose another name")
         user.check_claims(degree, parity)
         made = cls(name, USER_CODE, 0.0, degree, parity, user.checked_kinks(kinks), functions)
-        user.check_user(made)
-        return made
+        user.check_derivatives(made)
+        return replace(made, degree=user.checked_degree(made), parity=user.checked_parity(made))
+
+    @property
+    def is_quadratic(self) -> bool:
+        """Whether phi(z) = c z^2."""
+        return self.degree == 2 and self.parity == "even"
+
+    @property
+    def quadratic_coefficient(self) -> float | None:
+        """c where phi(z) = c z^2, else None."""
+        return float(self.value(1.0)) if self.is_quadratic else None
+
+    @property
+    def smoothness(self) -> int | None:
+        """Order of the lowest derivative that jumps (relu 1, squared_relu 2); None for smooth functions.
+
+        Looked for at the kinks and, for a user's function, between points of [-4, 4] as well; a kink that neither phi
+        nor phi' shows counts as one of phi'' where that is not given.
+        """
+        return traits.smoothness(self)
+
+    @property
+    def reflects_into_intercept(self) -> bool:
+        """Whether phi(z) + phi(-z) is a constant that is not zero (sigmoid)."""
+        return traits.reflects_into_intercept(self)
+
+    @property
+    def odd_slope(self) -> float | None:
+        """s where phi(z) - phi(-z) = s z and s is not zero (relu 1, leaky_relu 1 + slope, softplus 1), else None."""
+        return traits.odd_slope(self)
 
     @property
     def has_second_derivative(self) -> bool:
