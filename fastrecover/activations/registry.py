@@ -222,6 +222,11 @@ class Activation:
         """Whether :meth:`second_derivative` can be called (False: Gauss-Newton only)."""
         return self.functions is None or len(self.functions) == 3
 
+    @property
+    def takes_slope(self) -> bool:
+        """Whether ``slope`` is one of its parameters."""
+        return self.code == _BUILT_IN["leaky_relu"].code
+
     def value(self, z: ArrayLike) -> Array:
         """Return phi(z), float64, shape of `z`; nan gives nan and +-inf give the limits."""
         return self.evaluate(0, z)
@@ -365,7 +370,7 @@ def get_activation(spec: str | Activation, slope: float | None = None) -> Activa
         raise TypeError(f"activation must be a name or an Activation, got {type(spec).__name__}")
     if slope is None:
         return found
-    if found.code != _BUILT_IN["leaky_relu"].code:
+    if not found.takes_slope:
         raise ValueError(f"slope belongs to leaky_relu; {found.name} takes none")
     if not isinstance(slope, Real):
         raise TypeError(f"slope must be a number in [0, 1), got {type(slope).__name__}")
