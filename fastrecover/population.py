@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._validation import check_moderate
-from .activations import Activation, Array, _quadrature, get_activation
+from .activations import Activation, Array, get_activation
+from .activations.gaussian import quadrature
 from .models import Network, Parameters, align
 
 Indices = NDArray[np.intp]
@@ -177,7 +178,7 @@ class _Units:
         self._coefficients: Array = np.empty((1, k))
         self._lines: list[_Line] = []
         for chunk, kinks in self._chunks():
-            z, table = _quadrature(kinks, 0)
+            z, table = quadrature(kinks, 0)
             weight, argument = table[:, 0], np.multiply.outer(self.length[chunk], z)
             values, slopes = phi.value(argument), phi.derivative(argument)
             self.mean[chunk], self.rms[chunk] = values @ weight, np.sqrt(values**2 @ weight)

@@ -182,7 +182,9 @@ def test_moments_take_any_shape_and_zero_scale():
     got = phi.moments(s, max_order=3)
     assert got.shape == (3, 100, 4)
     np.testing.assert_allclose(got[0, 0], [0.5, 0, 0, 0], rtol=1e-15, atol=0)
-    np.testing.assert_allclose(got[2, 7], phi.moments(s[2, 7], 3), rtol=1e-14, atol=1e-17)
+    # An even moment of sigmoid is zero, summed of terms of the size of the others.
+    alone = phi.moments(s[2, 7], 3)
+    np.testing.assert_allclose(got[2, 7], alone, rtol=0, atol=1e-14 * np.abs(alone).max())
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "quadratic"])
@@ -195,18 +197,17 @@ def test_scale_from_first_moment_round_trips(name):
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "erf"])
-def test_scale_from_third_moment_and_from_the_ratio_round_trip(name):
+def test_scale_from_third_moment_round_trips(name):
     phi = get_activation(name)
     s = np.geomspace(0.02, 15.0, 12).reshape(3, 4)
-    m = phi.moments(s)
-    for found, clipped in (phi.scale_from_moment(3, m[..., 3]), phi.scale_from_ratio(m[..., 3] / m[..., 1])):
-        assert found.shape == s.shape and not clipped.any()
-        np.testing.assert_allclose(found, s, rtol=1e-10)
+    found, clipped = phi.scale_from_moment(3, phi.moments(s)[..., 3])
+    assert found.shape == s.shape and not clipped.any()
+    np.testing.assert_allclose(found, s, rtol=1e-10)
 
 
-def test_ratio_of_erf_has_its_closed_form():
+def test_scale_of_erf_has_its_closed_form():
     s = np.array([0.1, 0.7, 2.0, 6.0])
-    found, _ = get_activation("erf").scale_from_ratio(-2 * s**2 / (1 + 2 * s**2))
+    found, _ = get_activation("erf").scale_from_moment(1, 2 * s / np.sqrt(np.pi * (1 + 2 * s**2)))
     np.testing.assert_allclose(found, s, rtol=1e-11)
 
 
@@ -218,9 +219,6 @@ def test_targets_out_of_range_are_clipped_and_told():
     np.testing.assert_allclose(found, [MIN_SCALE, 2.0, MAX_SCALE, MAX_SCALE], rtol=1e-12)
     found, clipped = sigmoid.scale_from_moment(1, 0.39, max_scale=5.0)
     assert found == 5.0 and clipped
-    found, clipped = sigmoid.scale_from_ratio([0.5, -1.5])
-    np.testing.assert_allclose(found, [MIN_SCALE, MAX_SCALE])
-    assert clipped.all()
     found, clipped = get_activation("relu").scale_from_moment(1, [-1.0, 0.0, 500.0])
     np.testing.assert_allclose(found, [0.0, 0.0, 1000.0])
     np.testing.assert_array_equal(clipped, [True, False, False])
@@ -230,12 +228,6 @@ def test_targets_out_of_range_are_clipped_and_told():
 def test_zero_moments_fix_no_scale(name, order):
     with pytest.raises(ValueError, match=f"m_{order} of {name} is zero"):
         get_activation(name).scale_from_moment(order, 0.1)
-
-
-@pytest.mark.parametrize("name", ["relu", "squared_relu", "quadratic"])
-def test_homogeneous_ratios_fix_no_scale(name):
-    with pytest.raises(ValueError, match="zero|monotone"):
-        get_activation(name).scale_from_ratio(0.5)
 
 
 def test_constant_moment_is_not_inverted():
@@ -269,7 +261,7 @@ def test_user_copy_of_a_built_in_agrees_with_it():
     for method in ("value", "derivative", "second_derivative"):
         np.testing.assert_allclose(getattr(mine, method)(z), getattr(tanh, method)(z), rtol=1e-13, atol=1e-15)
     np.testing.assert_allclose(mine.moments([0.5, 2.0]), tanh.moments([0.5, 2.0]), atol=1e-14)
-    found, _ = mine.scale_from_ratio(tanh.moments(1.3)[3] / tanh.moments(1.3)[1])
+    found, _ = mine.scale_from_moment(3, tanh.moments(1.3)[3])
     assert found == pytest.approx(1.3, rel=1e-8)
 
 

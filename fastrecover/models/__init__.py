@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .classification import Classification, ConvClassification
-from .names import NAMES, get_model
-from .network import Network, nearest, rebuilt
+from .names import NAMES, ModelOptions, default_output_weights, get_model
+from .network import Network, OutputWeights, nearest, rebuilt
 from .parameters import Parameters, align
 from .regression import ConvRegression, Quadratic, Regression
 
@@ -13,12 +13,19 @@ __all__ = [
     "Classification",
     "ConvClassification",
     "ConvRegression",
+    "ModelOptions",
     "Network",
+    "OutputWeights",
     "Parameters",
     "Quadratic",
     "Regression",
     "align",
+    "default_output_weights",
     "get_model",
     "nearest",
     "rebuilt",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
