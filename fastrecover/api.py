@@ -5,36 +5,41 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, Unpack
+
+from numpy.typing import ArrayLike
 
 from ._blas import one_blas_thread
+from .activations import Activation
 from .exceptions import convergence_warning
-from .models import Network, get_model
-from .plan import Outcome, Problem, carry_out, number_of_units
-from .plan.search import Chosen
+from .models import ModelOptions, Network, Parameters, get_model
+from .papers import PRESETS
+from .plan import Chosen, Outcome, Problem, carry_out, number_of_units
+from .random import RandomState
 from .recovery import Recovery
 from .request import Data, Request
 from .solvers import Monitor
+from .starts import Start
 from .sweeps import Objective
 
 
 def fit(
-    X,
-    y,
-    model: str | Network = "relu",
-    n_hidden: int | str | None = None,
+    X: ArrayLike,
+    y: ArrayLike,
+    model: str | Activation | Network = "relu",
+    n_hidden: int | Literal["auto"] | None = None,
     *,
-    init="auto",
-    solver="auto",
-    sample_weight=None,
-    inputs: str = "auto",
+    init: str | ArrayLike | Parameters | Start = "auto",
+    solver: Chosen = "auto",
+    sample_weight: ArrayLike | None = None,
+    inputs: Literal["auto", "whiten", "gaussian"] = "auto",
     n_jobs: int | None = None,
-    random_state=None,
+    random_state: RandomState = None,
     tol: float | None = None,
     max_passes: float | None = None,
-    callback: Callable[[dict], Any] | None = None,
+    callback: Callable[[dict[str, Any]], Any] | None = None,
     verbose: int = 0,
-    **model_options,
+    **model_options: Unpack[ModelOptions],
 ) -> Recovery:
     """Recover the weights of the one-hidden-layer network that produced y from X.
 
@@ -140,15 +145,15 @@ def fit(
 
 
 def objective(
-    X,
-    y,
-    model: str | Network,
+    X: ArrayLike,
+    y: ArrayLike,
+    model: str | Activation | Network,
     n_hidden: int | None = None,
     *,
-    sample_weight=None,
-    n_jobs=None,
-    **model_options,
-):
+    sample_weight: ArrayLike | None = None,
+    n_jobs: int | None = None,
+    **model_options: Unpack[ModelOptions],
+) -> Objective:
     """Loss of a model on data as a function of one flat vector, for other optimisers.
 
     Parameters
@@ -167,7 +172,7 @@ def objective(
     TypeError, ValueError
         Bad input.
     """
-    network = get_model(model, n_hidden, **model_options)
+    network = get_model(model, n_hidden, output_weights_default="ones", also=tuple(PRESETS), **model_options)
     data = Data.of(X, y, sample_weight, network)
     return Objective(data.engine(n_jobs), network)
 

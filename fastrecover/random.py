@@ -7,9 +7,12 @@ much was drawn for another, nor on the order in which parts of a fit run.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
+
+#: Whatever a seed may be given as.
+RandomState: TypeAlias = int | np.random.SeedSequence | np.random.Generator | None
 
 
 class Stream(IntEnum):
@@ -59,7 +62,7 @@ def generator(root: np.random.SeedSequence, purpose: Stream, *key: int) -> np.ra
     return np.random.default_rng(stream(root, purpose, *key))
 
 
-def seed_sequence(random_state: Any) -> np.random.SeedSequence:
+def seed_sequence(random_state: RandomState) -> np.random.SeedSequence:
     """The root of all random numbers of a call.
 
     Parameters

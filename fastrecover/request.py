@@ -23,12 +23,11 @@ from ._validation import (
     check_weights,
 )
 from .activations import NAMES as ACTIVATIONS
+from .activations import Activation
 from .engines import Engine, engine_on
-from .models import Network, Parameters, get_model, nearest
+from .models import ModelOptions, Network, Parameters, get_model, nearest
 from .papers import PRESETS, preset
-from .plan import INITS, SOLVERS
-from .plan.search import Chosen
-from .plan.starting import Init
+from .plan import INITS, SOLVERS, Chosen, Init
 from .plan.students import check_expandable
 from .random import seed_sequence
 from .solvers import OnLandscape
@@ -73,7 +72,7 @@ class Request:
     @classmethod
     def parsed(
         cls,
-        model: str | Network,
+        model: str | Activation | Network,
         n_hidden: int | str | None,
         *,
         init: Any,
@@ -84,7 +83,7 @@ class Request:
         max_passes: float | None,
         callback: Callable[[dict[str, Any]], Any] | None,
         verbose: int,
-        model_options: dict[str, Any],
+        model_options: ModelOptions,
     ) -> Request:
         """The options of :func:`fastrecover.fit`, by the same names.
 
@@ -96,14 +95,11 @@ class Request:
         finds_units = isinstance(n_hidden, str)
         if isinstance(n_hidden, str):
             _check_unit_search(model, n_hidden, init)
-            n_hidden = 1 if isinstance(model, str) else None
+            n_hidden = None if isinstance(model, Network) else 1
         if isinstance(model, str) and model in PRESETS:
             network, init, solver = preset(model, n_hidden, init, solver, model_options)
         else:
-            if isinstance(model, str) and model in ACTIVATIONS and model != "sigmoid":
-                # Unknown signs include all ones; sigmoid units with signs could not be told apart.
-                model_options = {"output_weights": "signs", **model_options}
-            network = get_model(model, n_hidden, **model_options)
+            network = get_model(model, n_hidden, also=tuple(PRESETS), **model_options)
         _check_solver(solver)
         if inputs not in INPUTS:
             hint = nearest(str(inputs), INPUTS)
@@ -208,7 +204,7 @@ class Data:
     def check_sufficient(self, model: Network) -> None:
         """Raise ValueError where no fit of the model can come of these data, without a full look at X."""
         inputs, y, w = model.filter_length(self.X.shape[1]), self.y, self.weight
-        if model.activation.name == "quadratic" and model.n_patches == 1:
+        if model.is_quadratic_form:
             _check_quadratic(model, inputs, y)
         check_enough_rows(len(self.X), w, model.n_parameters(inputs) - model.n_flat)
         check_varies(y, w)
@@ -223,11 +219,11 @@ class Data:
             raise ValueError("X has entries so large that their sums overflow: rescale it")
 
 
-def _check_unit_search(model: str | Network, n_hidden: str, init: Any) -> None:
+def _check_unit_search(model: str | Activation | Network, n_hidden: str, init: Any) -> None:
     if n_hidden != "auto":
         raise ValueError(f"n_hidden must be an integer or 'auto', got {n_hidden!r}")
     known = isinstance(model, Network) and not isinstance(model.output_weights, str)
-    if known or not (isinstance(model, Network) or (isinstance(model, str) and model in ACTIVATIONS)):
+    if known or not (isinstance(model, (Activation, Network)) or model in ACTIVATIONS):
         raise ValueError(
             f"n_hidden='auto' is for regressions by name ({', '.join(ACTIVATIONS)}) or a model object whose output "
             f"weights are ones, signs or free, got model={model!r}"
@@ -241,8 +237,8 @@ def _check_unit_search(model: str | Network, n_hidden: str, init: Any) -> None:
 def _check_quadratic(model: Network, d: int, y: np.ndarray) -> None:
     if model.n_hidden > d:
         raise ValueError(f"n_hidden={model.n_hidden} exceeds the {d} features: a quadratic form has at most rank {d}")
-    squares = model.known_v is not None and (model.known_v > 0).all()
-    if squares and not (model.fit_intercept or model.linear_term) and not (y > 0).any():
+    squares, alone = model.known_squares, not (model.fit_intercept or model.linear_term)
+    if alone and squares is not None and (squares > 0).all() and not (y > 0).any():
         raise ValueError(
             "y has no positive value, but the model is a sum of squares: use output_weights='signs', or "
             "fit_intercept=True"

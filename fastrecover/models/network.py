@@ -82,6 +82,17 @@ class Network:
         return self.loss.takes_labels
 
     @property
+    def is_quadratic_form(self) -> bool:
+        """Whether the output is ``x' M x`` up to a linear function: quadratic units, fully connected."""
+        return self.activation.is_quadratic and self.n_patches == 1
+
+    @property
+    def known_squares(self) -> np.ndarray | None:
+        """For quadratic units ``phi(z) = c z^2`` the known weights c v of squares, else None."""
+        c, v = self.activation.quadratic_coefficient, self.known_v
+        return None if c is None or v is None else c * v
+
+    @property
     def free_v(self) -> bool:
         """Whether output weights are free real numbers."""
         return self.output_weights == "free"

@@ -5,14 +5,16 @@ from __future__ import annotations
 from .policy import Policy
 from .problem import Candidate, Problem
 from .report import Report
-from .search import SOLVERS, Outcome, Position, Search, carry_out
-from .starting import INITS
+from .search import SOLVERS, Chosen, Outcome, Position, Search, carry_out
+from .starting import INITS, Init
 from .units import number_of_units
 
 __all__ = [
     "INITS",
     "SOLVERS",
     "Candidate",
+    "Chosen",
+    "Init",
     "Outcome",
     "Policy",
     "Position",

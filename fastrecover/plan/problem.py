@@ -171,7 +171,7 @@ class Problem:
 
     def with_signs(self, start: Parameters) -> tuple[Network, np.ndarray]:
         """Model and flat vector that refinement works on from a start."""
-        model = self.model.refined(start.output_weights)
+        model = self.model.with_resolved_signs(start.output_weights)
         if model is not self.model and model.known_v is not None:
             start = start.absorbed(model.activation)
         return model, model.pack(start)

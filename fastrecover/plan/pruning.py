@@ -12,7 +12,6 @@ import numpy as np
 
 from ..engines import Engine
 from ..models import Network, Parameters
-from ..starts.base import replace_free
 from ..sweeps import Objective
 
 _SMALLEST = 0.02  # least size after pruning, relative to the largest
@@ -34,7 +33,7 @@ def pruned(engine: Engine, model: Network, student: Parameters) -> Parameters:
     Parameters
         With definite output weights.
     """
-    prune = _truncated if model.activation.name == "quadratic" else _selected
+    prune = _truncated if model.activation.is_quadratic else _selected
     return prune(engine, model, student)
 
 
@@ -49,7 +48,7 @@ def _selected(engine: Engine, model: Network, student: Parameters) -> Parameters
         rows = rows / np.maximum(np.linalg.norm(rows, axis=1), 1e-300)[:, None]
     if act.parity is None:
         rows = np.concatenate([rows, -rows])
-    free = Objective(engine, replace_free(model, len(rows)))
+    free = Objective(engine, model.with_free_output_weights(len(rows)))
     linear = np.zeros(rows.shape[1]) if model.linear_term else None
     gram = free.output_regression(Parameters(rows, np.ones(len(rows)), linear))[2]
     quota = None

@@ -53,7 +53,7 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
         if state.converged or problem.p > DENSE_LIMIT or problem.spent:
             return Candidate(state, model, rows, label)
         theta = state.theta
-    quadratic = _is_quadratic(problem.model)
+    quadratic = problem.model.is_quadratic_form
     solver: Solver[Objective] = QuarticConjugateGradients() if quadratic else GaussNewton()
     dear = not quadratic and problem.p > policy.dear_matrix
     most = policy.pncg_iterations if quadratic else policy.iterations
@@ -93,7 +93,7 @@ def polished(problem: Problem, best: Candidate) -> Candidate:
         return best
     policy, theta = problem.policy, best.state.theta
     objective = Objective(problem.engine, best.model)
-    if _is_quadratic(problem.model):
+    if problem.model.is_quadratic_form:
         state = problem.run(
             QuarticConjugateGradients(dense=False), objective, theta, "all rows", policy.pncg_iterations
         )
@@ -112,13 +112,9 @@ def polished(problem: Problem, best: Candidate) -> Candidate:
     return Candidate(state, best.model, ALL, best.label)
 
 
-def _is_quadratic(model: Network) -> bool:
-    return model.activation.name == "quadratic" and model.n_patches == 1
-
-
 def _matrix_is_dear(problem: Problem, objective: Objective) -> bool:
     """Whether forming it costs more than many gradients, with rows enough to be near that of Gaussian rows."""
-    if not problem.expandable or _is_quadratic(problem.model):
+    if not problem.expandable or problem.model.is_quadratic_form:
         return False
     n, p, policy = objective.n_rows, problem.p, problem.policy
     return p > DENSE_LIMIT or (n * p**2 > policy.dear_work and n > policy.rows_to_average * p)

@@ -189,7 +189,7 @@ def strategies_for(problem: Problem, init: str) -> list[Strategy]:
     if init != "auto":
         return [Expand()] if init == "expand" else [Restarts()]
     model = problem.model
-    if model.activation.name == "quadratic" and model.n_patches == 1:
+    if model.is_quadratic_form:
         return [Spectral()]
     if not problem.expandable:
         return [Moments(), Restarts()]

@@ -118,7 +118,7 @@ def _from_moments(problem: Problem, rows: Rows, start: NamedStart) -> Parameters
     report.inputs = diagnosis.shape_departures + ([whitening.note] if whitening.note else [])
     report.whitened = True
     found, act = whitening.back(start.find(white, model, seed)), model.activation
-    homogeneous = act.degree is not None and act.name != "quadratic"
+    homogeneous = act.degree is not None and not act.is_quadratic
     if whitening.shift.any() and homogeneous and model.n_patches == 1:
         # The offsets that centring gave the units have gone into their lengths.
         unit = found.weights / np.maximum(np.linalg.norm(found.weights, axis=1), 1e-300)[:, None]

@@ -106,7 +106,7 @@ def expanded_starts(
     """
     _check(model, count=count, iterations=iterations)
     n, d = engine.shape
-    k, quadratic = model.n_hidden, model.activation.name == "quadratic"
+    k, quadratic = model.n_hidden, model.activation.is_quadratic
     if width is None:
         # Rows enough for any M: its rank then limits nothing, and the landscape has no wrong turns.
         width = max(d * len(set(_signs(model))), k + 1) if quadratic else k + default_extra(n, d, k, most=k)
@@ -237,7 +237,7 @@ def _student_weights(model: Network, width: int, rng: np.random.Generator) -> np
     p drawn evenly from e .. k (half the width where e >= k) each q fits into about as many students.
     """
     known, k, extra = model.known_v, model.n_hidden, width - model.n_hidden
-    if model.activation.name == "quadratic":
+    if model.activation.is_quadratic:
         return np.resize(_signs(model), width)
     if known is not None or model.activation.parity == "odd":
         first = np.ones(k) if known is None else known
@@ -252,7 +252,8 @@ def _typical_size(engine: Engine, model: Network) -> float:
     if degree is None:
         return 1.0
     v = 1.0 if model.known_v is None else float(np.median(np.abs(model.known_v)))
-    return float((np.sqrt(engine.response_variance() / model.n_hidden) / v) ** (1.0 / degree))
+    unit = v * float(np.abs(model.activation.value(np.array([-1.0, 1.0]))).max())
+    return float((np.sqrt(engine.response_variance() / model.n_hidden) / unit) ** (1.0 / degree))
 
 
 def _network(model: Network, weights: np.ndarray, v: np.ndarray) -> Parameters:

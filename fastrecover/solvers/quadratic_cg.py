@@ -155,13 +155,14 @@ class FactoredDescent(GradientDescent):
         _check(objective.model)
         at = objective.unpack(theta)
         size = float(np.linalg.norm(at.weights))
-        scale = np.sqrt(objective.engine.average(np.abs)) / max(size, 1e-300)
+        c = objective.model.activation.quadratic_coefficient or 1.0
+        scale = np.sqrt(objective.engine.average(np.abs) / abs(c)) / max(size, 1e-300)
         full = objective.model.pack(replace(at, weights=at.weights * scale))
         return GradientDescent(1.0 / largest_curvature(objective, full)).begin(objective, theta)
 
 
 def _check(model: Network) -> None:
-    if model.activation.name != "quadratic" or not model.loss.least_squares or model.n_patches > 1:
+    if not model.is_quadratic_form or not model.loss.least_squares:
         raise ValueError(
             "solver 'pncg' needs a fully connected network of quadratic units under squared loss, "
             f"got {model.n_patches} patches of {model.activation.name!r} units: use solver='lbfgs'"
@@ -191,20 +192,20 @@ def _with_direction(objective: Objective, state: State, old: State | None = None
 def _distance(objective: Objective, state: State) -> float:
     """Newton decrement, ``sqrt(2) |Delta|_F`` for an error Delta of M, over that of M's smallest eigenvalue."""
     at = objective.unpack(state.theta)
-    r = np.linalg.qr(at.weights.T)[1]
-    smallest = float(np.abs(np.linalg.eigvalsh((r * at.output_weights) @ r.T)).min())
+    r, c = np.linalg.qr(at.weights.T)[1], objective.model.activation.quadratic_coefficient or 1.0
+    smallest = abs(c) * float(np.abs(np.linalg.eigvalsh((r * at.output_weights) @ r.T)).min())
     return state.decrement / max(np.sqrt(2.0) * smallest, 1e-300)
 
 
 def population_solve(model: Network, at: Parameters, grad: Parameters) -> Parameters:
     """Solve with the Hessian that the loss of a quadratic network has at an exact fit of Gaussian inputs.
 
-    With rows W, output weights V and directions D, delta b, delta c the Hessian's quadratic form is
-    ``2 |Delta|_F^2 + (tr Delta + delta c)^2 + |delta b|^2``, ``Delta = W' V D + D' V W``.  It vanishes where
-    Delta does, along ``D = V^-1 K W`` with K antisymmetric (rotations of the rows, hyperbolic ones between rows of
-    different sign).  Gradients of any data set are orthogonal to these, and for such the solution, with
-    H = V^-1 G / 4 less the part of the trace, G the gradient and ``A = (W W')^-1``, is
-    ``D = V^-1 (A H - A H W' A W / 2)``.
+    With rows W, weights V of squares (output weights, times c where ``phi(z) = c z^2``) and directions D, delta b,
+    delta c the Hessian's quadratic form is ``2 |Delta|_F^2 + (tr Delta + delta c)^2 + |delta b|^2``,
+    ``Delta = W' V D + D' V W``.  It vanishes where Delta does, along ``D = V^-1 K W`` with K antisymmetric (rotations
+    of the rows, hyperbolic ones between rows of different sign).  Gradients of any data set are orthogonal to these,
+    and for such the solution, with H = V^-1 G / 4 less the part of the trace, G the gradient and ``A = (W W')^-1``,
+    is ``D = V^-1 (A H - A H W' A W / 2)``.
 
     Parameters
     ----------
@@ -219,7 +220,7 @@ def population_solve(model: Network, at: Parameters, grad: Parameters) -> Parame
     Parameters
         The solution that has no part along the null directions in the form above.
     """
-    w, v = at.weights, at.output_weights
+    w, v = at.weights, at.output_weights * (model.activation.quadratic_coefficient or 1.0)
     values, vectors = np.linalg.eigh(w @ w.T)
     values = np.maximum(values, max(_LEAST_EIGENVALUE * float(values[-1]), 1e-300))
     inverse = (vectors / values) @ vectors.T
@@ -233,7 +234,7 @@ def population_solve(model: Network, at: Parameters, grad: Parameters) -> Parame
     core = 0.5 * (core + core.T)
     rows = (y - 0.5 * core @ w) / v[:, None]
     c = grad.intercept - float(np.sum(core * (w @ w.T))) if model.fit_intercept else 0.0
-    return Parameters(rows, v, grad.linear, c)
+    return Parameters(rows, at.output_weights, grad.linear, c)
 
 
 def null_directions(objective: Objective, theta: np.ndarray) -> np.ndarray:

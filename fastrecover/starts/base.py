@@ -38,7 +38,7 @@ def ridge_lengths(engine: Engine, model: Network, rows: np.ndarray) -> Parameter
     """
     act, k, d = model.activation, len(rows), rows.shape[1]
     linear = np.zeros(d) if model.linear_term else None
-    objective = Objective(engine, replace_free(model, k))
+    objective = Objective(engine, model.with_free_output_weights(k))
     if act.parity is None:
         both = Parameters(np.concatenate([rows, -rows]), np.ones(2 * k), linear)
         fitted, _, gram = objective.output_regression(both, ridge=1e-6)
@@ -82,13 +82,8 @@ def with_output_weights(engine: Engine, model: Network, rows: np.ndarray) -> Par
     if model.known_v is not None:
         return Parameters(rows, model.known_v, linear)
     k = len(rows)
-    free = Objective(engine, replace_free(model, k))
+    free = Objective(engine, model.with_free_output_weights(k))
     v = free.output_regression(Parameters(rows, np.ones(k), linear), ridge=1e-6)[0].output_weights
     if model.free_v and model.activation.degree is None:
         return Parameters(rows, v, linear)
     return Parameters(rows, np.where(v < 0, -1.0, 1.0), linear)
-
-
-def replace_free(model: Network, k: int) -> Network:
-    """`model` with k units and free output weights."""
-    return model.changed(n_hidden=k, output_weights="free")

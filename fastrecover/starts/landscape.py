@@ -49,7 +49,7 @@ def check_landscape(model: Network, n_features: int) -> None:
             raise StartError(
                 f"activation {act.name!r} has a Hermite coefficient of order {order} of "
                 f"{coefficients[order]:.1e}, and the landscape sees its units through orders 2 and 4 alone: "
-                + ("use model='quadratic' with init='spectral'" if act.name == "quadratic" else "use init='tensor'")
+                + ("use model='quadratic' with init='spectral'" if act.is_quadratic else "use init='tensor'")
             )
     if v is not None and np.ptp(np.sign(v)) > 0:
         raise StartError("the landscape needs output weights of one sign: use init='tensor'")

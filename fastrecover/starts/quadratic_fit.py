@@ -111,7 +111,7 @@ def inertia(engine: Engine, k: int, rng: np.random.Generator) -> int:
 
 def quadratic_network(fit: QuadraticFit, model: Network) -> Parameters:
     """Rows sqrt|l| times the eigenvectors; with all-positive units negative eigenvalues are cut off."""
-    values, v = fit.eigenvalues, model.known_v
+    values, v = fit.eigenvalues / (model.activation.quadratic_coefficient or 1.0), model.known_v
     if v is None:
         v = np.where(values < 0, -1.0, 1.0)
     else:

@@ -76,5 +76,5 @@ def small_random_start(
             "r < d; use init='spectral'"
         )
     start = random_start(model, engine.shape[1], np.random.default_rng(seed))
-    length = np.sqrt(size * engine.average(np.abs))
+    length = np.sqrt(size * engine.average(np.abs) / abs(model.activation.quadratic_coefficient or 1.0))
     return replace(start, weights=start.weights * (length / np.linalg.norm(start.weights)))

@@ -21,7 +21,7 @@ from ..sweeps import MomentSweeps, Objective
 from ..tensors import hermite_to_tensor
 from .affine import affine_fit
 from .base import StartError
-from .quadratic_fit import QUADRATIC, QuadraticFit, quadratic_network
+from .quadratic_fit import QuadraticFit, quadratic_network
 from .tensor import check_resolvable
 
 _DEPTH = 8
@@ -38,7 +38,7 @@ def check_spectral(model: Network, n_features: int) -> None:
     model : Network
     n_features : int
     """
-    if model.activation.name != "quadratic":
+    if not model.is_quadratic_form:
         raise StartError("init='spectral' is for model='quadratic', whose second moment holds all: use 'tensor'")
     check_resolvable(model, n_features)
 
@@ -67,7 +67,7 @@ def spectral_start(engine: Engine, model: Network, seed: np.random.SeedSequence)
     rng = np.random.default_rng(seed)
     affine = affine_fit(engine) if model.linear_term else _mean_fit(engine)
     bounded = MomentSweeps(bounded_responses(engine, model, affine))
-    known = model.known_v
+    known = model.known_squares
     positive, count = None if known is None else int((known > 0).sum()), k
     if known is None and 2 * k <= d and math.comb(2 * k + 2, 2) <= min(_MOST_FEATURES, n // 2):
         # The bulk of t's eigenvalues is not centred: both ends are candidates where signs are unknown.
@@ -93,12 +93,16 @@ def spectral_start(engine: Engine, model: Network, seed: np.random.SeedSequence)
 
 
 def definite(engine: Engine, model: Network) -> Network:
-    """The model with all signs positive where they are unknown and no response is negative.
+    """The model with ones where signs are unknown and no response has the other sign than its squares.
 
     That is a guess: a negative eigenvalue that is small beside the others may show in no row.
     """
     hidden = model.known_v is not None or model.linear_term or model.fit_intercept
-    return model if hidden or engine.smallest_response() < 0 else model.with_output_weights("ones")
+    if hidden:
+        return model
+    downwards = (model.activation.quadratic_coefficient or 1.0) < 0
+    squares = engine.with_responses(np.negative) if downwards else engine
+    return model if squares.smallest_response() < 0 else model.with_output_weights("ones")
 
 
 def bounded_responses(engine: Engine, model: Network, affine: Parameters) -> Engine:
@@ -113,11 +117,11 @@ def bounded_responses(engine: Engine, model: Network, affine: Parameters) -> Eng
     if model.fit_intercept:
         k, deviation = model.n_hidden, float(np.sqrt(residual.average(np.square)))
         most = deviation * np.sqrt(k / 2.0)
-        if model.known_v is None:
+        if model.known_squares is None:
             third = residual.average(_cubed)
             trace = float(np.clip(0.25 * k * third / max(deviation, 1e-300) ** 2, -most, most))
         else:
-            trace = most * float(np.sign(model.known_v).mean())
+            trace = most * float(np.sign(model.known_squares).mean())
     q = residual.with_responses(partial(_shifted, by=trace))
     return q.with_responses(partial(_bounded, mean=q.average(), size=q.average(np.abs)))
 
@@ -213,7 +217,7 @@ def wider(engine: Engine, model: Network, at: Parameters, extra: int, rng: np.ra
     Parameters
         The rows of `at`, then the new ones with output weights +1 and -1.
     """
-    sweeps = MomentSweeps(engine, at, QUADRATIC)
+    sweeps = MomentSweeps(engine, at, model.activation)
 
     def product(v: np.ndarray) -> np.ndarray:
         image, mean, _ = sweeps.second(v)
@@ -221,10 +225,11 @@ def wider(engine: Engine, model: Network, at: Parameters, extra: int, rng: np.ra
 
     d = engine.shape[1]
     extra = min(extra, d)
-    alike = model.known_v is not None and bool((model.known_v > 0).all())
+    c, known = model.activation.quadratic_coefficient or 1.0, model.known_squares
+    alike = known is not None and bool((known > 0).all())
     values, vectors = leading_eigenvectors(product, d, extra, rng, extra if alike else None)
-    signs = np.ones(extra) if alike else np.where(values < 0, -1.0, 1.0)
-    lengths = np.sqrt(np.abs(values) / 3.0)
+    signs = np.sign(c) * (np.ones(extra) if alike else np.where(values < 0, -1.0, 1.0))
+    lengths = np.sqrt(np.abs(values) / (3.0 * abs(c)))
     return replace(
         at,
         weights=np.concatenate([at.weights, lengths[:, None] * vectors]),
@@ -248,8 +253,8 @@ def narrower(model: Network, at: Parameters) -> Parameters:
     """
     k = model.n_hidden
     q, r = np.linalg.qr(at.weights.T)
-    values, vectors = np.linalg.eigh((r * at.output_weights) @ r.T)
-    positive = None if model.known_v is None else int((model.known_v > 0).sum())
+    values, vectors = np.linalg.eigh((r * at.output_weights) @ r.T * (model.activation.quadratic_coefficient or 1.0))
+    positive = None if model.known_squares is None else int((model.known_squares > 0).sum())
     chosen = _chosen(values, k, positive)
     mean = Parameters(np.zeros((0, len(q))), np.zeros(0), at.slope, at.intercept + float(values.sum()))
     return quadratic_network(QuadraticFit((q @ vectors[:, chosen]).T, values[chosen], mean, 0.0), model)

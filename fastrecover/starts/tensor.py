@@ -52,7 +52,7 @@ def check_resolvable(model: Network, n_features: int) -> None:
             f"n_hidden={k} exceeds the number of features {d}: moments resolve at most as many units as features; "
             "use init='random'"
         )
-    if (act.parity == "even" and act.degree == 2) or model.n_patches > 1:
+    if act.is_quadratic or model.n_patches > 1:
         return
     if act.subspace_order is None or act.tensor_order is None:
         raise StartError(
@@ -95,7 +95,7 @@ def tensor_start(engine: Engine, model: Network, seed: np.random.SeedSequence) -
         return filter_start(engine, model, affine, rng)
     if act.subspace_order == 2:
         fit = quadratic_fit(engine, affine, k, rng)
-        if act.name == "quadratic":
+        if act.is_quadratic:
             return quadratic_network(fit, model)
         basis, fitted = fit.basis, fit.parameters()
     else:

@@ -63,7 +63,8 @@ class Objective:
     @property
     def kinked(self) -> bool:
         """Whether the empirical gradient jumps, where a row crosses a kink of the activation."""
-        return self.model.activation.degree == 1 or self.model.activation.functions is not None
+        smoothness = self.model.activation.smoothness
+        return smoothness is not None and smoothness <= 1
 
     def runs_off(self, theta: np.ndarray) -> bool:
         """Whether a classification has no finite optimum in sight."""
