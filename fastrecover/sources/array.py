@@ -100,19 +100,9 @@ class ArraySource:
         """
         if spaced:
             return self._spaced(m, seed)
-        n, rng = self.shape[0], np.random.default_rng(seed)
-        counting = n if self.w is None else int(np.count_nonzero(self.w))
-        mostly = 2 * counting > n
-        if m >= n or (m >= counting and mostly):
-            return self
-        if mostly and self._is_strided() and m * self.x.shape[1] * self.x.itemsize > _LARGEST_COPY:
-            step = counting // m
-            return self if step == 1 else self._taken(slice(int(rng.integers(step)), None, step))
-        rows = rng.choice(counting, min(m, counting), replace=False)
-        rows.sort()
-        if self.w is not None and counting < n:
-            rows = np.flatnonzero(self.w)[rows]
-        return self._taken(rows)
+        size = m * self.x.shape[1] * self.x.itemsize * self.group
+        chosen = choose(self.shape[0], self.w, m, seed, self._is_strided() and size > _LARGEST_COPY)
+        return self if chosen is None else self._taken(chosen)
 
     def _spaced(self, m: int, seed: np.random.SeedSequence) -> ArraySource:
         x, w, rng = self.x, self.w, np.random.default_rng(seed)
@@ -140,6 +130,38 @@ class ArraySource:
     def _is_strided(self) -> bool:
         """Whether every s-th sample is a view whose rows are read alone."""
         return self.group == 1 and not (self.x.strides[0] < _PAGE and _is_mapped(self.x))
+
+
+def choose(
+    n: int, w: np.ndarray | None, m: int, seed: np.random.SeedSequence, systematic: bool
+) -> slice | np.ndarray | None:
+    """Which `m` of n samples make a sub-sample; None where there are not more.
+
+    Parameters
+    ----------
+    n : int
+    w : ndarray (n,) or None
+        Only samples of positive weight are drawn.
+    m : int
+    seed : SeedSequence
+    systematic : bool
+        Every s-th sample, as a slice, unless most weights are zero.
+
+    Returns
+    -------
+    slice, ndarray of int (rising), or None
+    """
+    rng = np.random.default_rng(seed)
+    counting = n if w is None else int(np.count_nonzero(w))
+    mostly = 2 * counting > n
+    if m >= n or (m >= counting and mostly):
+        return None
+    if mostly and systematic:
+        step = counting // m
+        return None if step == 1 else slice(int(rng.integers(step)), None, step)
+    rows = rng.choice(counting, min(m, counting), replace=False)
+    rows.sort()
+    return np.flatnonzero(w)[rows] if w is not None and counting < n else rows
 
 
 def _is_mapped(x: np.ndarray) -> bool:
