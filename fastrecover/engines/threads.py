@@ -22,6 +22,7 @@ from ..kernels.tree import merge
 from ..sources import ArraySource, Source, WhitenedSource
 from .base import Elementwise, Meter, Weights
 
+_HELD = 1 << 18  # numbers of rows that a thread holds at a time where reading makes them
 #: Sums of a number of blocks from the first on.
 Part: TypeAlias = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
@@ -205,9 +206,12 @@ class ThreadEngine:
         g, left, sums = op.shapes(d)
         work = n * source.group * (d * op.columns + g * left + sums)
         threads = min(self.n_jobs, n_blocks, max(1, work // self.least_work))
-        if threads <= 1:
+        most = n_blocks if threads <= 1 else n_blocks // (threads * 8)
+        if not source.gives_views:
+            most = min(most, _HELD // (samples * source.group * d))
+        if most >= n_blocks:
             return part(0, n_blocks)
-        size = 1 << max(0, (n_blocks // (threads * 8)).bit_length() - 1)
+        size = 1 << max(0, most.bit_length() - 1)
         return self._spread(part, n_blocks, size, threads)
 
     @staticmethod

@@ -46,6 +46,8 @@ class ArraySource:
         self.x = x if group == 1 else x.reshape(len(x) * group, x.shape[1] // group)
         self.y, self.w, self.group, self.largest_copy = y, w, group, largest_copy
 
+    gives_views = True
+
     @property
     def shape(self) -> tuple[int, int]:
         """Samples, and features of one row that is swept."""

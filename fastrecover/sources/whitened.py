@@ -24,6 +24,8 @@ class WhitenedSource:
     def __init__(self, source: Source, shift: np.ndarray, inverse: np.ndarray) -> None:
         self.source, self.shift, self.inverse = source, shift, inverse
 
+    gives_views = False
+
     @property
     def shape(self) -> tuple[int, int]:
         """Samples, and features of one row that is swept."""
