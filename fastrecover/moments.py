@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._validation import check_finite, check_rows, check_vector, check_weights
-from .engines import ThreadEngine
-from .sources import ArraySource
+from .engines import engine_on
 from .sweeps import MomentSweeps
 from .tensors import hermite_to_tensor, unpack
 
@@ -19,8 +18,8 @@ _MOST = 256  # features of a whole third moment: 134 MB, and 22.6 MB for every p
 
 def _sweeps(X, y, sample_weight, n_jobs) -> MomentSweeps:
     X = check_rows(X)
-    source = ArraySource(X, check_vector(y, len(X), "y"), check_weights(sample_weight, len(X)))
-    return MomentSweeps(ThreadEngine(source, n_jobs))
+    y, w = check_vector(y, len(X), "y"), check_weights(sample_weight, len(X))
+    return MomentSweeps(engine_on(X, y, w, n_jobs=n_jobs))
 
 
 def _directions(V, d: int) -> np.ndarray:

@@ -66,8 +66,7 @@ def predict(model: Network, parameters: Parameters, X: Any, n_jobs: int | None =
 
 
 def _swept(model: Network, parameters: Parameters, x: np.ndarray, n_jobs: int | None) -> np.ndarray:
-    from .engines import ThreadEngine
-    from .sources import ArraySource
-    from .sweeps.objective import Objective
+    from .engines import engine_on
+    from .sweeps import Objective
 
-    return Objective(ThreadEngine(ArraySource(x, group=model.n_patches), n_jobs), model).predict(model.pack(parameters))
+    return Objective(engine_on(x, group=model.n_patches, n_jobs=n_jobs), model).predict(model.pack(parameters))

@@ -28,8 +28,9 @@ from ..api import fit
 from ..losses import encode_labels
 from ..models import Network, get_model
 from ..papers import PRESETS, preset
+from ..plan import INITS, SOLVERS
 from ..recovery import Recovery
-from ..solvers.plan import INITS, INPUTS, SOLVERS
+from ..request import INPUTS
 from ..storage import check_destination
 from . import data
 from .picture import check_picture

@@ -22,7 +22,7 @@ from ..kernels.tree import merge
 from ..sources import ArraySource, Source, WhitenedSource
 from .base import Elementwise, Meter, Weights
 
-_SMALL = 1 << 20  # multiply-adds below which waking another thread costs more than it saves
+_HELD = 1 << 18  # numbers of rows that a thread holds at a time where reading makes them
 #: Sums of a number of blocks from the first on.
 Part: TypeAlias = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
@@ -68,10 +68,14 @@ class ThreadEngine:
         Threads; None for all processors.
     meter : Meter, optional
         Counter shared with other engines on the same data.
+    least_work : int
+        Multiply-adds of a sweep for each thread; waking another for less costs more than it saves.
     """
 
-    def __init__(self, source: Source, n_jobs: int | None = None, meter: Meter | None = None) -> None:
-        self.source, self.n_jobs = source, resolve_jobs(n_jobs)
+    def __init__(
+        self, source: Source, n_jobs: int | None = None, meter: Meter | None = None, *, least_work: int = 1 << 20
+    ) -> None:
+        self.source, self.n_jobs, self.least_work = source, resolve_jobs(n_jobs), least_work
         self.meter = meter or Meter(source.shape[0])
 
     @property
@@ -85,7 +89,10 @@ class ThreadEngine:
         return self.source.dtype
 
     def _on(self, source: Source) -> ThreadEngine:
-        return self if source is self.source else ThreadEngine(source, self.n_jobs, self.meter)
+        return self if source is self.source else self._made(source, self.meter)
+
+    def _made(self, source: Source, meter: Meter | None = None) -> ThreadEngine:
+        return ThreadEngine(source, self.n_jobs, meter, least_work=self.least_work)
 
     def _responses(self) -> np.ndarray:
         y = self.source.targets()[0]
@@ -148,7 +155,7 @@ class ThreadEngine:
         """Engine whose rows are Vx, with the same responses and weights: one sweep; its own are not counted."""
         m = len(v)
         z = self.output(v, RowFunction(Op.PREDICT, reps=m, linear=1, v=np.zeros((m, 0)), c=np.zeros(m)))
-        return ThreadEngine(ArraySource(z, *self.source.targets()), self.n_jobs)
+        return self._made(ArraySource(z, *self.source.targets()))
 
     def whitened(self, shift: np.ndarray, inverse: np.ndarray, *, copy: bool) -> ThreadEngine:
         """Engine on rows ``inverse (x - shift)``, held as a copy or made again as often as they are swept."""
@@ -160,7 +167,7 @@ class ThreadEngine:
 
     def local(self, x: np.ndarray, y: np.ndarray) -> ThreadEngine:
         """Engine on rows at the caller, that were computed from some of these; its sweeps are not counted."""
-        return ThreadEngine(ArraySource(x, y), self.n_jobs)
+        return self._made(ArraySource(x, y))
 
     def run(self, p: np.ndarray, op: RowFunction) -> tuple[np.ndarray, np.ndarray]:
         """Sums of `op` over all rows.
@@ -198,10 +205,13 @@ class ThreadEngine:
 
         g, left, sums = op.shapes(d)
         work = n * source.group * (d * op.columns + g * left + sums)
-        threads = min(self.n_jobs, n_blocks, max(1, work // _SMALL))
-        if threads <= 1:
+        threads = min(self.n_jobs, n_blocks, max(1, work // self.least_work))
+        most = n_blocks if threads <= 1 else n_blocks // (threads * 8)
+        if not source.gives_views:
+            most = min(most, _HELD // (samples * source.group * d))
+        if most >= n_blocks:
             return part(0, n_blocks)
-        size = 1 << max(0, (n_blocks // (threads * 8)).bit_length() - 1)
+        size = 1 << max(0, most.bit_length() - 1)
         return self._spread(part, n_blocks, size, threads)
 
     @staticmethod

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..engines import Engine
-from ..linalg import roots
+from ..linalg import roots, times
 from ..models import Parameters
-from ..sources.whitened import times
 from ..sweeps import MomentSweeps
 from .diagnosis import DENSE_LIMIT, InputDiagnosis
 

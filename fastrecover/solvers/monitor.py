@@ -12,8 +12,6 @@ import numpy as np
 from ..engines import Meter
 from ..sweeps import Function
 
-_SILENCE = 1.0  # callback interval in seconds while no step ends
-
 T = TypeVar("T")
 
 
@@ -27,16 +25,23 @@ class Monitor:
     Parameters
     ----------
     callback : callable, optional
-        Called with a dict (stage, pass, loss, grad_norm, rows, seconds) after every step, and every second between
-        steps; returning True ends the fit.
+        Called with a dict (stage, pass, loss, grad_norm, rows, seconds) after every step; returning True ends the
+        fit.
     max_passes : float
         Passes after which stages stop.
+    interval : float
+        Seconds after which the callback is called between two sweeps as well, where no step ends.
     """
 
     columns = ("stage", "pass", "loss", "grad_norm", "rows", "seconds")
 
-    def __init__(self, callback: Callable[[dict[str, Any]], Any] | None = None, max_passes: float = np.inf) -> None:
-        self.callback, self.max_passes = callback, max_passes
+    def __init__(
+        self,
+        callback: Callable[[dict[str, Any]], Any] | None = None,
+        max_passes: float = np.inf,
+        interval: float = 1.0,
+    ) -> None:
+        self.callback, self.max_passes, self.interval = callback, max_passes, interval
         self.history: dict[str, list[Any]] = {name: [] for name in self.columns}
         self.started = time.perf_counter()
         self.ended = False
@@ -68,12 +73,12 @@ class Monitor:
     def watching(self, meter: Meter) -> Iterator[None]:
         """Hear of every sweep that a meter counts, since a start may take longer than all that follows.
 
-        The callback is called where it has not been for a second, with the stage of the last step ("start" before
+        The callback is called where it has not been for the interval, with the stage of the last step ("start" before
         the first) and its loss.  The history is of steps alone.
         """
 
         def swept(rows: int) -> None:
-            if self.seconds >= self._called + _SILENCE:
+            if self.seconds >= self._called + self.interval:
                 stage, loss = self._last
                 self._call((stage, meter.passes, loss, np.nan, rows, self.seconds))
             if self._interruptible and self.spent(meter):

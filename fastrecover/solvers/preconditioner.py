@@ -18,7 +18,6 @@ from ..linalg import roots
 from ..models import Network
 from ..sweeps import MomentSweeps, Objective, local_rows
 
-_INSIDE_LIMIT = 600  # parameters inside the span above which K stands for them as well
 _DENSE_COVARIANCE = 400  # features above which S is taken to be the identity
 _ROWS_PER_PARAMETER, _ROWS_PER_FEATURE, _FEWEST_ROWS = 20, 50, 2000
 _RIDGE = 1e-3  # relative to the mean diagonal; units that hardly differ make both matrices near singular
@@ -114,7 +113,11 @@ class GaussianCurvature:
 
 
 def gaussian_curvature(
-    objective: Objective, theta: np.ndarray, seed: np.random.SeedSequence, white: bool = False
+    objective: Objective,
+    theta: np.ndarray,
+    seed: np.random.SeedSequence,
+    white: bool = False,
+    inside_limit: int = 600,
 ) -> GaussianCurvature:
     """The Gauss-Newton matrix at theta, as it would be for Gaussian rows.
 
@@ -128,6 +131,8 @@ def gaussian_curvature(
         Of the rows whose projections are looked at.
     white : bool
         Whether S is known to be the identity.
+    inside_limit : int
+        Parameters inside the span of the units above which K stands for them as well.
 
     Returns
     -------
@@ -137,7 +142,7 @@ def gaussian_curvature(
     white = white or d > _DENSE_COVARIANCE
     k, m = len(found.weights), min(len(found.weights), d)
     inside = (k + model.linear_term) * m
-    rows = max(_FEWEST_ROWS, _ROWS_PER_PARAMETER * min(inside, _INSIDE_LIMIT), 0 if white else _ROWS_PER_FEATURE * d)
+    rows = max(_FEWEST_ROWS, _ROWS_PER_PARAMETER * min(inside, inside_limit), 0 if white else _ROWS_PER_FEATURE * d)
     few = objective.engine.sample(rows, seed)
     weights, inverse = found.weights, None
     if not white:
@@ -152,7 +157,7 @@ def gaussian_curvature(
     if model.linear_term:
         slopes = np.concatenate([slopes, np.ones((len(z), 1))], axis=1)
     outer = _inverse(slopes, w)
-    inner = _inverse(_jacobian(model, slopes, z, u), w) if inside <= _INSIDE_LIMIT else None
+    inner = _inverse(_jacobian(model, slopes, z, u), w) if inside <= inside_limit else None
     return GaussianCurvature(basis, inverse, outer, inner, k, model.free_v * k, model.linear_term)
 
 

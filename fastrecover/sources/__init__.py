@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .array import ArraySource
 from .base import Block, Source
+from .blocks import BlockSource
 from .lagged import lagged
 from .whitened import WhitenedSource
 
-__all__ = ["ArraySource", "Block", "Source", "WhitenedSource", "lagged"]
+__all__ = ["ArraySource", "Block", "BlockSource", "Source", "WhitenedSource", "lagged"]

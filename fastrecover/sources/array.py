@@ -14,7 +14,6 @@ import numpy as np
 
 from .base import Block
 
-_LARGEST_COPY = 32 << 20  # bytes of a sub-sample that is worth copying
 _PAGE = 4096
 
 
@@ -31,11 +30,23 @@ class ArraySource:
     group : int
         Patches of a sample: x is cut into `group` equal parts that are swept as rows of their own, without a
         copy where its rows are contiguous.
+    largest_copy : int
+        Bytes of rows up to which a sub-sample is a copy; of more it is a view.
     """
 
-    def __init__(self, x: np.ndarray, y: np.ndarray | None = None, w: np.ndarray | None = None, group: int = 1) -> None:
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray | None = None,
+        w: np.ndarray | None = None,
+        group: int = 1,
+        *,
+        largest_copy: int = 32 << 20,
+    ) -> None:
         self.x = x if group == 1 else x.reshape(len(x) * group, x.shape[1] // group)
-        self.y, self.w, self.group = y, w, group
+        self.y, self.w, self.group, self.largest_copy = y, w, group, largest_copy
+
+    gives_views = True
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -73,17 +84,17 @@ class ArraySource:
     def patches(self) -> ArraySource:
         """Every patch as a sample of its own, with the response and weight of its sample."""
         y, w = (None if a is None else np.repeat(a, self.group) for a in (self.y, self.w))
-        return ArraySource(self.x, y, w)
+        return ArraySource(self.x, y, w, largest_copy=self.largest_copy)
 
     def sample(self, m: int, seed: np.random.SeedSequence, *, spaced: bool = False) -> ArraySource:
         """`m` samples of positive weight as a copy, or more as a view; all of them if there are not more.
 
-        Up to 32 MiB of rows are drawn without replacement and copied in order.  A larger sub-sample is systematic: a
-        view of every s-th sample from a random one on, s as large as leaves `m` that count.  So a fit needs no memory
-        that grows with parameters times features.  Such a sub-sample represents the rows as well as a random one,
-        unless their order has a period that shares a factor with s.  Copied at any size are samples of several
-        patches, whose rows would not lie at equal distances, rows where most weights are zero, and rows of a file
-        that are shorter than a page, of which every pass would read the pages between as well.
+        Up to `largest_copy` bytes of rows are drawn without replacement and copied in order.  A larger sub-sample is
+        systematic: a view of every s-th sample from a random one on, s as large as leaves `m` that count.  So a fit
+        needs no memory that grows with parameters times features.  Such a sub-sample represents the rows as well as a
+        random one, unless their order has a period that shares a factor with s.  Copied at any size are samples of
+        several patches, whose rows would not lie at equal distances, rows where most weights are zero, and rows of a
+        file that are shorter than a page, of which every pass would read the pages between as well.
 
         Parameters
         ----------
@@ -100,23 +111,16 @@ class ArraySource:
         """
         if spaced:
             return self._spaced(m, seed)
-        size = m * self.x.shape[1] * self.x.itemsize * self.group
-        chosen = choose(self.shape[0], self.w, m, seed, self._is_strided() and size > _LARGEST_COPY)
+        large = self._is_strided() and m * self.x.shape[1] * self.x.itemsize > self.largest_copy
+        chosen = choose(self.shape[0], self.w, m, seed, large)
         return self if chosen is None else self._taken(chosen)
 
     def _spaced(self, m: int, seed: np.random.SeedSequence) -> ArraySource:
-        x, w, rng = self.x, self.w, np.random.default_rng(seed)
-        span = x.shape[1] * x.itemsize
+        x, span = self.x, self.x.shape[1] * self.x.itemsize
         apart = max(1, -(-span // x.strides[0]) if x.strides[0] else len(x))
-        count = -(-len(x) // apart)
-        top = 1.0 if w is None else float(w.max())
-        tries = m if w is None else math.ceil(m * top / (float(w.mean()) or 1.0))
-        rows = np.arange(count) if tries >= count else np.sort(rng.choice(count, tries, replace=False))
-        rows *= apart
-        if w is not None:  # a row is kept with probability w / top
-            rows = rows[rng.random(len(rows)) * top < w[rows // self.group]]
+        rows = thin(len(x), apart, self.w, self.group, m, seed)
         y = None if self.y is None else self.y[rows // self.group]
-        return ArraySource(x if len(rows) == len(x) else x[rows], y)
+        return ArraySource(x if len(rows) == len(x) else x[rows], y, largest_copy=self.largest_copy)
 
     def _taken(self, samples: slice | np.ndarray) -> ArraySource:
         """Samples of a list as a copy, those of a slice as a view of their rows."""
@@ -162,6 +166,31 @@ def choose(
     rows = rng.choice(counting, min(m, counting), replace=False)
     rows.sort()
     return np.flatnonzero(w)[rows] if w is not None and counting < n else rows
+
+
+def thin(n: int, apart: int, w: np.ndarray | None, group: int, m: int, seed: np.random.SeedSequence) -> np.ndarray:
+    """About `m` of n rows, each `apart`-th at most, drawn with chances in proportion to their weights.
+
+    Parameters
+    ----------
+    n, apart : int
+    w : ndarray (n / group,) or None
+    group : int
+        Rows that share a weight.
+    m : int
+    seed : SeedSequence
+
+    Returns
+    -------
+    ndarray of int, rising
+    """
+    rng, count = np.random.default_rng(seed), -(-n // apart)
+    top = 1.0 if w is None else float(w.max())
+    tries = m if w is None else math.ceil(m * top / (float(w.mean()) or 1.0))
+    rows = np.arange(count) if tries >= count else np.sort(rng.choice(count, tries, replace=False))
+    rows = rows * apart
+    # A row is kept with probability w / top.
+    return rows if w is None else rows[rng.random(len(rows)) * top < w[rows // group]]
 
 
 def _is_mapped(x: np.ndarray) -> bool:

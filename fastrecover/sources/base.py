@@ -45,6 +45,11 @@ class Source(Protocol):
         """Rows of a sample."""
         ...
 
+    @property
+    def gives_views(self) -> bool:
+        """Whether :meth:`read` costs no memory; engines ask other sources for a few blocks at a time."""
+        ...
+
     def read(self, start: int, stop: int) -> Block:
         """Samples ``start .. stop - 1``; for arrays views, never copies.  Called from several threads at once."""
         ...

@@ -6,13 +6,13 @@ where rows come from, and nothing but blocks of them is in memory.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
-from .array import LARGEST_COPY, ArraySource, choose, thin
+from .array import ArraySource, choose, thin
 from .base import Block
 
 _NUMBERS = 1 << 20  # read at a time while a sub-sample is gathered
@@ -34,6 +34,8 @@ class BlockSource:
         float32 or float64: what rows are converted to.
     group : int
         Patches that a sample is cut into.
+    largest_copy : int
+        Bytes of rows up to which a sub-sample is held in memory; of more every s-th sample is read when it is swept.
     """
 
     rows: Callable[[int, int], np.ndarray]
@@ -43,6 +45,9 @@ class BlockSource:
     w: np.ndarray | None = None
     type: np.dtype = np.dtype(np.float64)
     group: int = 1
+    largest_copy: int = 32 << 20
+
+    gives_views: ClassVar[bool] = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -98,20 +103,17 @@ class BlockSource:
         return BlockSource(rows, self.n_samples * g, self.shape[1], y, w, self.type)
 
     def sample(self, m: int, seed: np.random.SeedSequence, *, spaced: bool = False) -> BlockSource | ArraySource:
-        """`m` samples, those that an array of the same rows would give.
-
-        Up to 32 MiB are held in memory; a larger sub-sample is every s-th sample, read when it is swept.
-        """
+        """`m` samples, those that an array of the same rows would give."""
         if spaced:
             patches = self.patches()
-            return patches._gathered(*thin(patches.n_samples, 1, self.w, self.group, m, seed))
-        size = m * self.n_features * self.type.itemsize
-        chosen = choose(self.n_samples, self.w, m, seed, self.group == 1 and size > LARGEST_COPY)
+            return patches._gathered(thin(patches.n_samples, 1, self.w, self.group, m, seed), weighted=False)
+        large = self.group == 1 and m * self.n_features * self.type.itemsize > self.largest_copy
+        chosen = choose(self.n_samples, self.w, m, seed, large)
         if chosen is None:
             return self
         if isinstance(chosen, slice):
             return self._every(chosen.step, chosen.start, self.n_samples)
-        return self._gathered(chosen, self.w)
+        return self._gathered(chosen, weighted=True)
 
     def _every(self, step: int, start: int, stop: int) -> BlockSource:
         """Every `step`-th sample of a range, read with those between."""
@@ -123,7 +125,7 @@ class BlockSource:
         y, w = (None if a is None else np.ascontiguousarray(a[start:stop:step]) for a in (self.y, self.w))
         return replace(self, rows=rows, n_samples=count, y=y, w=w)
 
-    def _gathered(self, samples: np.ndarray, w: np.ndarray | None) -> ArraySource:
+    def _gathered(self, samples: np.ndarray, weighted: bool) -> ArraySource:
         """Some samples, in rising order, in memory."""
         x, at = np.empty((len(samples), self.n_features), self.type), 0
         step = max(1, _NUMBERS // self.n_features)
@@ -133,5 +135,5 @@ class BlockSource:
             if len(inside):
                 x[at : at + len(inside)] = self.read(start, stop).x.reshape(stop - start, -1)[inside - start]
                 at += len(inside)
-        y = None if self.y is None else self.y[samples]
-        return ArraySource(x, y, None if w is None else w[samples], self.group)
+        y, w = (None if a is None else a[samples] for a in (self.y, self.w if weighted else None))
+        return ArraySource(x, y, w, self.group, largest_copy=self.largest_copy)

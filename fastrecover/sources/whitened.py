@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..linalg import times
 from .array import ArraySource
 from .base import Block, Source
 
@@ -22,6 +23,8 @@ class WhitenedSource:
 
     def __init__(self, source: Source, shift: np.ndarray, inverse: np.ndarray) -> None:
         self.source, self.shift, self.inverse = source, shift, inverse
+
+    gives_views = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -74,8 +77,3 @@ class WhitenedSource:
 
     def _of(self, source: Source) -> WhitenedSource:
         return self if source is self.source else WhitenedSource(source, self.shift, self.inverse)
-
-
-def times(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Rows times a matrix, or times a diagonal one given as a vector."""
-    return rows * matrix if matrix.ndim == 1 else rows @ matrix
