@@ -11,21 +11,23 @@ from numpy.typing import ArrayLike
 
 from ._blas import one_blas_thread
 from .activations import Activation
+from .data import Data
 from .exceptions import convergence_warning
 from .models import ModelOptions, Network, Parameters, get_model
 from .papers import PRESETS
 from .plan import Chosen, Outcome, Problem, carry_out, number_of_units
 from .random import RandomState
 from .recovery import Recovery
-from .request import Data, Request
+from .request import Request
 from .solvers import Monitor
+from .sources import Source
 from .starts import Start
 from .sweeps import Objective
 
 
 def fit(
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Source,
+    y: ArrayLike | None = None,
     model: str | Activation | Network = "relu",
     n_hidden: int | Literal["auto"] | None = None,
     *,
@@ -45,11 +47,13 @@ def fit(
 
     Parameters
     ----------
-    X : array_like (n, d)
+    X : array_like (n, d) or Source
         Inputs; float32 and float64 rows with unit column stride are swept where they lie (any row stride, so
-        ``lagged`` views and memory maps cost no copy), everything else is converted.
+        ``lagged`` views and memory maps cost no copy), everything else is converted.  A source
+        (``fastrecover.sources.BlockSource``) is read block by block.
     y : array_like (n,)
-        Responses; for a classification labels (strings, booleans, 0 and 1) or targets in [0, 1].
+        Responses (None: those of a source); for a classification labels (strings, booleans, 0 and 1) or targets in
+        [0, 1].
     model : str or Network
         Activation name (``relu leaky_relu squared_relu sigmoid tanh erf softplus quadratic``) for a regression,
         ``fcn`` or ``cnn`` for a classification, ``landscape``, a preset of ``fastrecover.papers`` (``zhong2017
@@ -145,8 +149,8 @@ def fit(
 
 
 def objective(
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Source,
+    y: ArrayLike | None,
     model: str | Activation | Network,
     n_hidden: int | None = None,
     *,

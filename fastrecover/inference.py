@@ -16,6 +16,7 @@ from ._validation import check_finite, check_rows, check_vector, check_weights
 from .engines import engine_on
 from .losses import EXACT_SLACK
 from .models import Network, Parameters
+from .sources import ArraySource
 from .sweeps.objective import Objective
 
 MAX_DENSE = 5000
@@ -47,7 +48,7 @@ def on_data(X: Any, y: Any, sample_weight: Any, model: Network, n_features: int)
         raise ValueError(f"X must have {n_features} columns, one for each feature, got {x.shape[1]}")
     check_finite(x, "X")
     y, w = check_vector(y, len(x), "y"), check_weights(sample_weight, len(x))
-    return Objective(engine_on(x, y, w, group=model.n_patches), model)
+    return Objective(engine_on(ArraySource(x, y, w, model.n_patches)), model)
 
 
 def standard_errors(objective: Objective, model: Network, parameters: Parameters) -> Parameters:

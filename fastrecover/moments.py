@@ -10,6 +10,7 @@ import numpy as np
 
 from ._validation import check_finite, check_rows, check_vector, check_weights
 from .engines import engine_on
+from .sources import ArraySource
 from .sweeps import MomentSweeps
 from .tensors import hermite_to_tensor, unpack
 
@@ -19,7 +20,7 @@ _MOST = 256  # features of a whole third moment: 134 MB, and 22.6 MB for every p
 def _sweeps(X, y, sample_weight, n_jobs) -> MomentSweeps:
     X = check_rows(X)
     y, w = check_vector(y, len(X), "y"), check_weights(sample_weight, len(X))
-    return MomentSweeps(engine_on(X, y, w, n_jobs=n_jobs))
+    return MomentSweeps(engine_on(ArraySource(X, y, w), n_jobs))
 
 
 def _directions(V, d: int) -> np.ndarray:

@@ -67,6 +67,7 @@ def predict(model: Network, parameters: Parameters, X: Any, n_jobs: int | None =
 
 def _swept(model: Network, parameters: Parameters, x: np.ndarray, n_jobs: int | None) -> np.ndarray:
     from .engines import engine_on
+    from .sources import ArraySource
     from .sweeps import Objective
 
-    return Objective(engine_on(x, group=model.n_patches, n_jobs=n_jobs), model).predict(model.pack(parameters))
+    return Objective(engine_on(ArraySource(x, group=model.n_patches), n_jobs), model).predict(model.pack(parameters))

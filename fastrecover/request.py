@@ -1,6 +1,6 @@
 """What a call of ``fit`` asks for: every option is parsed here, once, and every default stands here.
 
-Options are checked before the data and the data before any long work; what leaves this module is known to be right.
+What leaves this module is known to be right, as far as it can be told without the data.
 """
 
 from __future__ import annotations
@@ -11,20 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import (
-    check_columns,
-    check_enough_rows,
-    check_finite,
-    check_moderate,
-    check_positive,
-    check_rows,
-    check_varies,
-    check_vector,
-    check_weights,
-)
+from ._validation import check_finite, check_positive, check_rows, check_vector
 from .activations import NAMES as ACTIVATIONS
 from .activations import Activation
-from .engines import Engine, engine_on
 from .models import ModelOptions, Network, Parameters, get_model, nearest
 from .papers import PRESETS, preset
 from .plan import INITS, SOLVERS, Chosen, Init
@@ -32,7 +21,6 @@ from .plan.students import check_expandable
 from .random import seed_sequence
 from .solvers import OnLandscape
 from .starts import STARTS
-from .sweeps import MomentSweeps
 
 INPUTS = ("auto", "whiten", "gaussian")
 #: Distance to the minimiser at which a fit stops, in units of its statistical error.
@@ -162,63 +150,6 @@ class Request:
         return Parameters(weights, v, linear, check_vector([init.intercept], 1, "init.intercept")[0])
 
 
-@dataclass(frozen=True, eq=False)
-class Data:
-    """Checked rows and responses.
-
-    Attributes
-    ----------
-    X : ndarray (n, d)
-    y : ndarray (n,)
-        Responses as the loss takes them.
-    weight : ndarray (n,) or None
-    n_patches : int
-    classes : ndarray (2,) or None
-        The labels that 0 and 1 stand for.
-    """
-
-    X: np.ndarray
-    y: np.ndarray
-    weight: np.ndarray | None
-    n_patches: int
-    classes: np.ndarray | None
-
-    @classmethod
-    def of(cls, X: Any, y: Any, sample_weight: Any, model: Network) -> Data:
-        """Rows and responses that a model can be evaluated on.
-
-        Raises
-        ------
-        TypeError, ValueError
-            Wrong shapes or types, responses outside the domain of the loss, features that do not fit the model.
-        """
-        X = check_rows(X)
-        model.filter_length(X.shape[1])
-        y, classes = model.loss.targets(y, len(X))
-        return cls(X, y, check_weights(sample_weight, len(X)), model.n_patches, classes)
-
-    def engine(self, n_jobs: int | None) -> Engine:
-        """The engine that sweeps them."""
-        return engine_on(self.X, self.y, self.weight, group=self.n_patches, n_jobs=n_jobs)
-
-    def check_sufficient(self, model: Network) -> None:
-        """Raise ValueError where no fit of the model can come of these data, without a full look at X."""
-        inputs, y, w = model.filter_length(self.X.shape[1]), self.y, self.weight
-        if model.is_quadratic_form:
-            _check_quadratic(model, inputs, y)
-        check_enough_rows(len(self.X), w, model.n_parameters(inputs) - model.n_flat)
-        check_varies(y, w)
-        check_moderate(y, "y")
-        check_moderate(self.X, "X")
-        check_columns(self.X)
-
-    def check_finite(self, engine: Engine) -> None:
-        """Raise ValueError where X is not finite, by a sweep and not by a scan."""
-        if not np.isfinite(MomentSweeps(engine).mean()).all():
-            check_finite(self.X, "X")
-            raise ValueError("X has entries so large that their sums overflow: rescale it")
-
-
 def _check_unit_search(model: str | Activation | Network, n_hidden: str, init: Any) -> None:
     if n_hidden != "auto":
         raise ValueError(f"n_hidden must be an integer or 'auto', got {n_hidden!r}")
@@ -232,17 +163,6 @@ def _check_unit_search(model: str | Activation | Network, n_hidden: str, init: A
         raise ValueError("n_hidden='auto' is for fully connected regressions")
     if not (isinstance(init, str) and init == "auto"):
         raise ValueError("n_hidden='auto' finds its own start: leave init='auto'")
-
-
-def _check_quadratic(model: Network, d: int, y: np.ndarray) -> None:
-    if model.n_hidden > d:
-        raise ValueError(f"n_hidden={model.n_hidden} exceeds the {d} features: a quadratic form has at most rank {d}")
-    squares, alone = model.known_squares, not (model.fit_intercept or model.linear_term)
-    if alone and squares is not None and (squares > 0).all() and not (y > 0).any():
-        raise ValueError(
-            "y has no positive value, but the model is a sum of squares: use output_weights='signs', or "
-            "fit_intercept=True"
-        )
 
 
 def _check_solver(solver: Any) -> None:

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ..sources import ArraySource
+from ..sources import Source
 from .base import Engine, Meter, Weights
 from .threads import ThreadEngine
 
 __all__ = ["Engine", "Meter", "ThreadEngine", "Weights", "engine_on"]
 
 
-def engine_on(
-    x: np.ndarray,
-    y: np.ndarray | None = None,
-    w: np.ndarray | None = None,
-    *,
-    group: int = 1,
-    n_jobs: int | None = None,
-) -> Engine:
-    """The engine for rows that a user hands in.
+def engine_on(source: Source, n_jobs: int | None = None) -> Engine:
+    """The engine that sweeps a source: who runs the blocks depends on where they are.
 
     Parameters
     ----------
-    x : ndarray (n, d), float32 or float64
-        Unit column stride.
-    y, w : ndarray (n,) of float64, optional
-        Responses and weights.
-    group : int
-        Patches of a sample.
+    source : Source
     n_jobs : int, optional
         Threads; None for all processors.
 
@@ -36,4 +22,4 @@ def engine_on(
     -------
     Engine
     """
-    return ThreadEngine(ArraySource(x, y, w, group), n_jobs)
+    return ThreadEngine(source, n_jobs)

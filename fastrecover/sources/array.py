@@ -74,6 +74,11 @@ class ArraySource:
         new.y, new.w = self.y if y is None else y, self.w if w is None else w
         return new
 
+    def grouped(self, count: int) -> ArraySource:
+        """The same samples, each cut into `count` patches."""
+        whole = self.x.reshape(self.shape[0], -1) if self.group > 1 else self.x
+        return ArraySource(whole, self.y, self.w, count, largest_copy=self.largest_copy)
+
     def part(self, i: int, count: int) -> ArraySource:
         """Part i of `count` nearly equal consecutive parts, without a copy."""
         n = self.shape[0]

@@ -6,6 +6,7 @@ A source knows nothing of models or of who sweeps it.  Rows, responses and weigh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -66,6 +67,10 @@ class Source(Protocol):
         """`m` samples of positive weight, all of them where there are not more; see :class:`ArraySource`."""
         ...
 
+    def grouped(self, count: int) -> Source:
+        """The same samples, each cut into `count` patches that are swept as rows of their own."""
+        ...
+
     def part(self, i: int, count: int) -> Source:
         """Part i of `count` nearly equal consecutive parts."""
         ...
@@ -73,3 +78,38 @@ class Source(Protocol):
     def patches(self) -> Source:
         """Every row of a sample as a sample of its own, with the response and weight of its sample."""
         ...
+
+
+_NUMBERS = 1 << 22  # looked at at a time
+
+
+def read_all(source: Source) -> Iterator[tuple[int, np.ndarray]]:
+    """Number of a first sample, and rows from there on, until all have been seen.
+
+    Parameters
+    ----------
+    source : Source
+    """
+    n, d = source.shape
+    step = n if source.gives_views else max(1, _NUMBERS // (d * source.group))
+    for start in range(0, n, step):
+        yield start, source.read(start, min(start + step, n)).x
+
+
+def peek(source: Source, m: int) -> np.ndarray:
+    """At least `m` rows from all over a source, or all of them.
+
+    Parameters
+    ----------
+    source : Source
+    m : int
+
+    Returns
+    -------
+    ndarray (at least m, d)
+    """
+    n = source.shape[0]
+    if source.gives_views:
+        return source.read(0, n).x[:: max(1, n // m)]
+    few = source.sample(m, np.random.SeedSequence(0))
+    return few.read(0, few.shape[0]).x

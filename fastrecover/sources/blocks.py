@@ -84,6 +84,10 @@ class BlockSource:
         """The same rows with other responses or weights, where given."""
         return replace(self, y=self.y if y is None else y, w=self.w if w is None else w)
 
+    def grouped(self, count: int) -> BlockSource:
+        """The same samples, each cut into `count` patches."""
+        return replace(self, group=count)
+
     def part(self, i: int, count: int) -> BlockSource:
         """Part i of `count` nearly equal consecutive parts."""
         n = self.n_samples

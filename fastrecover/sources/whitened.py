@@ -63,6 +63,10 @@ class WhitenedSource:
         """The same rows with other responses or weights, where given."""
         return self._of(self.source.changed(y=y, w=w))
 
+    def grouped(self, count: int) -> WhitenedSource:
+        """As the source of the rows cuts them."""
+        return self._of(self.source.grouped(count))
+
     def sample(self, m: int, seed: np.random.SeedSequence, *, spaced: bool = False) -> WhitenedSource:
         """As the source of the rows draws them."""
         return self._of(self.source.sample(m, seed, spaced=spaced))

@@ -9,10 +9,11 @@ import pytest
 
 import fastrecover as fr
 from fastrecover._blas import one_blas_thread
-from fastrecover.engines import engine_on
+from fastrecover.engines import ThreadEngine
 from fastrecover.plan import Policy, Problem, Search
 from fastrecover.plan.search import strategies_for
 from fastrecover.solvers import Monitor
+from fastrecover.sources import ArraySource
 
 #: Model, rows, noise, init and policy of searches that take several rounds.
 CASES = {
@@ -36,7 +37,7 @@ def problem(case: str) -> Problem:
     X, y = teacher.sample(n, noise=noise, random_state=5)
     model = teacher.model if name == "fcn" else teacher.model.with_output_weights("signs")
     policy = Policy(**numbers)
-    return Problem(engine_on(X, y, n_jobs=1), model, np.random.SeedSequence(0), Monitor(), 1e-3, policy=policy)
+    return Problem(ThreadEngine(ArraySource(X, y), 1), model, np.random.SeedSequence(0), Monitor(), 1e-3, policy=policy)
 
 
 def search(case: str, position: bytes | None = None) -> Search:
