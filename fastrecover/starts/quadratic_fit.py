@@ -79,7 +79,7 @@ def quadratic_fit(
         image, mean_r, first_r = MomentSweeps(engine, best.parameters(), QUADRATIC).second(best.basis)
         line = best.affine
         affine = replace(line, linear=line.slope + first_r, intercept=line.intercept + mean_r)
-        # The last basis makes the fit dearer than the rounds that it saves, unless these are many.
+        # Keeping the last basis pays only after _QUICK rounds.
         wide = [best.basis, image, previous] if number >= _QUICK else [best.basis, image]
         basis = orthonormal(np.concatenate(wide)[:d])
     assert best is not None
