@@ -22,7 +22,7 @@ from ..kernels.tree import merge
 from ..sources import ArraySource, Source, WhitenedSource
 from .base import Elementwise, Meter, Weights
 
-_HELD = 1 << 18  # numbers of rows that a thread holds at a time where reading makes them
+_HELD = 1 << 20  # numbers of rows that a thread holds at a time where reading makes them
 #: Sums of a number of blocks from the first on.
 Part: TypeAlias = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}

@@ -8,7 +8,7 @@ from ..linalg import times
 from .array import ArraySource
 from .base import Block, Source
 
-_NUMBERS = 1 << 18  # changed at a time
+_NUMBERS, _FEWEST_ROWS, _MOST_ROWS = 1 << 17, 64, 4096  # changed at a time
 
 
 class WhitenedSource:
@@ -42,12 +42,20 @@ class WhitenedSource:
         return self.source.group
 
     def read(self, start: int, stop: int) -> Block:
-        """Samples ``start .. stop - 1``, changed now."""
+        """Samples ``start .. stop - 1``, changed now.
+
+        Products are always of as many rows, each in the place that its number gives it: BLAS rounds a row differently
+        where it has other neighbours, and the bits of a row must not depend on who reads it.
+        """
         x, y, w = self.source.read(start, stop)
-        white, step = np.empty(x.shape, self.dtype), max(1, _NUMBERS // x.shape[1])
-        for i in range(0, len(x), step):
-            rows = slice(i, i + step)
-            white[rows] = times(x[rows] - self.shift, self.inverse.T)
+        white = np.empty(x.shape, self.dtype)
+        size = 1 << min(max(_NUMBERS // x.shape[1], _FEWEST_ROWS), _MOST_ROWS).bit_length() - 1
+        chunk = np.zeros((size, x.shape[1]))
+        for i in range(-(start * self.group % size), len(x), size):
+            rows = slice(max(i, 0), min(i + size, len(x)))
+            places = slice(rows.start - i, rows.stop - i)
+            np.subtract(x[rows], self.shift, out=chunk[places])
+            white[rows] = times(chunk, self.inverse.T)[places]
         return Block(white, y, w)
 
     def copied(self) -> ArraySource:
