@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .classification import Classification, ConvClassification
 from .names import NAMES, ModelOptions, default_output_weights, get_model
-from .network import Network, OutputWeights, nearest, rebuilt
+from .network import HasParameters, Network, OutputWeights, nearest, rebuilt
 from .parameters import Parameters, align
 from .regression import ConvRegression, Quadratic, Regression
 
@@ -13,6 +13,7 @@ __all__ = [
     "Classification",
     "ConvClassification",
     "ConvRegression",
+    "HasParameters",
     "ModelOptions",
     "Network",
     "OutputWeights",
