@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from .classification import Classification, ConvClassification
 from .names import NAMES, ModelOptions, default_output_weights, get_model
-from .network import HasParameters, Network, OutputWeights, nearest, rebuilt
+from .network import Network, OutputWeights, nearest, rebuilt
 from .parameters import Parameters, align
 from .regression import ConvRegression, Quadratic, Regression
+from .views import HasParameters
 
 __all__ = [
     "NAMES",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypedDict, Unpack
+from typing import Any, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -196,16 +196,6 @@ class Network:
             loss=self.loss.name,
             n_patches=self.n_patches,
         )
-
-
-class HasParameters(Protocol):
-    """A network with numbers: a Teacher, a Recovery, or anything else with these two."""
-
-    @property
-    def model(self) -> Network: ...
-
-    @property
-    def parameters(self) -> Parameters: ...
 
 
 def make_network(
