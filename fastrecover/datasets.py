@@ -23,9 +23,15 @@ from .models.views import ParameterViews
 from .prediction import is_sweepable, predict
 from .random import Stream, generator, seed_sequence
 
+__all__ = ["Teacher", "make_teacher"]
+
 _NUMBERS_IN_BLOCK = 1 << 16
 _INPUTS = ("gaussian", "uniform")
 _N_HIDDEN = 5  # units where nobody says how many
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 @dataclass(frozen=True, eq=False)
