@@ -10,13 +10,13 @@ from typing import Any, Literal, Unpack
 from numpy.typing import ArrayLike
 
 from ._blas import one_blas_thread
+from ._typing import RandomState
 from .activations import Activation
 from .data import Data
 from .exceptions import convergence_warning
 from .models import ModelOptions, Network, Parameters, get_model
 from .papers import PRESETS
 from .plan import Chosen, Outcome, Problem, carry_out, number_of_units
-from .random import RandomState
 from .recovery import Recovery
 from .request import Request
 from .solvers import Monitor
@@ -195,9 +195,7 @@ def _with_units(problem: Problem, solver: Chosen) -> tuple[Problem, Outcome]:
 
 
 def _recovery(outcome: Outcome, problem: Problem, data: Data) -> Recovery:
-    state, info = outcome.state, outcome.report.as_dict()
-    if data.classes is not None:
-        info["classes"] = data.classes.tolist()
+    state = outcome.state
     return Recovery(
         model=problem.model,
         parameters=problem.model.finished(outcome.objective.unpack(state.theta)),
@@ -208,6 +206,7 @@ def _recovery(outcome: Outcome, problem: Problem, data: Data) -> Recovery:
         history=problem.monitor.history,
         n_rows=problem.engine.shape[0],
         seconds=problem.monitor.seconds,
-        info=info,
+        info=outcome.report.as_dict(),
+        classes=data.classes,
         objective=outcome.objective,
     )

@@ -19,16 +19,23 @@ from ._typing import RandomState
 from .activations import Activation
 from .engines.threads import resolve_jobs
 from .models import ModelOptions, Network, OutputWeights, Parameters, get_model
+from .models.views import ParameterViews
 from .prediction import is_sweepable, predict
 from .random import Stream, generator, seed_sequence
+
+__all__ = ["Teacher", "make_teacher"]
 
 _NUMBERS_IN_BLOCK = 1 << 16
 _INPUTS = ("gaussian", "uniform")
 _N_HIDDEN = 5  # units where nobody says how many
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 @dataclass(frozen=True, eq=False)
-class Teacher:
+class Teacher(ParameterViews):
     """A network with known parameters: the truth that a recovery is measured against.
 
     Parameters
@@ -57,36 +64,6 @@ class Teacher:
             raise ValueError(f"parameters: output_weights must have shape ({k},), got {v.shape}")
         if p.linear is not None and p.linear.shape != w.shape[1:]:
             raise ValueError(f"parameters: linear must have shape {w.shape[1:]}, got {p.linear.shape}")
-
-    @property
-    def weights(self) -> np.ndarray:
-        """Hidden units as rows, (n_hidden, n_features)."""
-        return self.parameters.weights
-
-    @property
-    def output_weights(self) -> np.ndarray:
-        """v, (n_hidden,)."""
-        return self.parameters.output_weights
-
-    @property
-    def linear(self) -> np.ndarray | None:
-        """Linear term b, (n_features,), or None."""
-        return self.parameters.linear
-
-    @property
-    def intercept(self) -> float:
-        """c."""
-        return self.parameters.intercept
-
-    @property
-    def n_hidden(self) -> int:
-        """Number of hidden units."""
-        return self.weights.shape[0]
-
-    @property
-    def n_features(self) -> int:
-        """Number of inputs."""
-        return self.weights.shape[1] * self.model.n_patches
 
     def predict(self, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray:
         """Noise-free output for every row; see :func:`fastrecover.prediction.predict`.

@@ -7,12 +7,10 @@ much was drawn for another, nor on the order in which parts of a fit run.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TypeAlias
 
 import numpy as np
 
-#: Whatever a seed may be given as.
-RandomState: TypeAlias = int | np.random.SeedSequence | np.random.Generator | None
+from ._typing import RandomState
 
 
 class Stream(IntEnum):

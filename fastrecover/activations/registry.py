@@ -152,7 +152,7 @@ class Activation:
         name: str = "user",
         degree: int | None = None,
         parity: Literal["even", "odd"] | None = None,
-        kinks: tuple[float, ...] = (),
+        kinks: ArrayLike = (),
     ) -> Activation:
         """Make an activation of scalar Python functions that Numba can compile.
 
@@ -167,7 +167,8 @@ class Activation:
         degree, parity
             As for the class; checked on the function, and found on it where they are not given.
         kinks : sequence of float
-            Points where phi or a derivative jumps; moments need them to be exact.
+            Points where phi or a derivative jumps, which moments must know to be exact.  Those on [-4, 4] where one
+            of the given functions jumps are found as well.
 
         Returns
         -------
@@ -186,6 +187,7 @@ class Activation:
         user.check_claims(degree, parity)
         made = cls(name, USER_CODE, 0.0, degree, parity, user.checked_kinks(kinks), functions)
         user.check_derivatives(made)
+        made = replace(made, kinks=user.found_kinks(made))
         return replace(made, degree=user.checked_degree(made), parity=user.checked_parity(made))
 
     @property
@@ -202,8 +204,8 @@ class Activation:
     def smoothness(self) -> int | None:
         """Order of the lowest derivative that jumps (relu 1, squared_relu 2); None for smooth functions.
 
-        Looked for at the kinks and, for a user's function, between points of [-4, 4] as well; a kink that neither phi
-        nor phi' shows counts as one of phi'' where that is not given.
+        Found by one-sided limits at the kinks; a kink that neither phi nor phi' shows counts as one of phi'' where that
+        is not given.
         """
         return traits.smoothness(self)
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .gaussian import Array
 
@@ -20,9 +21,7 @@ POINTS = np.linspace(-3.9, 4.1, 48) + 0.0123
 
 _ZERO = 1e-10
 _JUMP = 1e-5  # change across no width, in units of the values around, that is a jump
-_SIDE = 1e-12  # distance from a kink at which one-sided limits are taken
-_AROUND = 1e-3  # distance from a kink that belongs to it
-_HALVINGS = 30
+_SIDE, _AROUND = 1e-10, 1e-3  # distances from a kink: of one-sided limits, and of what belongs to it
 
 
 def agree(found: Array, wanted: Array) -> bool:
@@ -55,9 +54,8 @@ def smoothness(activation: Activation) -> int | None:
     return 2 if lowest is None and known == 2 and activation.kinks else lowest
 
 
-@lru_cache(maxsize=128)
 def jumps(activation: Activation, order: int) -> tuple[float, ...]:
-    """Where the derivative of an order jumps: of the kinks that are declared, and beside them on [-4, 4].
+    """Kinks at which the derivative of an order jumps.
 
     Parameters
     ----------
@@ -70,26 +68,16 @@ def jumps(activation: Activation, order: int) -> tuple[float, ...]:
     tuple of float
     """
     kinks = np.array(activation.kinks)
-    around = _AROUND * np.maximum(1.0, np.abs(kinks))
-    near = [activation.evaluate(order, kinks + side * around) for side in (-1.0, 1.0)]
-    limits = [activation.evaluate(order, kinks + _SIDE * side * around) for side in (-1.0, 1.0)]
-    declared = kinks[_is_jump(*limits, *near)]
-
-    edges = POINTS[np.abs(POINTS[:, None] - kinks).min(axis=1, initial=1.0) >= _AROUND]
-    low, high = edges[:-1], edges[1:]
-    free = ~((low[:, None] < kinks) & (kinks < high[:, None])).any(axis=1)
-    low, high = low[free], high[free]
-    values = ends = [activation.evaluate(order, each) for each in (low, high)]
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        at = activation.evaluate(order, middle)
-        left = np.abs(at - values[0]) >= np.abs(values[1] - at)
-        low, high = np.where(left, low, middle), np.where(left, middle, high)
-        values = [np.where(left, values[0], at), np.where(left, at, values[1])]
-    return (*declared.tolist(), *high[_is_jump(*values, *ends)].tolist())
+    scale = np.maximum(1.0, np.abs(kinks))
+    limits, around = (
+        [activation.evaluate(order, kinks + side * distance * scale) for side in (-1.0, 1.0)]
+        for distance in (_SIDE, _AROUND)
+    )
+    return tuple(kinks[is_jump(*limits, *around)].tolist())
 
 
-def _is_jump(below: Array, above: Array, *around: Array) -> np.ndarray:
+def is_jump(below: Array, above: Array, *around: Array) -> NDArray[np.bool_]:
+    """Whether values on the two sides of some points differ by more than a continuous function's would."""
     sizes = np.max(np.abs([below, above, *around]), axis=0)
     # Rounding of a function that has levelled off is no jump.
     return np.abs(above - below) > _JUMP * np.maximum(sizes, 1e-9 * sizes.max(initial=0.0))

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from .gaussian import Array
-from .traits import POINTS, agree
+from .traits import POINTS, agree, is_jump
 
 if TYPE_CHECKING:
     from .registry import Activation
 
 _STRETCH = 1.7
+_HALVINGS = 40
 _MOST_DEGREE = 6  # looked for where none is claimed
 _CONTRADICTED = "{} is given as {!r}, but the function disagrees: correct or drop it"
 _LABELS = ("function", "derivative", "second_derivative")
@@ -59,6 +60,29 @@ def check_derivatives(activation: Activation) -> None:
                 f"{labels[order]} disagrees with finite differences of {labels[order - 1]} at z = "
                 f"{points[worst]:.4g}: {given[worst]:.6g} against {difference[worst]:.6g}"
             )
+
+
+def found_kinks(activation: Activation) -> tuple[float, ...]:
+    """The kinks that are declared, and jumps between the check points that the given functions show.
+
+    Intervals are halved towards their larger change, which shrinks with them unless the function jumps.
+    """
+    found = set(activation.kinks)
+    apart = [all(abs(z - kink) >= 1e-3 for kink in found) for z in POINTS]
+    edges = POINTS[apart]
+    pairs = zip(edges[:-1], edges[1:], strict=True)
+    free = np.array([pair for pair in pairs if not any(pair[0] < kink < pair[1] for kink in found)]).T
+    for order in range(len(activation.functions or ())):
+        low, high = free
+        below, above = ends = activation.evaluate(order, free)
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (low + high)
+            at = activation.evaluate(order, middle)
+            left = np.abs(at - below) >= np.abs(above - at)
+            low, high = np.where(left, low, middle), np.where(left, middle, high)
+            below, above = np.where(left, below, at), np.where(left, at, above)
+        found.update(round(kink, 11) + 0.0 for kink in high[is_jump(below, above, *ends)].tolist())
+    return tuple(sorted(found))
 
 
 def checked_parity(activation: Activation) -> Literal["even", "odd"] | None:

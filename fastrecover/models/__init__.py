@@ -7,12 +7,14 @@ from .names import NAMES, ModelOptions, default_output_weights, get_model
 from .network import Network, OutputWeights, nearest, rebuilt
 from .parameters import Parameters, align
 from .regression import ConvRegression, Quadratic, Regression
+from .views import HasParameters
 
 __all__ = [
     "NAMES",
     "Classification",
     "ConvClassification",
     "ConvRegression",
+    "HasParameters",
     "ModelOptions",
     "Network",
     "OutputWeights",

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .._history import COLUMNS
 from ..engines import Meter
 from ..sweeps import Function
 
@@ -33,8 +34,6 @@ class Monitor:
         Seconds after which the callback is called between two sweeps as well, where no step ends.
     """
 
-    columns = ("stage", "pass", "loss", "grad_norm", "rows", "seconds")
-
     def __init__(
         self,
         callback: Callable[[dict[str, Any]], Any] | None = None,
@@ -42,7 +41,7 @@ class Monitor:
         interval: float = 1.0,
     ) -> None:
         self.callback, self.max_passes, self.interval = callback, max_passes, interval
-        self.history: dict[str, list[Any]] = {name: [] for name in self.columns}
+        self.history: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         self.started = time.perf_counter()
         self.ended = False
         self._last: tuple[str, float] = ("start", np.nan)
@@ -57,7 +56,7 @@ class Monitor:
         """Add one line to the history and call the callback with it."""
         norm = float(np.linalg.norm(grad))
         line = (stage, objective.passes, float(loss), norm, objective.n_rows, self.seconds)
-        for name, value in zip(self.columns, line, strict=True):
+        for name, value in zip(COLUMNS, line, strict=True):
             self.history[name].append(value)
         self._last = stage, float(loss)
         self._call(line)
@@ -65,7 +64,7 @@ class Monitor:
     def _call(self, line: tuple[Any, ...]) -> None:
         if self.callback is None or self.ended:
             return
-        answer = self.callback(dict(zip(self.columns, line, strict=True)))
+        answer = self.callback(dict(zip(COLUMNS, line, strict=True)))
         self._called = self.seconds
         self.ended = isinstance(answer, (bool, np.bool_)) and bool(answer)
 
