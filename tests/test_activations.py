@@ -121,7 +121,10 @@ def test_moments_have_the_published_check_values():
 def test_moments_match_mpmath(name, s):
     got = get_activation(name).moments(s)
     expected = np.array([mp_moment(name, order, s) for order in range(5)])
-    np.testing.assert_allclose(got, expected, rtol=2e-12, atol=1e-15)
+    vanishing = np.abs(expected) < 1e-18
+    np.testing.assert_allclose(got[~vanishing], expected[~vanishing], rtol=2e-12)
+    # What parity takes away is left as rounding of the terms that cancel.
+    np.testing.assert_allclose(got[vanishing], 0.0, atol=1e-14 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(
@@ -182,7 +185,7 @@ def test_moments_take_any_shape_and_zero_scale():
     s = np.linspace(0, 3, 300).reshape(3, 100)
     got = phi.moments(s, max_order=3)
     assert got.shape == (3, 100, 4)
-    np.testing.assert_allclose(got[0, 0], [0.5, 0, 0, 0], rtol=1e-15, atol=0)
+    np.testing.assert_allclose(got[0, 0], [0.5, 0, 0, 0], rtol=1e-14, atol=0)
     # An even moment of sigmoid is zero, summed of terms of the size of the others.
     alone = phi.moments(s[2, 7], 3)
     np.testing.assert_allclose(got[2, 7], alone, rtol=0, atol=1e-14 * np.abs(alone).max())

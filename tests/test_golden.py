@@ -1,8 +1,8 @@
 """A change of structure moves no result: every way to fit finds what it found before.
 
-``golden.npz`` holds what :mod:`golden_fits` found when it was last written, on purpose, by that module.
-Weights are compared far above rounding and far below any statistical error, so that instruction sets and BLAS
-libraries agree, while another sub-sample, another draw or one step more does not.
+``golden.npz`` holds what :mod:`golden_fits` found when it was last written on purpose
+(``python tests/golden_fits.py``).  Weights are compared far above rounding and far below any statistical error, so
+that instruction sets and BLAS libraries agree, while another sub-sample, another draw or one step more does not.
 """
 
 from __future__ import annotations

@@ -18,16 +18,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+from floors import floors
 
 import fastrecover
 
 PACKAGE = Path(fastrecover.__file__).parent
-PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+ROOT = Path(__file__).parents[1]
+DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = DECLARED["project"]
 
-NOT_ON_IMPORT = {
-    *("scipy", "numba", "llvmlite", "sklearn", "matplotlib", "torch", "rich"),
-    *("dask", "distributed", "zarr", "pyarrow", "h5py", "onnx"),
-}
+NOT_ON_IMPORT = {"scipy", "numba", "llvmlite", "sklearn", "matplotlib", "torch", "rich"}
 
 # A "part" is the first name under fastrecover (subpackage or module); the package itself is "fastrecover".
 GROUND = ("activations", "exceptions", "linalg", "losses", "random", "tensors", "_*")
@@ -139,6 +139,17 @@ def test_checker_lets_allowed_imports_pass(module, is_package, source):
 
 def test_version_is_the_projects():
     assert fastrecover.__version__ == PROJECT["version"]
+    assert f"\nversion: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\n## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_every_requirement_has_one_floor():
+    found = floors(DECLARED)
+    assert {"cython", "setuptools", "numpy", "scipy", "numba", "threadpoolctl", "scikit-learn"} <= set(found)
+    for wrong in (["numpy"], ["numpy>=1.26,<3"], ["numpy>=1.27"]):
+        extras = PROJECT["optional-dependencies"] | {"wrong": wrong}
+        with pytest.raises(ValueError, match="numpy"):
+            floors(DECLARED | {"project": PROJECT | {"optional-dependencies": extras}})
 
 
 def test_console_script_names_a_function():

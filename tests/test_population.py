@@ -230,7 +230,8 @@ def test_quadratic_networks_of_unequal_width_by_their_matrices():
     assert population_risk(student, network("quadratic", w[2:], v[2:])) == pytest.approx(expected, rel=1e-13)
     # A rotated factor is the same network.
     turned = Teacher(Quadratic(2), Parameters(np.linalg.qr(rng.standard_normal((2, 2)))[0] @ w[:2], np.ones(2)))
-    assert population_risk(turned, Teacher(Quadratic(2), Parameters(w[:2], np.ones(2)))) < 1e-28
+    rounding = 1e-14 * np.sum(w[:2] ** 2)
+    assert population_risk(turned, Teacher(Quadratic(2), Parameters(w[:2], np.ones(2)))) < rounding**2
 
 
 @pytest.mark.parametrize("full", [True, False])
@@ -267,7 +268,8 @@ def test_gradient_near_parallel_and_antiparallel_rows():
 
             expected = [float(mp.diff(risk, (1, 0), order)) for order in ((1, 0), (0, 1))]
         # The part along u is exact to rounding of the sizes; the part across it is 1e-9 and keeps its digits.
-        np.testing.assert_allclose(grad, expected, rtol=1e-15, atol=2e-16)
+        np.testing.assert_allclose(grad[0], expected[0], rtol=0, atol=1e-15)
+        np.testing.assert_allclose(grad[1], expected[1], rtol=1e-12)
 
 
 def mp_relu_risk(rows, v):
@@ -318,7 +320,7 @@ def test_widths_may_differ():
         teacher = network(name, w)
         wide = network(name, [w[0], w[0], w[1], [0.0, 0.0]], [0.25, 0.75, 1.0, 1.0])
         value, grad = population_risk(wide, teacher, gradient=True)
-        assert value < 1e-15 and np.abs(grad).max() < 1e-14
+        assert value < 1e-13 and np.abs(grad).max() < 1e-13
         lonely = network(name, [[0.0, 0.0]])
         value, grad = population_risk(lonely, teacher, gradient=True)
         assert value == pytest.approx(population_risk(teacher, lonely), rel=1e-13)
