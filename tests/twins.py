@@ -52,7 +52,11 @@ TWINS = {
         lambda z: z if z > 0 else 0.1 * z, lambda z: 1.0 if z > 0 else 0.1, lambda z: 0.0, kinks=(0,), name="leaky"
     ),
     "squared_relu": made(
-        lambda z: z * z if z > 0 else 0.0, lambda z: 2 * max(z, 0.0), lambda z: 2 * step(z), kinks=(0,), name="relu2"
+        lambda z: z * z if z > 0 else 0.0,
+        lambda z: 2 * max(z, 0.0),
+        lambda z: 2.0 if z > 0 else 0.0,
+        kinks=(0,),
+        name="relu2",
     ),
     "quadratic": made(lambda z: z * z, lambda z: 2.0 * z, lambda z: 2.0, name="square"),
     "sigmoid": made(sigmoid, sigmoid_slope, sigmoid_bend, name="sigmoid"),

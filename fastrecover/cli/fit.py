@@ -111,7 +111,8 @@ def run(args: argparse.Namespace) -> int:
     # A shared filter is no image of a whole row.
     written = _write(args, recovery, rows.shape if model.n_patches == 1 else None)
     report = _json if args.json else _text
-    print(report(recovery, figures, {"fitted": train, "held back": test}, written))
+    ranges = {"fitted": train} | ({} if test is None else {"held back": test})
+    print(report(recovery, figures, ranges, written))
     return 0 if recovery.converged else 1
 
 
@@ -242,7 +243,7 @@ def _write(args: argparse.Namespace, recovery: Recovery, shape: tuple[int, int] 
     return [str(path) for path in (args.output, args.plot) if path is not None]
 
 
-def _text(recovery: Recovery, figures: dict, ranges: dict, written: list[str]) -> str:
+def _text(recovery: Recovery, figures: dict[str, dict[str, Any]], ranges: dict[str, slice], written: list[str]) -> str:
     measures = [name for name in figures["fitted"] if name != "rows"]
     rows: list[tuple[str, ...]] = [
         (part, f"{ranges[part].start}:{ranges[part].stop}", *(f"{found[name]:.4f}" for name in measures))
@@ -256,7 +257,7 @@ def _text(recovery: Recovery, figures: dict, ranges: dict, written: list[str]) -
     return "\n".join(lines + [f"wrote {path}" for path in written])
 
 
-def _json(recovery: Recovery, figures: dict, ranges: dict, written: list[str]) -> str:
+def _json(recovery: Recovery, figures: dict[str, dict[str, Any]], ranges: dict[str, slice], written: list[str]) -> str:
     norms = np.linalg.norm(recovery.weights, axis=1)
     units = zip(norms, recovery.output_weights, strict=True)
     linear = recovery.linear
