@@ -29,17 +29,20 @@ class Preset:
         A start by name, or a function of engine, model and seed.
     solver : callable
         Makes the solver.
+    takes_activation : bool
+        Whether the activation is one of its options.
     """
 
     reference: str
     model: Callable[[int | None, ModelOptions], Network]
     init: str | Start
     solver: Callable[[], Chosen]
+    takes_activation: bool = False
 
 
 def _zhong(n_hidden: int | None, options: ModelOptions) -> Network:
-    activation = options.pop("activation", "squared_relu")
-    return get_model(activation, n_hidden, **options)
+    others = options.copy()
+    return get_model(others.pop("activation", "squared_relu"), n_hidden, **others)
 
 
 def _zhang(n_hidden: int | None, options: ModelOptions) -> Network:
@@ -47,8 +50,8 @@ def _zhang(n_hidden: int | None, options: ModelOptions) -> Network:
 
 
 def _ge(n_hidden: int | None, options: ModelOptions) -> Network:
-    activation = options.pop("activation", "relu")
-    return get_model(activation, n_hidden, output_weights_default="free", **options)
+    others = options.copy()
+    return get_model(others.pop("activation", "relu"), n_hidden, output_weights_default="free", **others)
 
 
 def _xia(n_hidden: int | None, options: ModelOptions) -> Network:
@@ -63,6 +66,7 @@ PRESETS: dict[str, Preset] = {
         _zhong,
         "tensor-published",
         ResampledGradientDescent,
+        takes_activation=True,
     ),
     "zhang2018": Preset(
         "Zhang, Yu, Wang, Gu 2018, arXiv 1806.07808",
@@ -70,14 +74,14 @@ PRESETS: dict[str, Preset] = {
         "tensor-published",
         lambda: GradientDescent("curvature"),
     ),
-    "ge2017": Preset(_LANDSCAPE, _ge, "random", OnLandscape),
+    "ge2017": Preset(_LANDSCAPE, _ge, "random", OnLandscape, takes_activation=True),
     "xia2019": Preset(
         "Xia, Shi 2019, arXiv 1907.06594",
         _xia,
         small_random_start,
         FactoredDescent,
     ),
-    "landscape": Preset(_LANDSCAPE, _ge, "landscape", lambda: "auto"),
+    "landscape": Preset(_LANDSCAPE, _ge, "landscape", lambda: "auto", takes_activation=True),
     "fu2018-fcn": Preset(
         "Fu, Chi, Liang 2018, arXiv 1802.06463",
         lambda n_hidden, options: get_model("fcn", n_hidden, **options),
@@ -115,5 +119,5 @@ def preset(
     chosen = PRESETS[name]
     own_init = isinstance(init, str) and init == "auto"
     own_solver = isinstance(solver, str) and solver == "auto"
-    model = chosen.model(n_hidden, options.copy())
+    model = chosen.model(n_hidden, options)
     return model, chosen.init if own_init else init, chosen.solver() if own_solver else solver

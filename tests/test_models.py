@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twins import HALF_SQUARE, TWINS
 
+import fastrecover as fr
 from fastrecover.activations import NAMES, Activation, get_activation
 from fastrecover.models import (
     Classification,
@@ -341,6 +342,14 @@ def test_half_a_square_is_a_square_of_half_the_matrix(seed, free):
     signed = replace(a, output_weights=np.ones(K))
     assert half.error(replace(signed, weights=turn @ signed.weights), signed) < 1e-13
     assert half.n_flat == 3
+
+
+def test_a_users_square_is_found_and_its_error_is_that_of_the_matrix():
+    teacher = fr.datasets.make_teacher(Regression(HALF_SQUARE, 2, "free", True), 5, intercept=0.3, random_state=1)
+    X, y = teacher.sample(1000, random_state=2)
+    found = fr.fit(X, y, HALF_SQUARE, 2, fit_intercept=True, random_state=0)
+    assert found.error(teacher) < 1e-8
+    assert np.linalg.norm(found.weights - teacher.weights) > 0.1
 
 
 class Numbers:

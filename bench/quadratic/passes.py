@@ -58,8 +58,9 @@ def _cell(d: int, r: int, ratio: float, condition: float, name: str, seeds: int,
 
 
 def _recovered(name: str, X: np.ndarray, y: np.ndarray, model: Any, seed: int, context: Context) -> Any:
-    import fastrecover as fr
     from fastrecover.solvers.quartic import FactoredDescent, QuarticConjugateGradients
+
+    import fastrecover as fr
     from fastrecover.starts.spectral import spectral_start
 
     if name == "fit":

@@ -39,8 +39,9 @@ def small_start(X: np.ndarray, y: np.ndarray, model: Any, seed: int) -> np.ndarr
 
 def recovered(method: str, X: np.ndarray, y: np.ndarray, model: Any, seed: int, context: Context, most: int):
     """Recovery by one of METHODS, and seconds; those from random rows may take `most` passes."""
-    import fastrecover as fr
     from fastrecover.solvers.quartic import FactoredDescent
+
+    import fastrecover as fr
 
     options: dict[str, Any] = dict(random_state=seed, n_jobs=context.threads)
     if method != "ours":
