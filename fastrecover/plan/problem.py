@@ -28,7 +28,7 @@ Rows: TypeAlias = tuple[tuple[Stream, int], ...]
 ALL: Rows = ()
 
 
-@dataclass
+@dataclass(eq=False)
 class Candidate:
     """A refined start, as plain data.
 

@@ -33,7 +33,7 @@ _GAIN = 0.01  # relative decrease of the loss that counts as one
 _POLISHED = 8  # one chain in so many is carried on each round, so that an exact fit is reached and seen
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chains:
     """Networks with definite output weights, best first.
 

@@ -17,7 +17,7 @@ from ..sweeps import Function
 F = TypeVar("F", bound=Function, contravariant=True)
 
 
-@dataclass
+@dataclass(eq=False)
 class State:
     """Where a solver is.
 

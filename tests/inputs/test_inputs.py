@@ -327,7 +327,7 @@ def test_whitened_rows(dtype, weighted, d):
     before, copy = rows.meter.rows, x.copy()
     white, whitening = whitened(rows, law)
     exact = weighted_covariance(x.astype(np.float64), w)
-    # Moments are summed over rows that were centred in their own data type: single precision leaves its rounding.
+    # The moments are summed over rows that were centred in their own data type: single precision leaves its rounding.
     summed = 1e-11 if dtype == np.float64 else 1e-6
     np.testing.assert_allclose(covariance_of(whitening), exact, rtol=summed, atol=summed * exact.max())
     np.testing.assert_allclose(whitening.inverse @ exact @ whitening.inverse.T, np.eye(d), atol=summed)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fastrecover.solvers.residual import judged
 from scipy.special import fdtrc
 
 import fastrecover as fr
 from fastrecover.engines import ThreadEngine
 from fastrecover.models import Parameters, Regression
+from fastrecover.plan.residual import judge_residual
 from fastrecover.sources import ArraySource
 
 
@@ -17,7 +17,7 @@ def verdict(x, y, parameters, activation="relu"):
     act = fr.activations.get_activation(activation)
     f = act.value(x @ parameters.weights.T) @ parameters.output_weights
     engine = ThreadEngine(ArraySource(x, y), 1)
-    return judged(engine, act, parameters, 0.5 * float(np.mean((y - f) ** 2)), np.random.SeedSequence(0))
+    return judge_residual(engine, act, parameters, 0.5 * float(np.mean((y - f) ** 2)), np.random.SeedSequence(0))
 
 
 def minimiser(activation, k, d, n, seed, noise=0.3):
@@ -30,14 +30,14 @@ def minimiser(activation, k, d, n, seed, noise=0.3):
 
 # 60 minima: at a rate of false alarms of 1 in 100 two or more would come once in eight runs, at 1 in 10 all but surely.
 def test_noise_is_rarely_called_a_misfit():
-    alarms = strays = 0
+    alarms = missing = 0
     for seed in range(20):
         for activation, k, d in (("relu", 3, 10), ("tanh", 2, 30), ("squared_relu", 4, 6)):
             _, x, y, found = minimiser(activation, k, d, 1500, seed)
             said = verdict(x, y, found, activation)
             alarms += said.misfit(1e-2)
-            strays += said.stray
-    assert alarms <= 2 and strays == 0
+            missing += said.has_missing_unit
+    assert alarms <= 2 and missing == 0
 
 
 def test_many_features_do_not_leak_from_the_fit_into_the_test():
@@ -54,7 +54,7 @@ def test_a_unit_outside_the_span_is_seen(activation):
     act = fr.activations.get_activation(activation)
     y = act.value(x @ rows.T).sum(axis=1) + 0.1 * rng.standard_normal(len(x))
     whole, part = Parameters(rows, np.ones(3)), Parameters(rows[:2], np.ones(2))
-    assert verdict(x, y, part, activation).stray
+    assert verdict(x, y, part, activation).has_missing_unit
     assert not verdict(x, y, whole, activation).misfit(1e-6)
 
 

@@ -14,8 +14,10 @@ from fastrecover.starts.expand import default_extra, expanded_starts, orthogonal
 
 import fastrecover as fr
 from fastrecover._blas import one_blas_thread
-from fastrecover.engines import ThreadEngine
+from fastrecover.engines import ThreadEngine, engine_on
 from fastrecover.models import Classification, ConvRegression, Parameters, Quadratic, Regression
+from fastrecover.plan.pruning import orthogonal_selection, pruned
+from fastrecover.plan.students import default_extra, expanded_starts, regrown
 from fastrecover.sources import ArraySource
 from fastrecover.starts import StartError
 
@@ -163,8 +165,6 @@ def test_quadratic_student_is_as_wide_as_the_inputs(output_weights):
 
 
 def test_quadratic_truncation_keeps_the_leading_eigenvalues():
-    from fastrecover.starts.expand import _truncated
-
     rng = np.random.default_rng(1)
     wide = Parameters(rng.standard_normal((7, 9)), np.array([1.0, 1, 1, -1, -1, -1, 1]))
     m = (wide.weights.T * wide.output_weights) @ wide.weights
@@ -173,7 +173,7 @@ def test_quadratic_truncation_keeps_the_leading_eigenvalues():
         ("signs", np.argsort(-np.abs(values))[:3]),
         ([3.0, -2.0, 1.0], [-1, -2, 0]),
     ]:
-        p = _truncated(None, Quadratic(3, v), wide)
+        p = pruned(engine_on(np.eye(9)), Quadratic(3, v), wide)  # eigenvalues need no rows
         wanted = (vectors[:, kept] * values[kept]) @ vectors[:, kept].T
         np.testing.assert_allclose((p.weights.T * p.output_weights) @ p.weights, wanted, atol=1e-12)
 

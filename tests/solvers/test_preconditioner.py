@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fastrecover.solvers.curvature import gaussian_curvature
 
 import fastrecover as fr
 from fastrecover._blas import one_blas_thread
 from fastrecover.models import Parameters, Regression
-from fastrecover.solvers import curvature
+from fastrecover.solvers import gaussian_curvature
 
 N, D, K = 40_000, 12, 3
 
@@ -35,9 +34,9 @@ def problem(activation, correlated=False, weighted=False, **options):
 
 def spectrum(objective, theta, **options):
     """Eigenvalues of the preconditioned matrix, and of the matrix itself."""
-    apply = gaussian_curvature(objective, theta, np.random.SeedSequence(0), **options)
+    curvature = gaussian_curvature(objective, theta, np.random.SeedSequence(0), **options)
     matrix = objective.gauss_newton(theta)[2]
-    solved = np.linalg.eigvals(np.array([apply(row) for row in matrix]).T)
+    solved = np.linalg.eigvals(np.array([curvature.apply(row) for row in matrix]).T)
     return np.sort(solved.real), np.linalg.eigvalsh(matrix)
 
 
@@ -67,15 +66,14 @@ def test_weights_count():
 
 def test_it_is_symmetric():
     objective, theta = problem("tanh", True, output_weights="free", fit_intercept=True, linear_term=True)
-    apply = gaussian_curvature(objective, theta, np.random.SeedSequence(0))
-    inverse = np.array([apply(row) for row in np.eye(len(theta))])
+    curvature = gaussian_curvature(objective, theta, np.random.SeedSequence(0))
+    inverse = np.array([curvature.apply(row) for row in np.eye(len(theta))])
     np.testing.assert_allclose(inverse, inverse.T, atol=1e-12 * np.abs(inverse).max())
 
 
-def test_many_units_leave_out_the_matrix_inside(monkeypatch):
+def test_many_units_leave_out_the_matrix_inside():
     """At most k (k + 1) / 2 = 6 directions on either side are special: two for each pair of units, in their span."""
-    monkeypatch.setattr(curvature, "_INSIDE_LIMIT", 0)
-    solved, plain = spectrum(*problem("relu", output_weights=[1.0, 1.0, -1.0]), white=True)
+    solved, plain = spectrum(*problem("relu", output_weights=[1.0, 1.0, -1.0]), white=True, inside_limit=0)
     assert ((solved > 0.8) & (solved < 1.25)).sum() >= K * D - 12
     assert solved[-1] / solved[0] < 0.7 * plain[-1] / plain[0]
 
@@ -85,5 +83,5 @@ def test_a_unit_that_is_nowhere_active():
     x = objective.engine.source.x
     x[:, 0] = -np.abs(x[:, 0])
     theta[: K * D] = np.tile(np.eye(D)[0], K)
-    step = gaussian_curvature(objective, theta, np.random.SeedSequence(0))(np.ones(K * D))
+    step = gaussian_curvature(objective, theta, np.random.SeedSequence(0)).apply(np.ones(K * D))
     assert np.isfinite(step).all()

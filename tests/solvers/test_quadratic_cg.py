@@ -10,23 +10,16 @@ import itertools
 
 import numpy as np
 import pytest
-from fastrecover.solvers.quartic import (
-    FactoredDescent,
-    Polynomial,
-    QuarticConjugateGradients,
-    escape,
-    null_directions,
-    population_solve,
-)
 from scipy import optimize
 
 import fastrecover as fr
 from fastrecover._blas import one_blas_thread
 from fastrecover.engines import ThreadEngine
 from fastrecover.models import ConvRegression, Parameters, Quadratic, Regression
-from fastrecover.solvers import Monitor, run
+from fastrecover.solvers import FactoredDescent, Monitor, QuarticConjugateGradients, run
+from fastrecover.solvers.quadratic_cg import Polynomial, null_directions, population_solve
 from fastrecover.sources import ArraySource
-from fastrecover.starts.spectral import small_random_start, spectral_start
+from fastrecover.starts import small_random_start, spectral_start
 from fastrecover.sweeps import Objective
 
 V = {"ones": "ones", "mixed": (1.0, -1.0), "sizes": (2.0, -0.5)}
@@ -296,51 +289,3 @@ def test_descent_from_small_rows():
     jac = (2.0 * (x @ w.T)[:, :, None] * x[:, None, :]).reshape(len(x), -1)
     largest = np.linalg.eigvalsh(jac.T @ jac / len(x))[-1]
     assert state.memory["constant"] == pytest.approx(1.0 / largest, rel=0.1)  # twelve power iterations
-
-
-def escaped(teacher, objective, model, seed):
-    start = spectral_start(objective.engine, model, np.random.SeedSequence(seed))
-    refined = objective.with_model(model.refined(start.output_weights))
-    exact = exact_loss(objective, 1e-8)
-
-    def advance(where, theta):
-        return go(where, theta, tol=1e-3, exact=exact, iterations=300)
-
-    first = advance(refined, refined.model.pack(start))
-    last, state = escape(refined, first.theta, model, advance, np.random.SeedSequence(seed), exact)
-    return tuple(
-        teacher.model.error(where.unpack(end.theta), teacher.parameters) < 1e-6
-        for where, end in ((refined, first), (last, state))
-    )
-
-
-def test_escape_from_local_minima():
-    """At n = 1.8 d, k = 1: of 40 other seeds 24 are solved without and 38 with added rows."""
-    solved = np.array([escaped(*planted(20, 1, 36, seed), Quadratic(1), seed) for seed in range(8)])
-    assert solved[:, 0].sum() <= 7  # otherwise there is nothing to see
-    assert solved[:, 1].sum() >= 7
-    assert (solved[:, 1] >= solved[:, 0]).all()
-
-
-@pytest.mark.parametrize("v", [(1.0, 1.0, -1.0), (1.0, 1.0, 1.0)])
-def test_escape_finds_signs(v):
-    """Unknown signs at n = 1.6 d k: of 40 other seeds of each case 31 are solved without and 40 with added rows."""
-    model = Quadratic(3, "signs")
-    solved = np.array([escaped(*planted(20, 3, 96, seed, v), model, seed) for seed in range(8)])
-    assert solved[:, 1].all()
-
-
-@pytest.mark.parametrize("noise, runs", [(0.01, 1), (0.5, 7)])
-def test_escape_ends_where_nothing_is_gained(noise, runs):
-    """With little noise the first minimum is believed; with much, three attempts of two runs each lead back to it."""
-    teacher, objective = planted(20, 2, 240, 0, noise=noise * np.sqrt(2 * (1 + 2**4)))
-    ends = []
-
-    def advance(where, theta):
-        ends.append(go(where, theta, tol=1e-3))
-        return ends[-1]
-
-    last, state = escape(objective, near(teacher, 0), teacher.model, advance, np.random.SeedSequence(0), 0.0)
-    assert len(ends) == runs
-    assert state.loss == min(end.loss for end in ends if len(end.theta) == 40)
-    assert teacher.model.error(last.unpack(state.theta), last.unpack(ends[0].theta)) < 1e-2

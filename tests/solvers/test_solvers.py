@@ -16,8 +16,16 @@ import fastrecover as fr
 from fastrecover._blas import one_blas_thread
 from fastrecover.linalg import damped_solve
 from fastrecover.models import Regression
-from fastrecover.solvers import LBFGS, GaussNewton, GradientDescent, Monitor, StochasticGradientDescent, run
-from fastrecover.solvers.lbfgs import minimise_many
+from fastrecover.solvers import (
+    LBFGS,
+    FactoredMatrix,
+    GaussNewton,
+    GradientDescent,
+    Monitor,
+    StochasticGradientDescent,
+    minimise_many,
+    run,
+)
 from fastrecover.solvers.newton import decrement
 
 PHI = {
@@ -69,7 +77,7 @@ def go(solver, objective, theta, *, tol=1e-7, iterations=3000, exact=0.0, monito
 
 def preconditioned(objective, start):
     matrix = objective.gauss_newton(start)[2] + 1e-9 * np.eye(len(start))
-    return LBFGS(precondition=lambda g: np.linalg.solve(matrix, g))
+    return LBFGS(preconditioner=FactoredMatrix.of(matrix, 0.0))
 
 
 SOLVERS = {
