@@ -10,7 +10,6 @@ import itertools
 
 import numpy as np
 import pytest
-from fastrecover.starts.expand import default_extra, expanded_starts, orthogonal_selection, regrown
 
 import fastrecover as fr
 from fastrecover._blas import one_blas_thread
