@@ -49,7 +49,7 @@ def test_local_minima_are_left():
 
 @pytest.mark.parametrize("v", [(1.0, 1.0, -1.0), (1.0, 1.0, 1.0)])
 def test_signs_are_found(v):
-    """Unknown signs at n = 1.6 d k: of 40 other seeds of each case 27 and 36 are solved without and 40 with added rows."""
+    """Unknown signs at n = 1.6 d k: of 40 other seeds 27 and 36 are solved without added rows, and all with them."""
     found = np.array([solved(Quadratic(3, "signs"), 20, 3, 96, seed, v) for seed in range(8)])
     assert found[:, 1].all()
 
