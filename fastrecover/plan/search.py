@@ -116,8 +116,8 @@ class Search:
 
     def run(self) -> Candidate:
         """All rounds that are left; the best of what was found."""
-        while self.advance():
-            pass
+        while not self.position.ended:
+            self.advance()
         found, report = self.position.candidates, self.problem.report
         best = self.judge.best(found)
         report.candidates, report.agreeing = len(found), self.judge.agreeing(best, found)
