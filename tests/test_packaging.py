@@ -193,6 +193,7 @@ PARTS = {
         ("fastrecover.api", "from fastrecover.kernels import set_kernels"),
         ("fastrecover.api", "from . import kernels"),
         ("fastrecover.sources.array", "from ..engines import Meter"),
+        ("fastrecover.sources.array", "from ..kernels import _compiled"),
     ],
 )
 def test_checker_finds_forbidden_import(module, source):

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -23,6 +26,7 @@ from fastrecover.solvers import (
     GradientDescent,
     Monitor,
     StochasticGradientDescent,
+    gaussian_curvature,
     minimise_many,
     run,
 )
@@ -229,24 +233,60 @@ def test_minimise_many_ends_with_the_first_exact_run():
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_state_is_plain_data(solver):
-    """A run stopped anywhere, stored and continued ends in the same bits; steps leave old states alone."""
+    """A run stopped anywhere, stored and continued by a new solver ends in the same bits; steps leave old states alone.
+
+    The preconditioner is in the state: a new L-BFGS needs none.
+    """
     objective, start, _ = problem("tanh", noise=0.3)
-    chosen = SOLVERS[solver](objective, start)
+    chosen, anew = SOLVERS[solver](objective, start), (SOLVERS | {"preconditioned": SOLVERS["lbfgs"]})[solver]
     state = chosen.begin(objective, start)
     for _ in range(3):
         state = chosen.step(objective, state)
     stored = pickle.dumps(state)
     copies = [state, copy.deepcopy(state), pickle.loads(stored)]
     ends = []
-    for each in copies:
+    for each, runner in zip(copies, (chosen, anew(objective, start), anew(objective, start)), strict=True):
         for _ in range(4):
-            each = chosen.step(objective, each)
+            each = runner.step(objective, each)
         ends.append(each)
     for end in ends[1:]:
         np.testing.assert_array_equal(end.theta, ends[0].theta)
         np.testing.assert_array_equal(end.grad, ends[0].grad)
         assert end.loss == ends[0].loss
     assert pickle.dumps(pickle.loads(stored)) == pickle.dumps(pickle.loads(pickle.dumps(state)))
+
+
+def test_a_run_goes_on_in_another_process(tmp_path):
+    """A preconditioned run, stopped after three steps, with nothing but the data and its state at hand."""
+    teacher = fr.datasets.make_teacher("relu", 12, 2, output_weights="ones", random_state=0)
+    x, y = teacher.sample(2000, noise=0.3, random_state=1)
+    objective = fr.objective(x, y, "relu", 2, output_weights="ones", n_jobs=1)
+    start = teacher.weights.ravel() + 0.1
+    solver = LBFGS(preconditioner=gaussian_curvature(objective, start, np.random.SeedSequence(0)))
+    state = solver.begin(objective, start)
+    for _ in range(3):
+        state = solver.step(objective, state)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    (tmp_path / "state.pickle").write_bytes(pickle.dumps(state))
+    script = """
+        import pickle
+        import numpy as np
+        import fastrecover as fr
+        from fastrecover._blas import one_blas_thread
+        data = np.load("data.npz")
+        objective = fr.objective(data["x"], data["y"], "relu", 2, output_weights="ones", n_jobs=1)
+        state, solver = pickle.load(open("state.pickle", "rb")), fr.solvers.LBFGS()
+        with one_blas_thread():
+            for _ in range(4):
+                state = solver.step(objective, state)
+        np.save("end.npy", state.theta)
+    """
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for _ in range(4):
+        state = solver.step(objective, state)
+    np.testing.assert_array_equal(np.load(tmp_path / "end.npy"), state.theta)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
