@@ -58,7 +58,7 @@ def test_projected(dtype):
 def test_residual(model):
     """Responses less the output of a network, also of one on patches."""
     theta = np.random.default_rng(2).standard_normal(model.n_parameters(model.filter_length(D))) / 5
-    objective = Objective(engine_on(X, Y, W, group=model.n_patches, n_jobs=2), model)
+    objective = Objective(engine_on(ArraySource(X, Y, W, model.n_patches), 2), model)
     f = objective.predict(theta)
     before = objective.engine.meter.rows
     left = objective.residual(theta)
@@ -156,7 +156,7 @@ def test_local():
 def test_spaced_sample_of_overlapping_rows_shares_no_entry(lags):
     """Each frame has its number for an entry."""
     frames = np.arange(6000.0)
-    engine = engine_on(fr.lagged(frames, lags), frames[: 6001 - lags])
+    engine = engine_on(ArraySource(fr.lagged(frames, lags), frames[: 6001 - lags]))
     rows, y, w = local_rows(engine.sample(100, np.random.SeedSequence(0), spaced=True))
     assert rows.shape == (100, lags) and len(set(rows.ravel())) == 100 * lags and w is None
     np.testing.assert_array_equal(y, rows[:, 0])
@@ -168,7 +168,7 @@ def test_spaced_sample_of_overlapping_rows_shares_no_entry(lags):
 def test_a_spaced_sample_follows_the_weights():
     """Weight two is drawn twice as often as weight one, weight zero never: 1000 of 20,011 rows, give or take 3 %."""
     w = np.arange(N) % 3 * 1.0
-    engine = engine_on(np.arange(N)[:, None] * 1.0, Y, w)
+    engine = engine_on(ArraySource(np.arange(N)[:, None] * 1.0, Y, w))
     rows, y, left = local_rows(engine.sample(3000, np.random.SeedSequence(1), spaced=True))
     numbers = rows[:, 0].astype(int)
     assert left is None and not (numbers % 3 == 0).any()
@@ -180,7 +180,7 @@ def test_a_spaced_sample_follows_the_weights():
 def test_too_many_rows_are_not_looked_at():
     rows = np.lib.stride_tricks.as_strided(np.zeros(1), (1 << 21, 64), (0, 0))
     with pytest.raises(ValueError, match="2097152 rows of 64 features are too many.*take a sample"):
-        local_rows(engine_on(rows))
+        local_rows(engine_on(ArraySource(rows)))
 
 
 def test_a_network_of_projected_rows_is_the_network():

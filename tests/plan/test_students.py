@@ -172,7 +172,7 @@ def test_quadratic_truncation_keeps_the_leading_eigenvalues():
         ("signs", np.argsort(-np.abs(values))[:3]),
         ([3.0, -2.0, 1.0], [-1, -2, 0]),
     ]:
-        p = pruned(engine_on(np.eye(9)), Quadratic(3, v), wide)  # eigenvalues need no rows
+        p = pruned(engine_on(ArraySource(np.eye(9))), Quadratic(3, v), wide)  # eigenvalues need no rows
         wanted = (vectors[:, kept] * values[kept]) @ vectors[:, kept].T
         np.testing.assert_allclose((p.weights.T * p.output_weights) @ p.weights, wanted, atol=1e-12)
 

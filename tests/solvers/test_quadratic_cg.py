@@ -7,6 +7,7 @@ for the polynomials of degree four that it consists of.
 from __future__ import annotations
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -178,6 +179,23 @@ def test_noise_and_precision(dtype):
     predicted = 0.5 * np.sqrt(dof / (2 * (1200 - dof))) / np.linalg.norm(teacher.weights.T @ teacher.weights)
     # dof = 57 squared normal deviates: standard deviation 9 % of the root of their sum.
     assert teacher.model.error(objective.unpack(state.theta), teacher.parameters) == pytest.approx(predicted, rel=0.4)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_state_is_plain_data(dense):
+    """Stored before and after the matrix is formed, and continued by a solver made afresh."""
+    teacher, objective = planted(20, 3, 600, 0, noise=0.1)
+    solver, stored = QuarticConjugateGradients(dense), []
+    state = solver.begin(objective, near(teacher, 0))
+    for _ in range(8):
+        stored.append(pickle.dumps(state))
+        state = solver.step(objective, state)
+    assert ("factor" in state.memory) == dense
+    for i in (2, 6):
+        again = pickle.loads(stored[i])
+        for _ in range(8 - i):
+            again = QuarticConjugateGradients().step(objective, again)
+        np.testing.assert_array_equal(again.theta, state.theta)
 
 
 @pytest.mark.parametrize("dense, most", [(None, 12), (False, 34)])

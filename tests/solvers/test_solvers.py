@@ -229,18 +229,21 @@ def test_minimise_many_ends_with_the_first_exact_run():
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_state_is_plain_data(solver):
-    """A run stopped anywhere, stored and continued ends in the same bits; steps leave old states alone."""
+    """A run stopped anywhere, stored and continued by a new solver ends in the same bits; steps leave old states alone.
+
+    The preconditioner is in the state: a new L-BFGS needs none.
+    """
     objective, start, _ = problem("tanh", noise=0.3)
-    chosen = SOLVERS[solver](objective, start)
+    chosen, anew = SOLVERS[solver](objective, start), (SOLVERS | {"preconditioned": SOLVERS["lbfgs"]})[solver]
     state = chosen.begin(objective, start)
     for _ in range(3):
         state = chosen.step(objective, state)
     stored = pickle.dumps(state)
     copies = [state, copy.deepcopy(state), pickle.loads(stored)]
     ends = []
-    for each in copies:
+    for each, runner in zip(copies, (chosen, anew(objective, start), anew(objective, start)), strict=True):
         for _ in range(4):
-            each = chosen.step(objective, each)
+            each = runner.step(objective, each)
         ends.append(each)
     for end in ends[1:]:
         np.testing.assert_array_equal(end.theta, ends[0].theta)
