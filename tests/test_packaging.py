@@ -32,7 +32,18 @@ NOT_ON_IMPORT = {"scipy", "numba", "llvmlite", "sklearn", "matplotlib", "torch",
 # A "part" is the first name under fastrecover (subpackage or module); the package itself is "fastrecover".
 GROUND = ("activations", "exceptions", "linalg", "losses", "random", "tensors")  # and private modules
 #: What a user asks of data, or of a fit once it is there.
-FACES = ("datasets", "inference", "moments", "plotting", "population", "prediction", "recovery", "storage")
+FACES = (
+    "_summary",
+    "datasets",
+    "inference",
+    "moments",
+    "pair_terms",
+    "plotting",
+    "population",
+    "prediction",
+    "recovery",
+    "storage",
+)
 TOP = ("cli", "__main__", "fastrecover")
 #: From the bottom up: a part imports itself and what lies below, parts of a layer that is named also one another.
 LAYERS = (
@@ -42,6 +53,7 @@ LAYERS = (
     ("sources",),
     ("engines",),
     ("sweeps",),
+    ("data",),
     FACES,
     ("inputs", "starts", "solvers"),
     ("plan",),
@@ -52,7 +64,15 @@ LAYERS = (
 )
 IMPORTED_ONLY_BY = {
     "kernels": ("engines", "sweeps", *TOP),
-    "sources": ("engines", *TOP),
+    "sources": (
+        "engines",
+        "data",
+        "inference",
+        "moments",
+        "prediction",
+        "api",
+        *TOP,
+    ),  # to open rows that are handed in
     **dict.fromkeys(FACES, (*FACES, "api", *TOP)),
 }
 TOUCH_ROWS = ("sources", "engines", "sweeps")
@@ -188,7 +208,7 @@ PARTS = {
         ("fastrecover.models.network", "from ..sweeps import Objective"),
         ("fastrecover.sweeps.loss", "from ..sources import as_source"),
         ("fastrecover.engines.threads", "from ..sweeps import Objective"),
-        ("fastrecover.prediction", "from .sources import ArraySource"),
+        ("fastrecover.plotting", "from .sources import ArraySource"),
         ("fastrecover.recovery", "def fit():\n    from .plan import carry_out"),
         ("fastrecover.api", "from fastrecover.kernels import set_kernels"),
         ("fastrecover.api", "from . import kernels"),

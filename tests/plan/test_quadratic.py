@@ -61,8 +61,11 @@ def test_the_search_ends_where_nothing_is_gained(noise, attempts):
     teacher, problem = planted(20, 2, 240, 0, noise=noise * np.sqrt(2 * (1 + 2**4)))
     search = Search(problem, [Spectral()])
     tried, minima = [], []
-    while search.advance():
+    while True:
+        search.advance()
         progress = search.position.progress
+        if search.position.ended:
+            break
         tried.append(progress.attempt)
         minima += [] if progress.here is None or progress.here in minima else [progress.here]
     assert max(tried) == attempts and len(minima) == 1 + attempts
