@@ -192,6 +192,8 @@ class ThreadEngine:
 
     def _swept(self, p: np.ndarray, op: RowFunction, out: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         source, (n, d) = self.source, self.shape
+        if op.group != source.group:  # kernels trust the number of samples
+            raise ValueError(f"samples have {source.group} patches and the sweep wants {op.group}: see patches()")
         p = np.ascontiguousarray(p, np.float64)
         blocks = layout(op, d, source.dtype.itemsize)
         samples = blocks[1] // source.group

@@ -144,6 +144,16 @@ def test_whitened_patches():
         np.testing.assert_array_equal(local_rows(white.patches())[1], np.repeat(Y, 3))
 
 
+def test_patches_are_swept_as_patches_or_not_at_all():
+    """Kernels write a number for every row that they are given, so a mistake would write beyond the samples'."""
+    engine = ThreadEngine(ArraySource(X, Y, W, 3), 2)
+    with pytest.raises(ValueError, match="samples have 3 patches and the sweep wants 1"):
+        engine.projected(np.eye(2, 8))
+    with pytest.raises(ValueError, match="samples have 3 patches and the sweep wants 4"):
+        Objective(engine, ConvRegression(4, "tanh")).value(np.ones(8))
+    np.testing.assert_array_equal(local_rows(engine.patches().projected(np.eye(2, 8)))[0], X.reshape(-1, 8)[:, :2])
+
+
 def test_local():
     engine = threaded()
     z, y = np.random.default_rng(4).standard_normal((100, 3)), np.arange(100.0)
