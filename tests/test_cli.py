@@ -459,10 +459,11 @@ def test_bench_runs_only_in_a_source_checkout(folder, capfd):
     assert "source repository" in capfd.readouterr().err
     for name, text in (
         ("fastrecover/__init__.py", ""),
+        ("bench/__init__.py", ""),  # without it a bench further down the path would be run
         ("bench/__main__.py", "import sys; sys.exit(len(sys.argv))"),
     ):
         path = folder / name
-        path.parent.mkdir()
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     assert main(["bench", "--quick", "a"]) == 3
 
