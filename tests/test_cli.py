@@ -41,8 +41,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def called(capsys, *words) -> tuple[int, str, str]:
-    seed = ["--seed", "0"] if words[0] == "fit" else []
-    code = main([str(word) for word in (*words, *seed)])
+    code = main([str(word) for word in words])
     out, err = capsys.readouterr()
     return code, out, err
 
@@ -180,7 +179,7 @@ def test_weighted_figures(folder, teacher, capsys):
     X, y = teacher.sample(300, noise=0.5, random_state=8)
     w = np.random.default_rng(1).integers(0, 3, 300)
     np.savez("d.npz", X=X, y=y, w=w)
-    found = as_json(capsys, "d.npz", "-k", K, "--output-weights", "ones", "--weight-key", "w", "-o", "rec.npz")
+    found = as_json(capsys, "d.npz", "-k", K, "--weight-key", "w", "-o", "rec.npz")
     many, f = np.repeat(np.arange(300), w), fr.load("rec.npz").predict(X)
     assert found["fitted"]["correlation"] == pytest.approx(np.corrcoef(f[many], y[many])[0, 1])
 
@@ -460,7 +459,7 @@ def test_bench_runs_only_in_a_source_checkout(folder, capfd):
     assert "source repository" in capfd.readouterr().err
     for name, text in (
         ("fastrecover/__init__.py", ""),
-        ("bench/__init__.py", ""),
+        ("bench/__init__.py", ""),  # without it a bench further down the path would be run
         ("bench/__main__.py", "import sys; sys.exit(len(sys.argv))"),
     ):
         path = folder / name
