@@ -207,6 +207,7 @@ def sweep(
         yb = np.zeros(len(xb)) if y is None else y[samples]
         wb = np.ones(len(xb)) if w is None else w[samples]
         if op.op == Op.PREDICT:
+            assert out is not None
             size = op.k + op.linear
             for rep in range(op.reps):
                 out[samples, rep] = forward(op, z[:, rep * size : (rep + 1) * size], rep)
