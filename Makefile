@@ -52,6 +52,7 @@ ifeq ($(NEEDS_C),yes)
 	  "install one or name one with 'make CC=...'" >&2; exit 1; }
 	@echo '#include <Python.h>' | $(CC) -x c -fsyntax-only -I'$(INCLUDE)' - 2>/dev/null || { echo \
 	  "fastrecover needs Python's C headers to build its kernels: install them (the package python3-dev)" >&2; exit 1; }
+	@$(BIN)/python csrc/units.py # pip shows nothing of what setup.py prints
 endif
 	rm -f fastrecover/kernels/_compiled*.so
 	CC='$(CC)' $(PIP) -e .

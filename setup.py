@@ -1,6 +1,7 @@
 """Builds the one extension module; everything that does not depend on a C compiler is in pyproject.toml.
 
 The compiler is tried before any work starts, so that a machine without one gets a single clear line.
+It compiles many files at once, on all processors, and says so in one line, since that takes a while.
 Every build is complete, because file times do not show the switches in the environment:
 FASTRECOVER_NO_EXTENSION=1 (pure Python, Numba kernels), FASTRECOVER_DEBUG=1 (bounds and assertions checked),
 FASTRECOVER_SANITIZE=address,undefined (needs the sanitizer's library preloaded at run time).
@@ -8,7 +9,9 @@ FASTRECOVER_SANITIZE=address,undefined (needs the sanitizer's library preloaded 
 
 import os
 import subprocess
+import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 from pathlib import Path
 
@@ -21,7 +24,8 @@ SANITIZE = os.environ.get("FASTRECOVER_SANITIZE", "")
 INSTRUMENT = ["-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}"] if SANITIZE else []
 # Without -ffp-contract=fast GCC's strict C11 mode never fuses a product with a sum.
 C_FLAGS = ["-std=c11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fvisibility=hidden"]
-C_FLAGS += ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3"]
+C_FLAGS += ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3", "-g0"]
+WRAPPER_FLAGS = ["-O1"]  # it only translates, and takes the compiler long
 DIRECTIVES = dict.fromkeys(("boundscheck", "initializedcheck"), DEBUG) | {
     "language_level": 3,
     "wraparound": False,
@@ -51,8 +55,29 @@ class BuildKernels(build_ext):
                 raise SystemExit(MISSING.format(*names))
         from Cython.Build import cythonize
 
+        sys.path.insert(0, "csrc")
+        from units import UNITS, Unit, notice, processors
+
         options = {"compiler_directives": DIRECTIVES, "build_dir": "build/cython", "include_path": ["csrc"]}
-        ext.sources = cythonize(ext, force=True, quiet=True, **options)[0].sources
+        wrapper = cythonize(ext, force=True, quiet=True, **options)[0].sources[0]
+
+        def compiled(unit, flags=()):
+            folder = Path(self.build_temp, unit.folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            return self.compiler.compile(
+                [unit.source],
+                output_dir=str(folder),
+                macros=list(unit.macros.items()),
+                include_dirs=ext.include_dirs,
+                extra_postargs=[*ext.extra_compile_args, *flags],
+            )
+
+        print(notice(), flush=True)
+        with ThreadPoolExecutor(processors()) as pool:
+            waiting = [pool.submit(compiled, unit) for unit in UNITS]
+            waiting.append(pool.submit(compiled, Unit(wrapper, {}), WRAPPER_FLAGS))
+            ext.extra_objects = [name for each in waiting for name in each.result()]
+        ext.sources = []
         super().build_extension(ext)
 
     def compiles(self, source):
@@ -72,7 +97,7 @@ class BuildKernels(build_ext):
 KERNELS = Extension(
     "fastrecover.kernels._compiled",
     sources=["csrc/_compiled.pyx", *sorted(glob("csrc/*.c"))],
-    depends=sorted(glob("csrc/*.h")),
+    depends=[*sorted(glob("csrc/*.h")), "csrc/units.py"],
     include_dirs=["csrc"],
     extra_compile_args=C_FLAGS + INSTRUMENT,
     extra_link_args=INSTRUMENT,

@@ -34,7 +34,6 @@ cdef extern from "fastrecover.h" nogil:
         const int32_t *factors
     ctypedef struct fr_data:
         const void *x
-        int is_float
         int64_t stride
         int64_t n
         int64_t d
@@ -52,7 +51,8 @@ cdef extern from "fastrecover.h" nogil:
     ctypedef void (*fr_activate_fn)(int, double, Py_ssize_t, const double*, double*, double*, double*) noexcept
     ctypedef struct fr_isa:
         const char *name
-        fr_sweep_fn sweep
+        fr_sweep_fn sweep_f32
+        fr_sweep_fn sweep_f64
         fr_activate_fn activate
     const fr_isa *fr_current_isa()
     int fr_select_isa(const char *name)
@@ -80,7 +80,6 @@ def sweep(const real[:, :] x, const double[::1] y, const double[::1] w, const do
     if x.strides[0] % <Py_ssize_t> sizeof(real):
         raise ValueError("X must have a row stride that is a multiple of its item size")
     data.x = <const void*> &x[0, 0] if x.shape[0] and x.shape[1] else NULL
-    data.is_float = sizeof(real) == 4
     data.stride = x.strides[0] // <Py_ssize_t> sizeof(real)
     data.n = x.shape[0]
     data.d = x.shape[1]
@@ -122,7 +121,7 @@ def sweep(const real[:, :] x, const double[::1] y, const double[::1] w, const do
     r.factors = &factors[0, 0] if factors.shape[0] else NULL
     cdef double *pa = &a[0, 0] if a.shape[0] and a.shape[1] else NULL
     cdef double *ps = &s[0] if s.shape[0] else NULL
-    cdef fr_sweep_fn run = fr_current_isa().sweep
+    cdef fr_sweep_fn run = fr_current_isa().sweep_f32 if real is float else fr_current_isa().sweep_f64
     with nogil:
         status = run(&data, &r, first, count, pa, ps)
     if status:

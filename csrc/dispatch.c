@@ -4,7 +4,7 @@
 #include "fastrecover.h"
 #include "target.h"
 
-extern const fr_isa fr_isa_base;
+extern const fr_isa fr_isa_v0;
 #if FR_HAVE_X86_TARGETS
 extern const fr_isa fr_isa_v3, fr_isa_v4;
 #endif
@@ -22,7 +22,7 @@ static const fr_isa *find(const char *name)
     if (v4 && v3 && (!name || !strcmp(name, fr_isa_v4.name))) return &fr_isa_v4;
     if (v3 && (!name || !strcmp(name, fr_isa_v3.name))) return &fr_isa_v3;
 #endif
-    return !name || !strcmp(name, fr_isa_base.name) ? &fr_isa_base : NULL;
+    return !name || !strcmp(name, fr_isa_v0.name) ? &fr_isa_v0 : NULL;
 }
 
 const fr_isa *fr_current_isa(void)

@@ -26,7 +26,7 @@ static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed
     double *z = group > 1 ? raw : k_->z, *g = group > 1 ? raw : k_->g;
     const REAL *x = (const REAL *)dt->x + start * dt->stride;
     const int gram = row->op == FR_GRAM || row->op == FR_HERMITE_GRAM, cubic = row->op == FR_THIRD;
-    const int64_t size = row->m ? row->m : dt->d, side = row->m ? fr_third_side_f64() : FR_T(third_side)();
+    const int64_t size = row->m ? row->m : dt->d, side = row->m ? FR_SIDE_F64 : FR_SIDE;
     if (cubic)
         memset(third, 0, (size_t)fr_third_sums(size, side) * sizeof(double));
     else
@@ -43,51 +43,34 @@ static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed
         const REAL *second = next && dt->g && !gram && !cubic ? next + nr / 2 * dt->stride : NULL;
         FR_T(project)(x, dt->stride, nr, dt->d, dt->q, packed, z, raw_ld, next);
         if (group > 1) FR_T(fold)(dt->q, group, nt, raw, raw_ld, k_->z, k_->ld, 0);
-        switch (row->op) {
-        case FR_LOSS: fr_loss(row, nt, y, w, k_, s); break;
-        case FR_CURVATURE: fr_curvature(row, nt, y, w, k_, s); break;
-        case FR_GRAM:
+        if (row->op == FR_GRAM)
             for (int64_t r = 0; r < nr; r++)
                 for (int64_t j = 0; j < dt->d; j++)
                     k_->xt[(j * group + r % group) * k_->ld + r / group] = (double)x[r * dt->stride + j];
-            fr_gram(row, nt, dt->d, dt->l, y, w, k_, s);
-            break;
-        case FR_PREDICT:
-            for (int64_t rep = 0; rep < row->reps; rep++) {
-                fr_forward(row, rep, nt, k_->z + rep * (row->k + row->linear) * k_->ld, k_, 0);
-                for (int64_t r = 0; r < nt; r++) dt->out[(sample + r) * row->reps + rep] = k_->f[r];
-            }
-            break;
-        case FR_MOMENT: fr_moment(row, nt, y, w, k_, s); break;
-        case FR_PAIRS: fr_pairs(row, nt, y, w, k_, s); break;
-        case FR_LANDSCAPE: fr_landscape(row, nt, y, w, k_, s); break;
-        case FR_THIRD:
-            fr_third(row, nt, y, w, k_, s);
-            if (row->m)
-                fr_third_f64(nr, k_->ld, size, NULL, 0, z + (dt->q - size) * k_->ld, k_->e, third, s + 3);
-            else
-                FR_T(third)(nr, k_->ld, size, x, dt->stride, NULL, k_->e, third, s + 3);
-            break;
-        default: fr_hermite(row, nt, dt->l, y, w, k_, s);
-        }
+        if (dt->out) k_->out = dt->out + sample * row->reps;
+        FR_HERE(fr_row_functions)[row->op](row, nt, y, w, k_, s);
+        if (cubic && row->m)
+            FR_HERE(fr_third_f64)(nr, k_->ld, size, NULL, 0, z + (dt->q - size) * k_->ld, k_->e, third, s + 3);
+        else if (cubic)
+            FR_HERE(FR_T(third))(nr, k_->ld, size, x, dt->stride, NULL, k_->e, third, s + 3);
         if (dt->g == 0 || cubic) continue;
         if (gram) {
-            fr_back_f64(k_->left, dt->l, nt, dt->l, k_->g, k_->ld, dt->g, a, 1, (double *)copy, NULL);
+            FR_HERE(fr_back_f64)(k_->left, dt->l, nt, dt->l, k_->g, k_->ld, dt->g, a, 1, (double *)copy, NULL);
             continue;
         }
         if (group > 1) FR_T(fold)(dt->g, group, nt, raw, raw_ld, k_->g, k_->ld, 1);
         if (sizeof(REAL) == sizeof(double)) {
-            FR_T(back)(x, dt->stride, nr, dt->l, (const REAL *)g, raw_ld, dt->g, a, 0, copy, second);
+            FR_HERE(FR_T(back))(x, dt->stride, nr, dt->l, (const REAL *)g, raw_ld, dt->g, a, 0, copy, second);
         } else {
             for (int64_t m = 0; m < dt->g; m++)
                 for (int64_t r = 0; r < nr; r++) gr[m * raw_ld + r] = (REAL)g[m * raw_ld + r];
-            FR_T(back)(x, dt->stride, nr, dt->l, gr, raw_ld, dt->g, a, 0, copy, second);
+            FR_HERE(FR_T(back))(x, dt->stride, nr, dt->l, gr, raw_ld, dt->g, a, 0, copy, second);
         }
     }
     if (cubic) fr_third_unpack(size, side, third, a);
 }
 
-static int FR_T(sweep)(const fr_data *dt, const fr_row *row, int64_t first, int64_t count, double *a, double *s)
+int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_row *row, int64_t first, int64_t count, double *a, double *s)
 {
     const int64_t group = row->group, size = dt->g * dt->l + dt->s;
     const int64_t raw_ld = (FR_MIN(dt->tile, dt->n) + 15) / 16 * 16, ld = (raw_ld / group + 7) / 8 * 8;
@@ -95,8 +78,8 @@ static int FR_T(sweep)(const fr_data *dt, const fr_row *row, int64_t first, int6
     const int64_t units = row->k * ld;
     const int gram = row->op == FR_GRAM || row->op == FR_HERMITE_GRAM;
     const int64_t third = row->op != FR_THIRD ? 0
-                          : row->m            ? fr_third_room_f64(row->m, ld)
-                                              : FR_T(third_room)(dt->d, ld);
+                          : row->m            ? fr_third_room(row->m, FR_SIDE_F64, ld)
+                                              : fr_third_room(dt->d, FR_SIDE, ld);
     int levels = 1;
     while ((INT64_C(1) << (levels - 1)) < count) levels++;
     /* Sizes in doubles, each rounded up to a cache line. */
@@ -115,7 +98,7 @@ static int FR_T(sweep)(const fr_data *dt, const fr_row *row, int64_t first, int6
         part[i] = p;
         p += (sizes[i] + 7) / 8 * 8;
     }
-    fr_work work = {.ld = ld, .z = part[0], .u = part[1], .d1 = part[2], .d2 = part[3], .f = part[4],
+    fr_work work = {.ld = ld, .d = dt->d, .l = dt->l, .z = part[0], .u = part[1], .d1 = part[2], .d2 = part[3], .f = part[4],
                     .r = part[5], .e = part[6], .t = part[7], .g = part[8], .left = part[9], .xt = part[10],
                     .he = part[11], .h = part[17], .half = part[18], .zero = part[19]};
     memset(part[19], 0, (size_t)ld * sizeof(double));
@@ -153,7 +136,3 @@ static int FR_T(sweep)(const fr_data *dt, const fr_row *row, int64_t first, int6
     free(memory);
     return 0;
 }
-
-#undef REAL
-#undef FR_T
-#undef FR_VL

@@ -42,7 +42,6 @@ typedef struct {
 
 typedef struct {
     const void *x;       /* rows, unit column stride */
-    int is_float;
     int64_t stride;      /* elements from one row to the next; may be smaller than d */
     int64_t n, d;
     const double *y;     /* (n / group,) or NULL for zeros */
@@ -65,7 +64,7 @@ typedef void (*fr_activate_fn)(int code, double slope, ptrdiff_t n, const double
 
 typedef struct {
     const char *name;
-    fr_sweep_fn sweep;
+    fr_sweep_fn sweep_f32, sweep_f64;
     fr_activate_fn activate;
 } fr_isa;
 

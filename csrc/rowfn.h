@@ -1,24 +1,49 @@
-/* Row functions on one tile: from projections z (columns x rows, leading dimension ld) to coefficients g and
-   sums s.  Everything is double and laid out with rows contiguous, so each loop below vectorises and no lane is
-   lost to a small number of units. */
+/* Row functions of a network and its loss, on one tile: from projections z (columns x rows, leading dimension ld) to
+   coefficients g and sums s.  Everything is double and laid out with rows contiguous, so each loop below vectorises and
+   no lane is lost to a small number of units. */
 #ifndef FR_ROWFN_H
 #define FR_ROWFN_H
 
 #include "activations.h"
-#include "fastrecover.h"
+#include "rows.h"
 #include "vec.h"
 
-typedef struct {
-    int64_t ld;                       /* rows of room in a tile */
-    double *z, *u, *d1, *d2;          /* (q | reps k, ld): projections, activations and derivatives */
-    double *f, *r, *e, *t;            /* (ld,): output, residual, weighted residual, scratch */
-    double *h, *half;                 /* (ld,): scratch of cross entropy */
-    const double *zero;               /* (ld,): zeros, for missing responses */
-    double *g;                        /* (g, ld): coefficients of the back-projection */
-    double *left;                     /* (ld, l): left factor where it is not X itself */
-    double *xt;                       /* (d, ld): the tile, transposed, for FR_GRAM */
-    double *he;                       /* (m (order + 1), ld): normalised Hermite polynomials */
-} fr_work;
+/* Sums in a fixed order of FR_VD x 4 lanes: without re-association licence the compiler would go scalar. */
+FR_INLINE double fr_lanes(fr_vd a)
+{
+    double t[FR_VD], sum = 0.0;
+    memcpy(t, &a, sizeof a);
+    for (int i = 0; i < FR_VD; i++) sum += t[i];
+    return sum;
+}
+
+static double fr_dot(int64_t n, const double *a, const double *b)
+{
+    fr_vd s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+    int64_t i = 0;
+    for (; i + 4 * FR_VD <= n; i += 4 * FR_VD) {
+        s0 += *(const fr_vdu *)(a + i) * *(const fr_vdu *)(b + i);
+        s1 += *(const fr_vdu *)(a + i + FR_VD) * *(const fr_vdu *)(b + i + FR_VD);
+        s2 += *(const fr_vdu *)(a + i + 2 * FR_VD) * *(const fr_vdu *)(b + i + 2 * FR_VD);
+        s3 += *(const fr_vdu *)(a + i + 3 * FR_VD) * *(const fr_vdu *)(b + i + 3 * FR_VD);
+    }
+    double sum = fr_lanes((s0 + s1) + (s2 + s3));
+    for (; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+static double fr_sum(int64_t n, const double *a)
+{
+    fr_vd s0 = {0}, s1 = {0};
+    int64_t i = 0;
+    for (; i + 2 * FR_VD <= n; i += 2 * FR_VD) {
+        s0 += *(const fr_vdu *)(a + i);
+        s1 += *(const fr_vdu *)(a + i + FR_VD);
+    }
+    double sum = fr_lanes(s0 + s1);
+    for (; i < n; i++) sum += a[i];
+    return sum;
+}
 
 static void fr_units(const fr_row *row, int64_t n, const double *z, double *u, double *d1, double *d2)
 {
@@ -250,10 +275,20 @@ static void fr_curvature(const fr_row *row, int64_t rows, const double *y, const
     s[1 + k] += fr_sum(rows, h);
 }
 
-/* Left factor = transpose of the feature rows held in g; then g takes the weights. */
-static void fr_gram_factors(int64_t rows, int64_t l, const double *w, fr_work *k_)
+/* The output of every set, to the caller's array; there are no sums. */
+static void fr_predict(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
 {
-    const int64_t ld = k_->ld;
+    (void)y, (void)w, (void)s;
+    for (int64_t rep = 0; rep < row->reps; rep++) {
+        fr_forward(row, rep, rows, k_->z + rep * (row->k + row->linear) * k_->ld, k_, 0);
+        for (int64_t r = 0; r < rows; r++) k_->out[r * row->reps + rep] = k_->f[r];
+    }
+}
+
+/* Left factor = transpose of the feature rows held in g; then g takes the weights. */
+static void fr_gram_factors(int64_t rows, const double *w, fr_work *k_)
+{
+    const int64_t ld = k_->ld, l = k_->l;
     for (int64_t i0 = 0; i0 < rows; i0 += 8)
         for (int64_t j = 0; j < l; j++)
             for (int64_t i = i0; i < FR_MIN(i0 + 8, rows); i++) k_->left[i * l + j] = k_->g[j * ld + i];
@@ -267,10 +302,9 @@ static void fr_gram_factors(int64_t rows, int64_t l, const double *w, fr_work *k
 /* Features: Jacobian of the output in the order of theta, then the residual.  For cross entropy both are scaled so
    that the Gram matrix holds the Fisher information and the gradient: J_j = sqrt(A B) p_j, and residual
    (1 - y) / rho - y rho with rho^2 = A / B = (1 - H) / H.  s: [weight, loss]. */
-static void fr_gram(const fr_row *row, int64_t rows, int64_t d, int64_t l, const double *y, const double *w,
-                    fr_work *k_, double *s)
+static void fr_gram(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
 {
-    const int64_t k = row->k, ld = k_->ld, filters = row->free_w ? k / row->group : 0;
+    const int64_t k = row->k, ld = k_->ld, d = k_->d, filters = row->free_w ? k / row->group : 0;
     double *g = k_->g;
     s[0] += fr_weight(rows, w);
     if (row->loss) {
@@ -310,201 +344,7 @@ static void fr_gram(const fr_row *row, int64_t rows, int64_t d, int64_t l, const
         g += ld;
     }
     memcpy(g, k_->r, (size_t)rows * sizeof(double));
-    fr_gram_factors(rows, l, w, k_);
-}
-
-/* Response of the moment functions: y minus the model's output (the model may be empty), weighted, in e. */
-static void fr_response(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_)
-{
-    fr_forward(row, 0, rows, k_->z, k_, 0);
-    fr_residual(rows, y, w, k_);
-    for (int64_t i = 0; i < rows; i++) {
-        k_->r[i] = -k_->r[i];
-        k_->e[i] = -k_->e[i];
-    }
-}
-
-/* Columns of P: the set, V (m), and alpha when order > 2.  With response r and t = alpha.x the coefficient is
-   c = r {1, t, t^2 - |alpha|^2} for order 2, 3, 4.  g: c z_j (m), c, and r t^max(order - 3, 0).
-   s: [weight, sum r, sum r t, sum c, sum r^2]. */
-static void fr_moment(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
-{
-    const int64_t ld = k_->ld, m = row->m;
-    const double *zv = k_->z + (row->k + row->linear) * ld, *restrict t = zv + m * ld;
-    double *c = k_->g + m * ld, *b = c + ld;
-    s[0] += fr_weight(rows, w);
-    if (row->unit_response)
-        for (int64_t i = 0; i < rows; i++) k_->e[i] = w ? w[i] : 1.0;
-    else
-        fr_response(row, rows, y, w, k_);
-    const double *restrict e = k_->e;
-    for (int64_t i = 0; i < rows; i++) c[i] = b[i] = e[i];
-    if (row->order == 3)
-        for (int64_t i = 0; i < rows; i++) c[i] = e[i] * t[i];
-    if (row->order == 4)
-        for (int64_t i = 0; i < rows; i++) {
-            b[i] = e[i] * t[i];
-            c[i] = e[i] * (t[i] * t[i] - row->alpha2);
-        }
-    for (int64_t j = 0; j < m; j++) fr_scaled(rows, 1.0, c, zv + j * ld, k_->g + j * ld);
-    s[1] += fr_sum(rows, e);
-    if (row->order > 2) s[2] += fr_dot(rows, e, t);
-    s[3] += fr_sum(rows, c);
-    if (!row->unit_response) s[4] += fr_dot(rows, e, k_->r);
-}
-
-/* g: r z_a z_b for a <= b, then r.  s: [weight, sum r, sum r^2]. */
-static void fr_pairs(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
-{
-    const int64_t ld = k_->ld, m = row->m;
-    const double *zv = k_->z + (row->k + row->linear) * ld;
-    double *g = k_->g;
-    fr_response(row, rows, y, w, k_);
-    for (int64_t a = 0; a < m; a++) {
-        fr_scaled(rows, 1.0, k_->e, zv + a * ld, k_->t);
-        for (int64_t b = a; b < m; b++, g += ld) fr_scaled(rows, 1.0, k_->t, zv + b * ld, g);
-    }
-    memcpy(g, k_->e, (size_t)rows * sizeof(double));
-    s[0] += fr_weight(rows, w);
-    s[1] += fr_sum(rows, k_->e);
-    s[2] += fr_dot(rows, k_->e, k_->r);
-}
-
-/* With u = V x and t = |u|^2 the quartic q = pair t^2 / 2 - single / 24 sum_j u_j^4 of every row.
-   g: r dq/du_j (m), then r u_j (m).  s: [weight, sum r, sum r q, sum r^2]. */
-static void fr_landscape(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
-{
-    const int64_t ld = k_->ld, m = row->m;
-    const double *zv = k_->z + (row->k + row->linear) * ld;
-    const double pair = row->pair, single = row->single;
-    double *restrict q = k_->f, *restrict t = k_->t;
-    fr_response(row, rows, y, w, k_);
-    const double *restrict e = k_->e;
-    s[0] += fr_weight(rows, w);
-    s[1] += fr_sum(rows, e);
-    s[3] += fr_dot(rows, e, k_->r);
-    for (int64_t i = 0; i < rows; i++) t[i] = q[i] = 0.0;
-    for (int64_t j = 0; j < m; j++) {
-        const double *restrict u = zv + j * ld;
-        for (int64_t i = 0; i < rows; i++) {
-            const double u2 = u[i] * u[i];
-            t[i] += u2;
-            q[i] += u2 * u2;
-        }
-    }
-    for (int64_t i = 0; i < rows; i++) q[i] = 0.5 * pair * t[i] * t[i] - single / 24.0 * q[i];
-    s[2] += fr_dot(rows, e, q);
-    for (int64_t j = 0; j < m; j++) {
-        const double *restrict u = zv + j * ld;
-        double *restrict slope = k_->g + j * ld, *restrict plain = k_->g + (m + j) * ld;
-        for (int64_t i = 0; i < rows; i++) {
-            plain[i] = e[i] * u[i];
-            slope[i] = plain[i] * (2.0 * pair * t[i] - single / 6.0 * u[i] * u[i]);
-        }
-    }
-}
-
-/* Rows a (order + 1) + p of he: He_p(z_a) / sqrt(p!), by h_{p+1} = (z h_p - sqrt(p) h_{p-1}) / sqrt(p + 1). */
-static void fr_hermite_rows(const fr_row *row, int64_t rows, const fr_work *k_)
-{
-    const int64_t ld = k_->ld, stride = (row->order + 1) * ld;
-    for (int64_t a = 0; a < row->m; a++) {
-        const double *restrict z = k_->z + (row->k + row->linear + a) * ld;
-        double *h = k_->he + a * stride;
-        for (int64_t i = 0; i < rows; i++) h[i] = 1.0;
-        for (int p = 0; p < row->order; p++) {
-            const double up = 1.0 / __builtin_sqrt(p + 1.0), down = __builtin_sqrt((double)p) * up;
-            const double *restrict h1 = h + p * ld, *restrict h0 = h + (p ? p - 1 : 0) * ld;
-            double *restrict h2 = h + (p + 1) * ld;
-            for (int64_t i = 0; i < rows; i++) h2[i] = up * z[i] * h1[i] - down * h0[i];
-        }
-    }
-}
-
-/* Product of at most four Hermite rows into out. */
-static void fr_feature(const int32_t *factor, int64_t rows, const fr_work *k_, double *restrict out)
-{
-    const int64_t ld = k_->ld;
-    if (factor[0] < 0) {
-        for (int64_t i = 0; i < rows; i++) out[i] = 1.0;
-        return;
-    }
-    memcpy(out, k_->he + factor[0] * ld, (size_t)rows * sizeof(double));
-    for (int p = 1; p < 4 && factor[p] >= 0; p++) {
-        const double *restrict h = k_->he + factor[p] * ld;
-        for (int64_t i = 0; i < rows; i++) out[i] *= h[i];
-    }
-}
-
-/* Averages: s = [weight, sum r, sum r^2, sum r feature (n_features)].
-   Gram (g and left factor set): features, then the response; s = [weight, sum r, sum r^2]. */
-static void fr_hermite(const fr_row *row, int64_t rows, int64_t l, const double *y, const double *w, fr_work *k_,
-                       double *s)
-{
-    const int64_t ld = k_->ld;
-    fr_response(row, rows, y, w, k_);
-    s[0] += fr_weight(rows, w);
-    s[1] += fr_sum(rows, k_->e);
-    s[2] += fr_dot(rows, k_->e, k_->r);
-    fr_hermite_rows(row, rows, k_);
-    for (int64_t j = 0; j < row->n_features; j++) {
-        if (row->op == FR_HERMITE) {
-            fr_feature(row->factors + 4 * j, rows, k_, k_->t);
-            s[3 + j] += fr_dot(rows, k_->e, k_->t);
-        } else {
-            fr_feature(row->factors + 4 * j, rows, k_, k_->g + j * ld);
-        }
-    }
-    if (row->op == FR_HERMITE) return;
-    memcpy(k_->g + row->n_features * ld, k_->r, (size_t)rows * sizeof(double));
-    fr_gram_factors(rows, l, w, k_);
-}
-
-/* s: [weight, sum r, sum r^2]; the rest of the third moment is in third.h. */
-static void fr_third(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
-{
-    fr_response(row, rows, y, w, k_);
-    s[0] += fr_weight(rows, w);
-    s[1] += fr_sum(rows, k_->e);
-    s[2] += fr_dot(rows, k_->e, k_->r);
-}
-
-/* Sums of the third moment while a block is under way: for each group of `side` features all columns for the pairs
-   within it, then, for each group before it, the columns after it for the pairs of the two; columns in whole groups. */
-static int64_t fr_third_sums(int64_t d, int64_t side)
-{
-    const int64_t columns = (d + side - 1) / side * side;
-    int64_t size = 0;
-    for (int64_t b = 0; b < d; b += side) {
-        const int64_t width = FR_MIN(side, d - b);
-        size += width * (width + 1) / 2 * columns + b * side * (columns - b - side);
-    }
-    return size;
-}
-
-/* Where (a, b, b) with a <= b stands among the distinct entries of order 3, in lexicographic order. */
-FR_INLINE int64_t fr_third_at(int64_t d, int64_t a, int64_t b)
-{
-    const int64_t p = d - a, q = d - b;
-    return (d * (d + 1) * (d + 2) - p * (p + 1) * (p + 2)) / 6 + (p * (p + 1) - q * (q + 1)) / 2;
-}
-
-/* out = the distinct entries of those sums.  Pair (p, i) within a group of n features is i and (i + p) mod n. */
-static void fr_third_unpack(int64_t d, int64_t side, const double *sums, double *out)
-{
-    const int64_t columns = (d + side - 1) / side * side;
-    for (int64_t g = 0; g < d; g += side) {
-        const int64_t n = FR_MIN(side, d - g), stop = g + side;
-        for (int64_t pair = 0; pair < n * (n + 1) / 2; pair++, sums += columns) {
-            const int64_t i = pair % n, j = (i + pair / n) % n, a = g + FR_MIN(i, j), b = g + (i < j ? j : i);
-            for (int64_t l = 0; l < g; l++) out[fr_third_at(d, l, a) + b - a] = sums[l];
-            memcpy(out + fr_third_at(d, a, b), sums + b, (size_t)(d - b) * sizeof(double));
-        }
-        for (int64_t h = 0; h < g && stop < d; h += side)
-            for (int64_t b = g; b < stop; b++)
-                for (int64_t a = h; a < h + side; a++, sums += columns - stop)
-                    memcpy(out + fr_third_at(d, a, b) + stop - b, sums, (size_t)(d - stop) * sizeof(double));
-    }
+    fr_gram_factors(rows, w, k_);
 }
 
 #endif

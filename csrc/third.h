@@ -1,22 +1,56 @@
-/* The packed third moment for one data type: sums of c x_a x_b x_l over a <= b <= l, included by tiles.h.
+/* The packed third moment for one data type: sums of c x_a x_b x_l over a <= b <= l.
 
    Features are cut in groups of FR_SIDE.  The products c x_a x_b of the pairs of one group multiply all columns,
    those of two groups A < B the columns of the groups after B: every triple is met, and only those inside one group
    more than once, so nearly all work is on distinct entries and in whole vectors.  All operands lie in the order in
    which they are read: a copy of the tile in panels of FR_SIDE columns, and products in panels of FR_SIDE pairs. */
 
-#define FR_SIDE FR_MOST(FR_VL, 8) /* whole vectors, and products enough to keep the sums of a tile in registers busy */
-
-typedef REAL FR_T(side) __attribute__((vector_size(FR_SIDE * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
-
-FR_INLINE int64_t FR_T(third_side)(void) { return FR_SIDE; }
-FR_INLINE int64_t FR_T(third_width)(int64_t d) { return (d + FR_SIDE - 1) / FR_SIDE * FR_SIDE; }
+/* Sums of the third moment while a block is under way: for each group of `side` features all columns for the pairs
+   within it, then, for each group before it, the columns after it for the pairs of the two; columns in whole groups. */
+static int64_t fr_third_sums(int64_t d, int64_t side)
+{
+    const int64_t columns = (d + side - 1) / side * side;
+    int64_t size = 0;
+    for (int64_t b = 0; b < d; b += side) {
+        const int64_t width = FR_MIN(side, d - b);
+        size += width * (width + 1) / 2 * columns + b * side * (columns - b - side);
+    }
+    return size;
+}
 
 /* Room in doubles for a tile of ld rows: sums; the tile; the tile times c, each group twice; pairs; c. */
-static int64_t FR_T(third_room)(int64_t d, int64_t ld)
+static int64_t fr_third_room(int64_t d, int64_t side, int64_t ld)
 {
-    return (fr_third_sums(d, FR_SIDE) + 7) / 8 * 8 + (3 * FR_T(third_width)(d) + FR_SIDE * FR_SIDE + 1) * ld;
+    const int64_t columns = (d + side - 1) / side * side;
+    return (fr_third_sums(d, side) + 7) / 8 * 8 + (3 * columns + side * side + 1) * ld;
 }
+
+/* Where (a, b, b) with a <= b stands among the distinct entries of order 3, in lexicographic order. */
+FR_INLINE int64_t fr_third_at(int64_t d, int64_t a, int64_t b)
+{
+    const int64_t p = d - a, q = d - b;
+    return (d * (d + 1) * (d + 2) - p * (p + 1) * (p + 2)) / 6 + (p * (p + 1) - q * (q + 1)) / 2;
+}
+
+/* out = the distinct entries of those sums.  Pair (p, i) within a group of n features is i and (i + p) mod n. */
+static void fr_third_unpack(int64_t d, int64_t side, const double *sums, double *out)
+{
+    const int64_t columns = (d + side - 1) / side * side;
+    for (int64_t g = 0; g < d; g += side) {
+        const int64_t n = FR_MIN(side, d - g), stop = g + side;
+        for (int64_t pair = 0; pair < n * (n + 1) / 2; pair++, sums += columns) {
+            const int64_t i = pair % n, j = (i + pair / n) % n, a = g + FR_MIN(i, j), b = g + (i < j ? j : i);
+            for (int64_t l = 0; l < g; l++) out[fr_third_at(d, l, a) + b - a] = sums[l];
+            memcpy(out + fr_third_at(d, a, b), sums + b, (size_t)(d - b) * sizeof(double));
+        }
+        for (int64_t h = 0; h < g && stop < d; h += side)
+            for (int64_t b = g; b < stop; b++)
+                for (int64_t a = h; a < h + side; a++, sums += columns - stop)
+                    memcpy(out + fr_third_at(d, a, b) + stop - b, sums, (size_t)(d - stop) * sizeof(double));
+    }
+}
+
+typedef REAL FR_T(side) __attribute__((vector_size(FR_SIDE * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
 /* Fills the copies; in that of c x each group comes twice, one right after the other, so that it can be read in turn
    from any feature on. */
@@ -75,34 +109,24 @@ static void FR_T(third_product)(int64_t rows, int64_t ld, const REAL *x, int64_t
 #else
     enum { MOST = 4, VECTORS = 2 };
 #endif
-#define FR_PRODUCT(NV) \
-    FR_T(back_rows)(xj, FR_SIDE, at, rows, gm, 1, FR_SIDE, mq, MOST, NV, FR_VL, am, columns, NULL)
-    int64_t at[VECTORS], left = columns / FR_VL, parts = (left + VECTORS - 1) / VECTORS;
+    int64_t left = columns / FR_VL, parts = (left + VECTORS - 1) / VECTORS;
     for (int64_t j = 0, nv; j < columns; j += nv * FR_VL, left -= nv, parts--) {
         nv = (left + parts - 1) / parts;
-        const REAL *xj = x + j / FR_SIDE * FR_SIDE * ld + j % FR_SIDE;
-        for (int v = 0; v < VECTORS; v++) at[v] = v * FR_VL / FR_SIDE * FR_SIDE * ld + v * FR_VL % FR_SIDE;
+        FR_T(panel) p = {.x = x + j / FR_SIDE * FR_SIDE * ld + j % FR_SIDE, .stride = FR_SIDE, .rows = rows,
+                         .last = FR_VL < FR_SIDE ? FR_VL : FR_SIDE * ld, .lda = columns};
         for (int64_t m = 0, mq; m < count; m += mq) {
-            const REAL *gm = g + m / width * ld * FR_SIDE + m % width;
-            double *am = a + m * columns + j;
             mq = FR_MIN(FR_MIN(width - m % width, count - m), MOST);
-            if (nv == VECTORS)
-                FR_PRODUCT(VECTORS);
-            else if (nv == 2)
-                FR_PRODUCT(2);
-            else
-                FR_PRODUCT(1);
+            FR_T(back_tiles)[FR_PANELS][nv][mq](&p, g + m / width * ld * FR_SIDE + m % width, a + m * columns + j);
         }
     }
-#undef FR_PRODUCT
 }
 
 /* Adds a tile, whose rows are given by `x` and `stride`, or by columns z (d, ld) where x is NULL; e: coefficients.
    The sums at the start of `room` are those of fr_third_unpack; first[j] += sum e x_j. */
-static void FR_T(third)(int64_t rows, int64_t ld, int64_t d, const REAL *x, int64_t stride, const double *z,
-                        const double *e, double *room, double *first)
+void FR_HERE(FR_T(third))(int64_t rows, int64_t ld, int64_t d, const REAL *x, int64_t stride, const double *z,
+                          const double *e, double *room, double *first)
 {
-    const int64_t columns = FR_T(third_width)(d);
+    const int64_t columns = (d + FR_SIDE - 1) / FR_SIDE * FR_SIDE;
     double *sums = room;
     REAL *tile = (REAL *)(room + (fr_third_sums(d, FR_SIDE) + 7) / 8 * 8);
     REAL *scaled = tile + columns * ld, *pairs = scaled + 2 * columns * ld, *c = pairs + FR_SIDE * FR_SIDE * ld;
@@ -121,4 +145,3 @@ static void FR_T(third)(int64_t rows, int64_t ld, int64_t d, const REAL *x, int6
         }
     }
 }
-#undef FR_SIDE

@@ -33,6 +33,24 @@
 #define FR_MQ2 2
 #define FR_NV2 3
 #endif
+
+/* Tiles of the back-projection that occur, as F(KIND, coefficient rows, vectors of features): see back.h. */
+#define FR_TO_2(F, KIND, NV) F(KIND, 1, NV) F(KIND, 2, NV)
+#define FR_TO_4(F, KIND, NV) FR_TO_2(F, KIND, NV) F(KIND, 3, NV) F(KIND, 4, NV)
+#define FR_TO_6(F, KIND, NV) FR_TO_4(F, KIND, NV) F(KIND, 5, NV) F(KIND, 6, NV)
+#define FR_TO_8(F, KIND, NV) FR_TO_6(F, KIND, NV) F(KIND, 7, NV) F(KIND, 8, NV)
+#if FR_VBYTES == 64
+#define FR_BACK_TILES(F) \
+    FR_TO_6(F, ROWS, 4) FR_TO_8(F, ROWS, 3) FR_TO_8(F, ROWS, 2) FR_TO_8(F, ROWS, 1) \
+    FR_TO_8(F, PANELS, 3) FR_TO_8(F, PANELS, 2) FR_TO_8(F, PANELS, 1)
+#elif FR_VBYTES == 32
+#define FR_BACK_TILES(F) \
+    FR_TO_4(F, ROWS, 3) FR_TO_6(F, ROWS, 2) FR_TO_6(F, ROWS, 1) FR_TO_4(F, PANELS, 2) FR_TO_4(F, PANELS, 1)
+#else
+#define FR_BACK_TILES(F) \
+    FR_TO_2(F, ROWS, 3) FR_TO_4(F, ROWS, 2) FR_TO_4(F, ROWS, 1) FR_TO_4(F, PANELS, 2) FR_TO_4(F, PANELS, 1)
+#endif
+
 #if FR_VBYTES == 64
 #define FR_DOTS 24
 #define FR_DOT_K 8
@@ -42,7 +60,6 @@
 #define FR_DOT_K 4
 #define FR_DOT_R(k) ((k) < 2 ? 8 : (k) < 3 ? 4 : 2)
 #endif
-#define FR_AHEAD 8192 /* bytes by which it fetches ahead */
 
 /* Keeps a vector in a register, where the compiler would rather load it anew for each use. */
 #if defined(__x86_64__)
@@ -56,6 +73,9 @@
 #define FR_MOST(a, b) ((a) > (b) ? (a) : (b))
 #define FR_COPY (FR_MOST(FR_NV, FR_NV2) * FR_VBYTES / 8) /* doubles a row of the panel copy */
 #define FR_VD (FR_VBYTES / 8) /* doubles in a vector */
+/* Features of a group of third.h: whole vectors, and products enough to keep the sums of a tile in registers busy. */
+#define FR_SIDE_F64 FR_MOST(FR_VBYTES / 8, 8)
+#define FR_SIDE_F32 FR_MOST(FR_VBYTES / 4, 8)
 
 typedef double fr_vd __attribute__((vector_size(FR_VBYTES)));
 typedef double fr_vdu __attribute__((vector_size(FR_VBYTES), aligned(8), may_alias));
@@ -75,43 +95,6 @@ FR_INLINE void fr_add_f32(double *a, fr_vf v)
     memcpy(h, &v, sizeof v);
     *(fr_vdu *)a += __builtin_convertvector(h[0], fr_vd);
     *(fr_vdu *)(a + FR_VD) += __builtin_convertvector(h[1], fr_vd);
-}
-
-/* Sums in a fixed order of FR_VD x 4 lanes: without re-association licence the compiler would go scalar. */
-FR_INLINE double fr_lanes(fr_vd a)
-{
-    double t[FR_VD], sum = 0.0;
-    memcpy(t, &a, sizeof a);
-    for (int i = 0; i < FR_VD; i++) sum += t[i];
-    return sum;
-}
-
-static double fr_dot(int64_t n, const double *a, const double *b)
-{
-    fr_vd s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
-    int64_t i = 0;
-    for (; i + 4 * FR_VD <= n; i += 4 * FR_VD) {
-        s0 += *(const fr_vdu *)(a + i) * *(const fr_vdu *)(b + i);
-        s1 += *(const fr_vdu *)(a + i + FR_VD) * *(const fr_vdu *)(b + i + FR_VD);
-        s2 += *(const fr_vdu *)(a + i + 2 * FR_VD) * *(const fr_vdu *)(b + i + 2 * FR_VD);
-        s3 += *(const fr_vdu *)(a + i + 3 * FR_VD) * *(const fr_vdu *)(b + i + 3 * FR_VD);
-    }
-    double sum = fr_lanes((s0 + s1) + (s2 + s3));
-    for (; i < n; i++) sum += a[i] * b[i];
-    return sum;
-}
-
-static double fr_sum(int64_t n, const double *a)
-{
-    fr_vd s0 = {0}, s1 = {0};
-    int64_t i = 0;
-    for (; i + 2 * FR_VD <= n; i += 2 * FR_VD) {
-        s0 += *(const fr_vdu *)(a + i);
-        s1 += *(const fr_vdu *)(a + i + FR_VD);
-    }
-    double sum = fr_lanes(s0 + s1);
-    for (; i < n; i++) sum += a[i];
-    return sum;
 }
 
 #endif

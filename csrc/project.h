@@ -1,7 +1,6 @@
-/* The two products of a sweep for one data type (REAL, with its vector FR_V, unaligned twin FR_VU and width
-   FR_VL).  The projection runs along features where columns would leave lanes of its vectors empty, otherwise along
-   columns; the back-projection runs along features.  Where memory limits, each fetches half of the rows that follow, in
-   the order they lie there: several streams in one page would defeat the hardware's own prefetching. */
+/* The projection of rows on the columns of P for one data type.  It runs along features where columns would leave lanes
+   of its vectors empty, otherwise along columns.  Where memory limits, it fetches half of the rows that follow, in the
+   order they lie there: several streams in one page would defeat the hardware's own prefetching. */
 
 /* a and b, lanes in runs of S: the even runs of both in turn, or (hi) the odd ones. */
 #define FR_PICK(i, S, hi) (((i) / (S)) & 1 ? (i) + FR_VL - ((hi) ? 0 : (S)) : (i) + ((hi) ? (S) : 0))
@@ -105,10 +104,15 @@ static int64_t FR_T(dot_chunk)(int64_t q, int64_t d)
 
 #define FR_DOT_ROWS(MR, K) \
     FR_T(dot_tile)(xr, stride, full, ragged, last, mask, w, MR, K, ahead, z + c * ldz + r, ldz, j > 0)
-/* A group of fewer columns than the first would take more rows, but takes those of the first. */
+/* A group of fewer columns than the first, by one, would take more rows, but takes those of the first. */
 #define FR_DOT(K) \
     case K: \
-        step == 1 ? FR_DOT_ROWS(1, K) : step == 2 ? FR_DOT_ROWS(2, K) : FR_DOT_ROWS(FR_DOT_R(K), K); \
+        if (step == 1) \
+            FR_DOT_ROWS(1, K); \
+        else if (FR_DOT_R(K) > 2 && FR_DOT_R((K) + 1) == 2 && step == 2) \
+            FR_DOT_ROWS(2, K); \
+        else \
+            FR_DOT_ROWS(FR_DOT_R(K), K); \
         break
 
 static void FR_T(project_dots)(const REAL *x, int64_t stride, int64_t rows, int64_t d, int64_t q, const REAL *packed,
@@ -251,136 +255,3 @@ static void FR_T(pack)(const double *p, int64_t q, int64_t d, REAL *packed)
         packed += width * d;
     }
 }
-
-/* a[m, :] += sum over rows of g[m ldg + row step] x[row, :], for mq coefficient rows and nv vectors of features, `at`
-   which elements of a row; only the last `fresh` lanes of the last vector count.  `next` (or NULL) starts the half of
-   the following tile that is fetched here. */
-FR_INLINE void FR_T(back_tile)(const REAL *x, int64_t stride, const int64_t *at, int64_t rows, const REAL *g,
-                               int64_t ldg, const int64_t step, const int mq, const int nv, int64_t fresh, double *a,
-                               int64_t lda, const REAL *next)
-{
-    FR_V acc[8][FR_MOST(FR_NV, FR_NV2)]; /* rows of the largest case below */
-#pragma GCC unroll 8
-    for (int m = 0; m < mq; m++)
-#pragma GCC unroll 4
-        for (int v = 0; v < nv; v++) acc[m][v] = (FR_V){0};
-#pragma GCC unroll 4
-    for (int64_t r = 0; r < rows; r++, x += stride) {
-        FR_V b[FR_MOST(FR_NV, FR_NV2)];
-#pragma GCC unroll 4
-        for (int v = 0; v < nv; v++) b[v] = *(const FR_VU *)(x + at[v]);
-        if (next && r % 2 == 0) {
-#pragma GCC unroll 4
-            for (int v = 0; v < nv; v++) __builtin_prefetch(next + (r / 2 * nv + v) * FR_VL, 0, 2);
-        }
-#pragma GCC unroll 8
-        for (int m = 0; m < mq; m++) {
-            const REAL c = g[m * ldg + r * step];
-#pragma GCC unroll 4
-            for (int v = 0; v < nv; v++) acc[m][v] += c * b[v];
-        }
-    }
-    if (fresh < FR_VL)
-        for (int m = 0; m < mq; m++) {
-            REAL t[FR_VL] __attribute__((aligned(64)));
-            memcpy(t, &acc[m][nv - 1], sizeof t);
-            for (int64_t i = 0; i < fresh; i++) a[m * lda + (nv - 1) * FR_VL + i] += (double)t[FR_VL - fresh + i];
-        }
-#pragma GCC unroll 8
-    for (int m = 0; m < mq; m++)
-#pragma GCC unroll 4
-        for (int v = 0; v < nv; v++)
-            if (v < nv - 1 || fresh == FR_VL) FR_T(add)(a + m * lda + v * FR_VL, acc[m][v]);
-}
-
-#define FR_BACK(MQ) \
-    case MQ: FR_T(back_tile)(x, stride, at, rows, g, ldg, step, MQ, nv, fresh, a, lda, next); break
-
-FR_INLINE void FR_T(back_rows)(const REAL *x, int64_t stride, const int64_t *at, int64_t rows, const REAL *g,
-                               int64_t ldg, const int64_t step, int64_t mq, const int most, const int nv,
-                               int64_t fresh, double *a, int64_t lda, const REAL *next)
-{
-    switch (mq < most ? mq : most) {
-    FR_BACK(1);
-    FR_BACK(2);
-    FR_BACK(3);
-    FR_BACK(4);
-    FR_BACK(5);
-    FR_BACK(6);
-    FR_BACK(7);
-    FR_BACK(8);
-    }
-}
-#undef FR_BACK
-
-/* Panels of `nv` vectors of features, the last one of fewer; it ends with the row, though its last vector then overlaps
-   the one before.  Coefficient rows go in groups of nearly equal size of at most `most`: a small last group would wait
-   for its own sums.  A panel that is read more than twice, or is narrower than a vector, is first copied to `copy`
-   (rows x nv FR_VL, aligned): rows a power of two apart would share a few sets of the first-level cache. */
-FR_INLINE void FR_T(back_shape)(const REAL *x, int64_t stride, int64_t rows, int64_t l, const REAL *g, int64_t ldg,
-                                int64_t gn, double *a, int upper, REAL *copy, const REAL *next, const int most,
-                                const int nv)
-{
-    for (int64_t j = 0; j < l; j += nv * FR_VL) {
-        const int64_t rest = FR_MIN(l - j, nv * FR_VL), vectors = (rest + FR_VL - 1) / FR_VL;
-        const int64_t fresh = rest - (vectors - 1) * FR_VL, last = upper ? FR_MIN(gn, j + rest) : gn;
-        const int copied = last > 2 * most && vectors == nv;
-        int64_t at[] = {0, FR_VL, 2 * FR_VL, 3 * FR_VL}, sj = stride;
-        const REAL *xj = x + j;
-        if (l < FR_VL) {
-            memset(copy, 0, (size_t)(rows * FR_VL) * sizeof(REAL));
-            for (int64_t r = 0; r < rows; r++)
-                for (int64_t i = 0; i < l; i++) copy[(r + 1) * FR_VL - l + i] = x[r * stride + i];
-            xj = copy;
-            sj = FR_VL;
-        } else {
-            at[vectors - 1] = rest - FR_VL;
-        }
-        if (copied) {
-            for (int64_t r = 0; r < rows; r++)
-#pragma GCC unroll 4
-                for (int v = 0; v < nv; v++)
-                    *(FR_V *)(copy + (r * nv + v) * FR_VL) = *(const FR_VU *)(xj + r * stride + at[v]);
-            xj = copy;
-            sj = nv * FR_VL;
-        }
-        int64_t groups = (last + most - 1) / most;
-        for (int64_t m = 0, mq; m < last; m += mq, groups--) {
-            const REAL *ahead = m == 0 && next ? next + j * (rows / 2) : NULL, *gm = g + m * ldg;
-            double *am = a + m * l + j;
-            mq = (last - m + groups - 1) / groups;
-            if (copied || rest == nv * FR_VL) /* the usual case, with offsets that the compiler knows */
-                FR_T(back_rows)(xj, sj, (const int64_t[]){0, FR_VL, 2 * FR_VL, 3 * FR_VL}, rows, gm, ldg, 1, mq, most,
-                                nv, fresh, am, l, ahead);
-            else if (vectors == nv)
-                FR_T(back_rows)(xj, sj, at, rows, gm, ldg, 1, mq, most, nv, fresh, am, l, ahead);
-            else if (nv > 2 && vectors == 2)
-                FR_T(back_rows)(xj, sj, at, rows, gm, ldg, 1, mq, most, 2, fresh, am, l, ahead);
-            else if (nv > 3 && vectors == 3)
-                FR_T(back_rows)(xj, sj, at, rows, gm, ldg, 1, mq, most, 3, fresh, am, l, ahead);
-            else
-                FR_T(back_rows)(xj, sj, at, rows, gm, ldg, 1, mq, most, 1, fresh, am, l, ahead);
-        }
-    }
-}
-
-/* A (gn, l) += G (gn, rows) X (rows, l).  `upper` skips what lies wholly below the diagonal.  `copy` is room for
-   rows x FR_COPY doubles, `next` as above. */
-static void FR_T(back)(const REAL *x, int64_t stride, int64_t rows, int64_t l, const REAL *g, int64_t ldg,
-                       int64_t gn, double *a, int upper, REAL *copy, const REAL *next)
-{
-    if ((gn + FR_MQ - 1) / FR_MQ <= (gn + FR_MQ2 - 1) / FR_MQ2)
-        FR_T(back_shape)(x, stride, rows, l, g, ldg, gn, a, upper, copy, next, FR_MQ, FR_NV);
-    else
-        FR_T(back_shape)(x, stride, rows, l, g, ldg, gn, a, upper, copy, next, FR_MQ2, FR_NV2);
-}
-
-#include "third.h"
-
-#undef REAL
-#undef FR_T
-#undef FR_V
-#undef FR_VU
-#undef FR_VI
-#undef FR_VL
-#undef FR_PICKS
