@@ -10,11 +10,13 @@ SOURCES := csrc $(wildcard csrc/*) setup.py pyproject.toml
 SETTINGS := $(CURDIR) $(CC) $(foreach name,NO_EXTENSION DEBUG SANITIZE,$(name)=$(FASTRECOVER_$(name)))
 INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
 NEEDS_C := $(if $(filter-out 0,$(FASTRECOVER_NO_EXTENSION)),,yes)
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n auto --maxprocesses 8
 BENCH_ARGS ?=
+OLDEST_PYTHON ?= python3.11
+OLDEST := .oldest
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench build clean distclean always
+.PHONY: demo test oldest lint bench build clean distclean always
 
 demo: $(VENV)/.demo
 	$(BIN)/fastrecover demo --plot demo.png
@@ -22,10 +24,22 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# The same tests on the lowest version of everything that pyproject.toml allows, in a copy of this folder whose
+# environment and kernels do not meet those here.
+oldest:
+	mkdir -p $(OLDEST)
+	find $(OLDEST) -name .venv -prune -o -name '*.py' -exec rm {} +
+	tar -cf - --exclude=.git --exclude=.venv --exclude=$(OLDEST) --exclude=./build --exclude='*.so' \
+	  --exclude=__pycache__ . | tar -xf - -C $(OLDEST)
+	$(OLDEST_PYTHON) tests/floors.py >$(OLDEST)/floors.txt
+	PIP_CONSTRAINT='$(CURDIR)/$(OLDEST)/floors.txt' PIP_BUILD_CONSTRAINT='$(CURDIR)/$(OLDEST)/floors.txt' \
+	  $(MAKE) -C $(OLDEST) PYTHON=$(OLDEST_PYTHON) test
+
 lint: $(VENV)/.test
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint csrc
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(BENCH_ARGS)
@@ -72,4 +86,4 @@ clean:
 	find fastrecover tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(OLDEST)

@@ -1,64 +1,44 @@
 """Command line: ``python -m bench [case ...] [--quick] [--out DIR] [--threads N] [--resume]``.
 
-Every case is a module with a generator ``run(context)`` of plain rows; they are written to the result file as
-they come, so an interruption costs at most the row that was being measured.  A module may say how its rows are
-printed (``shown``).  Sub-packages name their cases (``CASES``) and draw their own pictures (module ``pictures``).
+A case is a module with a generator ``run(context)`` of plain rows, or a study of ``bench.studies``.  Rows are written
+to the result file as they come, so an interruption costs at most the one that was being measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 import warnings
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
-from . import __path__, report
-from .harness import Context, Results, cpu_count, packages
+from . import report, studies
+from .harness import Context, Results, cpu_count
+from .probes import Probes
 
-CASES = (
-    "startup",
-    "sweeps",
-    "rowfunctions",
-    "moments",
-    "lagged",
-    "recovery",
-    "passes",
-    "zoo",
-    "scaling",
-    "memory",
-    *(case for package in packages(__path__) for case in getattr(package, "CASES", ())),
-)
+MODULES = ("startup", "sweeps", "rowfunctions", "moments", "recovery", "passes", "scaling", "memory")
+CASES = (*MODULES, *studies.STUDIES)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run cases, print their tables, write JSON and pictures.
 
-    Parameters
-    ----------
-    argv : list of str, optional
-
-    Returns
-    -------
-    int
-        0; 1 if a case failed or the results cannot be written; 130 after Ctrl-C (finished cases are kept).
+    Exit status: 1 if a case failed or the results cannot be written, 130 after Ctrl-C.
     """
     options = _options(argv)
-    context = Context(options.threads or cpu_count(), options.quick)
+    context = Context(options.threads, options.quick)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
-        results = Results(options.out, context.quick, context.threads)
+        results = Results(options.out, context)
     except (OSError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    _probe(context, results)
-    failed = []
     try:
-        for case in options.cases:
-            if not _case(case, results, context, options.resume):
-                failed.append(case)
+        _probe(context, results)
+        failed = [case for case in options.cases if not _case(case, results, context, options.resume)]
     except KeyboardInterrupt:
-        print(f"interrupted: finished cases are in {results.path}", file=sys.stderr)
+        print(f"interrupted: what was measured is in {results.path}", file=sys.stderr)
         return 130
     _draw(results, options.out)
     print(f"results: {results.path}")
@@ -70,59 +50,55 @@ def main(argv: list[str] | None = None) -> int:
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("bench", description="Time fastrecover beside its peers and the machine's limits.")
     parser.add_argument("cases", nargs="*", metavar="case", help=f"any of: {', '.join(CASES)} (default: all)")
-    parser.add_argument(
-        "--quick", action="store_true", help="small sizes: shows that everything runs, measures nothing"
-    )
+    parser.add_argument("--quick", action="store_true", help="small: shows that everything runs, measures nothing")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder for JSON and PNG")
-    parser.add_argument("--threads", type=int, help="threads for every candidate (default: all processors)")
-    parser.add_argument("--resume", action="store_true", help="skip cases that the result file already holds")
+    parser.add_argument("--threads", type=int, default=cpu_count(), help="of every candidate (default: all processors)")
+    parser.add_argument("--resume", action="store_true", help="measure only what the result file does not hold yet")
     options = parser.parse_args(argv)
-    for case in options.cases:
-        if case not in CASES:
-            parser.error(f"unknown case {case!r} (known: {', '.join(CASES)})")
-    if options.threads is not None and options.threads < 1:
-        parser.error("--threads must be at least 1")
     options.cases = options.cases or list(CASES)
+    if unknown := [case for case in options.cases if case not in CASES]:
+        parser.error(f"unknown case {unknown[0]!r} (known: {', '.join(CASES)})")
+    if options.threads < 1:
+        parser.error("--threads must be at least 1")
     return options
 
 
 def _probe(context: Context, results: Results) -> None:
-    from .probes import Probes
-
     try:
         context.probes = Probes()
     except OSError as error:
-        context.leave_out("roofline", str(error))
+        context.leave_out("roofline", error)
         return
     context.say("the machine's limits")
-    results.data["environment"]["limits"] = context.probes.summary(context.threads, 64 if context.quick else 1024)
-    for name, value in results.data["environment"]["limits"].items():
-        print(f"{name}: {report.text(value)}")
+    limits = context.probes.summary(context.threads, 64 if context.quick else 1024)
+    results.data["environment"]["limits"] = limits
+    print("\n".join(f"{name}: {report.text(value)}" for name, value in limits.items()))
 
 
 def _case(case: str, results: Results, context: Context, resume: bool) -> bool:
-    module = importlib.import_module(f".{case}", __package__)
-    if resume and results.finished(case):
-        context.say(f"{case}: taken from {results.path.name}")
-        rows = results.data["cases"][case]["rows"]
+    context.say(case)
+    rows, complete = results.rows(case)
+    if resume and complete:
+        context.say(f"taken from {results.path.name}")
     else:
-        context.say(case)
-        context.kept = results.rows(case) if resume else []
+        context.kept = rows if resume else []
+        run = partial(studies.run, case) if case in studies.STUDIES else import_module(f".{case}", __package__).run
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                rows = results.run(case, module.run(context), context)
+                rows = results.run(case, run(context))
         except Exception as error:
             print(f"{case}: {type(error).__name__}: {error}", file=sys.stderr)
             return False
-    shown = getattr(module, "shown", report.plain)(rows)
-    print(f"\n{case}\n{'=' * len(case)}\n{shown}\n", flush=True)
+    print(f"\n{case}\n{'=' * len(case)}\n{report.plain(rows)}\n", flush=True)
     return True
 
 
 def _draw(results: Results, folder: Path) -> None:
+    from .pictures import draw
+
     try:
-        for path in report.pictures(results.data["cases"], folder, packages(__path__, "pictures")):
+        for path in draw(results.data["cases"], folder):
             print(f"picture: {path}")
     except ImportError as error:
         print(f"no pictures: {error}", file=sys.stderr)

@@ -11,56 +11,37 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .harness import Measured
-
 _SOURCE = Path(__file__).with_name("probes.c")
 _VARIANTS = ((1, 0), (4, 0), (1, 2048), (4, 512))  # streams, bytes of prefetch
-_PIECES, _STEPS = 256, 30_000
+_PIECES, _STEPS, _CHAINS = 256, 30_000, 12
+_WIDTH = {"avx512": 64, "avx2": 32, "base": 16}  # bytes
+
+
+class Measured(float):
+    """Seconds that a candidate measured itself: returned by it, they stand for the time of the call."""
 
 
 class Probes:
-    """Read bandwidth and multiply-add peak.
-
-    Raises
-    ------
-    OSError
-        No C compiler, or it cannot build the probes.
-    """
+    """Read bandwidth and multiply-add peak; OSError where no C compiler can build the probes."""
 
     def __init__(self) -> None:
         self._lib = _build()
-        self._peaks: dict[tuple[int, int], float] = {}
         self._lib.probe_name.restype = ctypes.c_char_p
         self._lib.probe_fma.restype = self._lib.probe_read.restype = ctypes.c_double
         self._lib.probe_fma.argtypes = (ctypes.c_int, ctypes.c_long, ctypes.c_long, ctypes.c_int)
-        self._lib.probe_read.argtypes = (
-            ctypes.c_void_p,
-            ctypes.c_size_t,
-            ctypes.c_int,
-            ctypes.c_int,
-            ctypes.c_size_t,
-        )
+        size, number = ctypes.c_size_t, ctypes.c_int
+        self._lib.probe_read.argtypes = (ctypes.c_void_p, size, number, number, size)
+        self._peaks: dict[tuple[str, int], float] = {}
         self.instructions = self._lib.probe_name().decode()
 
-    def reader(self, x: np.ndarray, threads: int):
-        """Callable that reads all of `x` once, in the fastest way found for this array.
-
-        Parameters
-        ----------
-        x : ndarray
-            Contiguous.
-        threads : int
-
-        Returns
-        -------
-        callable
-        """
-        if not x.flags.c_contiguous:
-            raise ValueError("x must be contiguous")
+    def reader(self, x: np.ndarray, threads: int) -> Callable[[], Measured]:
+        """Callable that reads all of x (contiguous) once, in the fastest way found for this array."""
 
         def read(variant: tuple[int, int]) -> Measured:
             return Measured(self._lib.probe_read(x.ctypes.data, x.nbytes, threads, *variant))
@@ -68,40 +49,51 @@ class Probes:
         chosen = min(_VARIANTS, key=lambda variant: min(read(variant) for _ in range(3)))
         return lambda: read(chosen)
 
-    def multiplier(self, dtype, threads: int):
-        """Callable that does :meth:`multiplier_flops` operations."""
-        single = int(np.dtype(dtype) == np.float32)
+    def multiplier(self, dtype: Any, threads: int) -> Callable[[], Measured]:
+        """Callable that does a fixed number of multiply-adds; :meth:`peak` knows the best rate shown."""
+        size = np.dtype(dtype).itemsize
+        flops = 2.0 * _CHAINS * (_WIDTH[self.instructions] // size) * _PIECES * _STEPS
+        key = str(np.dtype(dtype)), threads
 
         def multiply() -> Measured:
-            seconds = Measured(self._lib.probe_fma(single, _PIECES, _STEPS, threads))
-            self._peaks[single, threads] = max(self._peaks.get((single, threads), 0.0), 1.0 / seconds)
+            seconds = Measured(self._lib.probe_fma(int(size == 4), _PIECES, _STEPS, threads))
+            self._peaks[key] = max(self._peaks.get(key, 0.0), flops / seconds)
             return seconds
 
         return multiply
 
-    def peak(self, dtype, threads: int) -> float:
+    def peak(self, dtype: Any, threads: int) -> float:
         """Most operations a second that :meth:`multiplier` has shown in this run."""
-        return self._peaks[int(np.dtype(dtype) == np.float32), threads] * self.multiplier_flops(dtype)
+        return self._peaks[str(np.dtype(dtype)), threads]
 
-    def multiplier_flops(self, dtype) -> float:
-        """Floating-point operations of one call of :meth:`multiplier`."""
-        width = {"avx512": 64, "avx2": 32, "base": 16}[self.instructions]
-        return 2.0 * 12.0 * (width // np.dtype(dtype).itemsize) * _PIECES * _STEPS
+    def limits(self, x: np.ndarray, threads: int) -> dict[str, Callable[[], Measured]]:
+        """Both, as candidates that take part in the rounds."""
+        return {"read": self.reader(x, threads), "fma": self.multiplier(x.dtype, threads)}
 
-    def summary(self, threads: int, megabytes: int = 1024) -> dict:
+    def share(
+        self, times: dict[str, list[float]], name: str, flops: float, dtype: Any, threads: int, more: float = 1.0
+    ) -> dict[str, Any]:
+        """What the limits allow over what a candidate reached, best round against best round.
+
+        `more` is how many times the array's bytes have to be read.
+        """
+        reading, computing, best = more * min(times["read"]), flops / self.peak(dtype, threads), min(times[name])
+        bound = "memory" if reading > computing else "compute"
+        return {"of peak": computing / best, "of roofline": max(reading, computing) / best, "bound": bound}
+
+    def summary(self, threads: int, megabytes: int) -> dict[str, Any]:
         """GB/s from memory and GFLOP/s for one and all threads, best of several calls."""
         x = np.ones(megabytes << 17)
-        found: dict = {"instructions": self.instructions, "megabytes": megabytes}
+        found: dict[str, Any] = {"instructions": self.instructions, "megabytes": megabytes}
         for count in sorted({1, threads}):
-            found[f"read GB/s, {count} threads"] = x.nbytes / _best(self.reader(x, count), 3) / 1e9
+            read = self.reader(x, count)
+            found[f"read GB/s, {count} threads"] = x.nbytes / min(read() for _ in range(3)) / 1e9
             for dtype in ("float64", "float32"):
-                seconds = _best(self.multiplier(dtype, count), 5)
-                found[f"{dtype} GFLOP/s, {count} threads"] = self.multiplier_flops(dtype) / seconds / 1e9
+                multiply = self.multiplier(dtype, count)
+                for _ in range(5):
+                    multiply()
+                found[f"{dtype} GFLOP/s, {count} threads"] = self.peak(dtype, count) / 1e9
         return found
-
-
-def _best(call, times: int) -> float:
-    return min(call() for _ in range(times))
 
 
 def _build() -> ctypes.CDLL:

@@ -1,32 +1,21 @@
-"""One gradient sweep: ours against NumPy, PyTorch, JAX, scikit-learn and the machine's limits.
+"""One gradient sweep: ours against NumPy, PyTorch, JAX, Numba and the machine's limits.
 
 The limits are part of the rounds: the very array is read, and multiply-adds are done, between the candidates.
-Times and ratios are medians; the share of the roofline sets our best round against the limit's best.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from . import report
-from .harness import Context, median, quietest, ratio
-from .peers import (
-    Problem,
-    gaussian_rows,
-    hold_threads,
-    jax_sweep,
-    numpy_sweep,
-    our_sweep,
-    sklearn_sweep,
-    torch_sweep,
-)
+from . import peers
+from .harness import Context, Row
 
-PEERS = ("numpy", "torch", "torch compiled", "jax", "scikit-learn")
-
-CELLS = (
+SHAPES = (
     (400_000, 128, 4),
     (200_000, 256, 8),
     (100_000, 512, 16),
@@ -36,124 +25,88 @@ CELLS = (
     (2_000_000, 20, 3),
     (20_000, 10_000, 10),
 )
-GOAL_PEER = {"float64": 3.0, "float32": 2.0}
-GOAL_ROOFLINE = {"memory": 0.85, "compute": 0.8}
-_QUICK_CELLS = ((20_000, 128, 4), (2_000, 1024, 64))
+_LABELLED = ((200_000, 256, 8),)
+_LAGS, _LAGGED = 10, ((300_000, 240, 2), (300_000, 240, 4), (300_000, 240, 16))
 # In float32 a projection may fall on the other side of a kink, which moves a whole row.
 _AGREE = {"float64": 1e-9, "float32": 1e-2}
-_BUDGET = 4.0
-shown = report.sweeps
+_BOTH = ("float64", "float32")
 
 
-def run(context: Context) -> Iterator[dict[str, Any]]:
-    """Rows of the case, one for each cell, dtype and activation."""
-    hold_threads(context.threads)
-    for shape in _QUICK_CELLS if context.quick else CELLS:
-        for dtype in ("float64", "float32"):
-            n, d, k = shape
-            kept = context.again({"n": n, "d": d, "k": k, "dtype": dtype})
-            yield from kept
-            missing = [name for name in ("relu", "sigmoid") if name not in [row["activation"] for row in kept]]
-            if missing:
-                rng, x = np.random.default_rng(1), gaussian_rows(n, d, dtype)
-                w, y = rng.standard_normal((k, d)) / np.sqrt(d), rng.standard_normal(n)
-            for activation in missing:
-                context.say(f"sweep {shape} {dtype} {activation}")
-                yield measure(Problem(x, y, w, activation), context)
+def run(context: Context) -> Iterator[Row]:
+    """Rows: regressions, classifications, overlapping rows against their copy; then the ratios to the fastest peer."""
+    peers.hold_threads(context.threads)
+    cells = [
+        {"n": n // (100 if context.quick else 1), "d": d, "k": k, "dtype": dtype, "model": model}
+        for shapes, dtypes, models in (
+            (SHAPES[: 2 if context.quick else None], _BOTH, ("relu", "sigmoid")),
+            (_LABELLED, _BOTH, ("fcn", "cnn")),
+            (_LAGGED, ("float32",), ("relu, lagged",)),
+        )
+        for n, d, k in shapes
+        for dtype in dtypes
+        for model in models
+    ]
+    rows = []
+    for row in context.each(cells, measure):
+        rows.append(row)
+        yield row
+    for dtype, goal in (("float64", 3.0), ("float32", 2.0)):
+        found = [row["/ peer"] for row in rows if row["dtype"] == dtype and row["model"] in ("relu", "sigmoid")]
+        counts = {f"at least {goal:g}": sum(ratio >= goal for ratio in found), "of": len(found)}
+        yield {"dtype": dtype, "geometric mean": statistics.geometric_mean(found), "least": min(found)} | counts
 
 
-def measure(problem: Problem, context: Context) -> dict[str, Any]:
-    """Time one cell in turn with its peers and its limits."""
-    dtype, threads = str(problem.x.dtype), context.threads
-    sweeps = _agreeing(problem, context, _candidates(problem, context))
-    calls: dict[str, Any] = dict(sweeps)
-    if context.probes is not None:
-        for count in {1, threads}:
-            calls[f"read {count}"] = context.probes.reader(problem.x, count)
-            calls[f"fma {count}"] = context.probes.multiplier(dtype, count)
-    times, others = quietest(calls, context, _BUDGET)
-    row: dict[str, Any] = {
-        "n": problem.x.shape[0],
-        "d": problem.x.shape[1],
-        "k": len(problem.w),
-        "dtype": dtype,
-        "activation": problem.activation,
-        "threads": threads,
-        "rounds": len(times["ours"]),
-        "others": others,
-        "seconds": {name: median(values) for name, values in times.items()},
-        "gflops": problem.flops / median(times["ours"]) / 1e9,
-        "gbytes": problem.bytes / median(times["ours"]) / 1e9,
-        "intensity": problem.flops / problem.bytes,
-    }
-    if "ours 1" in times:
-        row["speedup"] = ratio(times, "ours 1", "ours")
-    peers = [name for name in PEERS if name in times]
-    if peers:
-        row["fastest peer"] = min(peers, key=lambda name: median(times[name]))
-        row["ratio"] = ratio(times, row["fastest peer"], "ours")
-        row["ratio goal"] = GOAL_PEER[dtype]
-        row["ratios"] = {name: ratio(times, name, "ours") for name in (*peers, *({"numba"} & set(times)))}
-    if context.probes is not None:
-        row.update(_roofline(problem, times, context))
-        row["roofline goal"] = GOAL_ROOFLINE[row["bound"]]
+def measure(context: Context, n: int, d: int, k: int, dtype: str, model: str) -> Row:
+    """Candidates of one cell in turn."""
+    import fastrecover as fr
+
+    name, _, lagged = model.partition(", ")
+    rng, labelled = np.random.default_rng(1), name in ("fcn", "cnn")
+    w = rng.standard_normal((1, d // k) if name == "cnn" else (k, d)) / np.sqrt(d)
+    y = rng.integers(0, 2, n).astype(float) if labelled else rng.standard_normal(n)
+    x = peers.gaussian_rows(n + _LAGS - 1, d // _LAGS, dtype) if lagged else peers.gaussian_rows(n, d, dtype)
+    x = fr.lagged(x, _LAGS) if lagged else x
+    mine, problem = (peers.Problem(rows, y, w, name) for rows in (x, np.ascontiguousarray(x)))
+    makers: dict[str, Any] = {"ours": partial(peers.our_sweep, mine, context.threads)}
+    if context.threads > 1:
+        makers["ours 1"] = partial(peers.our_sweep, mine, 1)
+    if lagged:
+        makers["copy"] = partial(peers.our_sweep, problem, context.threads)
+    else:
+        makers["torch"] = partial(peers.torch_sweep, problem)
+    if not (lagged or labelled):
+        makers["numba"] = partial(peers.our_sweep, problem, context.threads, "numba")
+        makers["numpy"] = partial(peers.numpy_sweep, problem)
+        makers["jax"] = partial(peers.jax_sweep, problem)
+        if not context.quick:
+            makers["torch compiled"] = partial(peers.torch_sweep, problem, compiled=True)
+    # Blocks are cut by row number alone, so overlapping rows and their copy agree to the last bit.
+    sweeps = agreeing(context, makers, 0.0 if lagged else _AGREE[dtype])
+    row = context.in_turn(sweeps, problem.x, problem.flops, beside=y.nbytes)
+    others = [other for other in sweeps if other not in ("ours", "ours 1", "numba", "copy")]
+    if others:
+        best = min(others, key=lambda other: row[f"{other} ms"])
+        row |= {"fastest peer": best, "/ peer": row[f"{best} / ours"]}
     return row
 
 
-def _candidates(problem: Problem, context: Context) -> dict[str, Any]:
-    threads = context.threads
-    makers = {
-        "ours": lambda: our_sweep(problem, threads),
-        "ours 1": lambda: our_sweep(problem, 1),
-        "numba": lambda: our_sweep(problem, threads, "numba"),
-        "numpy": lambda: numpy_sweep(problem),
-        "torch": lambda: torch_sweep(problem),
-        "torch compiled": lambda: torch_sweep(problem, compiled=True),
-        "jax": lambda: jax_sweep(problem),
-        "scikit-learn": lambda: sklearn_sweep(problem),
-    }
-    if threads == 1:
-        del makers["ours 1"]
-    if context.quick:
-        del makers["torch compiled"]
-    if problem.x.dtype == np.float32:
-        del makers["scikit-learn"]  # the slowest, and the time is better spent on rounds
-    return {name: make for name, make in makers.items() if name not in context.missing}
-
-
-def _agreeing(problem: Problem, context: Context, makers: dict[str, Any]) -> dict[str, Any]:
-    """Candidates that run; that they compute the same is checked, and is each one's warm-up."""
-    sweeps, reference = {}, None
-    for name, make in makers.items():
+def agreeing(context: Context, makers: dict[str, Any], tolerance: float) -> dict[str, peers.Sweep]:
+    """Candidates that run; ArithmeticError unless they compute the same, which is each one's warm-up too."""
+    sweeps: dict[str, peers.Sweep] = {}
+    for name in [name for name in makers if name not in context.missing]:
         try:
-            sweep = make()
+            sweep = makers[name]()
             value, grad = sweep()
             sweep()
         except Exception as error:
-            if name == "ours" and "compiled" not in str(error):
+            if name == "ours":
                 raise
             context.leave_out(name, f"{type(error).__name__}: {error}")
             continue
-        if reference is None:
-            reference = value, grad
-        off = np.linalg.norm(grad - reference[1]) / np.linalg.norm(reference[1])
-        if off > _AGREE[str(problem.x.dtype)] or abs(value / reference[0] - 1) > _AGREE[str(problem.x.dtype)]:
+        if not sweeps:
+            loss, slope = value, np.ravel(grad)
+        off = np.linalg.norm(np.ravel(grad) - slope) / np.linalg.norm(slope)
+        if off > tolerance or abs(value / loss - 1) > tolerance:
             raise ArithmeticError(f"{name} computes another gradient: relative difference {off:.1e}")
         sweeps[name] = sweep
     return sweeps
-
-
-def _roofline(problem: Problem, times: dict[str, list[float]], context: Context) -> dict[str, Any]:
-    """Share of the bound: best round against best round, since a bound is what can be reached."""
-    dtype, row = problem.x.dtype, {}
-    for key, name, count in (("roofline", "ours", context.threads), ("roofline, 1 thread", "ours 1", 1)):
-        if name not in times:
-            continue
-        reading = min(times[f"read {count}"]) * problem.bytes / problem.x.nbytes
-        computing = problem.flops / context.probes.peak(dtype, count)
-        row[key] = max(reading, computing) / min(times[name])
-        if name == "ours":
-            row["bound"] = "memory" if reading > computing else "compute"
-            row["read GB/s"] = problem.bytes / reading / 1e9
-            row["peak GFLOP/s"] = problem.flops / computing / 1e9
-    return row

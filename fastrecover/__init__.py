@@ -1,12 +1,33 @@
 """Recover the weights of one-hidden-layer networks from inputs and responses.
 
-Names are loaded when first used, so that importing the package costs little more than importing NumPy.
+Names are loaded when first used, so that importing the package costs little more than importing NumPy; type checkers
+read them as the plain imports that they stand for.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import activations as activations
+    from . import datasets as datasets
+    from . import kernels as kernels
+    from . import models as models
+    from . import moments as moments
+    from . import solvers as solvers
+    from . import sources as sources
+    from . import tensors as tensors
+    from .activations import Activation as Activation
+    from .api import fit as fit
+    from .api import objective as objective
+    from .exceptions import _ConvergenceWarning as ConvergenceWarning
+    from .kernels import get_kernels as get_kernels
+    from .kernels import set_kernels as set_kernels
+    from .population import population_risk as population_risk
+    from .recovery import Recovery as Recovery
+    from .recovery import load as load
+    from .sources import lagged as lagged
 
 __version__ = "0.1.0"
 
@@ -18,28 +39,28 @@ _WHERE = {
     "lagged": "sources",
     "Activation": "activations",
     "population_risk": "population",
-    "CheckpointError": "exceptions",
     "set_kernels": "kernels",
     "get_kernels": "kernels",
 }
-_MODULES = ("activations", "datasets", "kernels", "models", "moments", "solvers", "tensors")
+_MODULES = ("activations", "datasets", "kernels", "models", "moments", "solvers", "sources", "tensors")
 
 __all__ = ["ConvergenceWarning", *_WHERE, *_MODULES, "__version__"]
 
+if not TYPE_CHECKING:  # to a checker this would make every name Any
 
-def __getattr__(name: str) -> Any:
-    if name == "ConvergenceWarning":
-        from .exceptions import convergence_warning
+    def __getattr__(name: str) -> object:
+        if name == "ConvergenceWarning":
+            from .exceptions import convergence_warning
 
-        return convergence_warning()
-    if name in _MODULES:
-        return importlib.import_module(f".{name}", __name__)
-    if name in _WHERE:
-        value = getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return convergence_warning()
+        if name in _MODULES:
+            return importlib.import_module(f".{name}", __name__)
+        if name in _WHERE:
+            value = getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)
+            globals()[name] = value
+            return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted(__all__)

@@ -6,6 +6,7 @@ column sums that a fit needs anyway, so a clean matrix is not scanned twice.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,8 @@ def check_vector(v: Any, n: int, name: str) -> np.ndarray:
     return v
 
 
-def check_finite(a: np.ndarray, name: str) -> None:
-    """Raise ValueError naming the first entry that is not finite."""
+def check_finite(a: np.ndarray, name: str, first: int = 0) -> None:
+    """Raise ValueError naming the first entry that is not finite, rows counted from `first`."""
     block = max(1, (1 << 22) // max(a.shape[1] if a.ndim == 2 else 1, 1))
     for start in range(0, len(a), block):
         bad = ~np.isfinite(a[start : start + block])
@@ -67,7 +68,7 @@ def check_finite(a: np.ndarray, name: str) -> None:
             where = np.argwhere(bad)[0]
             where[0] += start
             value = a[tuple(where)]
-            position = f"row {where[0]}" + (f", column {where[1]}" if a.ndim == 2 else "")
+            position = f"row {first + where[0]}" + (f", column {where[1]}" if a.ndim == 2 else "")
             raise ValueError(f"{name} must be finite, but {position} is {value}; drop or fill such rows")
 
 
@@ -98,20 +99,27 @@ def check_varies(y: np.ndarray, w: np.ndarray | None) -> None:
 
 
 def check_moderate(a: np.ndarray, name: str) -> None:
-    """Raise ValueError where powers would overflow; of a long array some 512 rows are looked at."""
-    few = a[:: max(1, len(a) // 512)] if a.ndim == 2 else a
-    largest = float(np.abs(few).max(initial=0.0))
+    """Raise ValueError where powers would overflow."""
+    largest = float(np.abs(a).max(initial=0.0))
     if np.isfinite(largest) and largest > _LARGEST:
         raise ValueError(f"{name} has entries as large as {largest:.3g}, whose powers overflow: rescale {name}")
 
 
-def check_columns(X: np.ndarray) -> None:
-    """Raise ValueError naming constant columns, which no weight can be read from."""
-    few = X[:: max(1, len(X) // 512)]
-    suspects = np.flatnonzero((few == few[0]).all(axis=0))
-    constant = [int(j) for j in suspects if (X[:, j] == X[0, j]).all()]
-    if constant:
-        shown = ", ".join(map(str, constant[:5])) + (", ..." if len(constant) > 5 else "")
+def check_columns(few: np.ndarray, blocks: Iterable[np.ndarray]) -> None:
+    """Raise ValueError naming constant columns, which no weight can be read from.
+
+    Parameters
+    ----------
+    few : ndarray (m, d)
+        Some rows.
+    blocks : iterable of ndarray
+        All rows, looked at only where some columns do not vary among the few.
+    """
+    constant = np.flatnonzero((few == few[0]).all(axis=0))
+    for x in blocks if len(constant) else ():
+        constant = constant[[bool((x[:, j] == few[0, j]).all()) for j in constant]]
+    if len(constant):
+        shown = ", ".join(str(int(j)) for j in constant[:5]) + (", ..." if len(constant) > 5 else "")
         raise ValueError(f"X has constant columns ({shown}): their weights cannot be recovered; drop these columns")
 
 

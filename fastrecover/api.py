@@ -1,71 +1,59 @@
-"""``fit``: check the input, plan, run the stages, report.
-
-The plan of ``solver="auto"``: start and refine on a sub-sample that is large enough to identify the weights, then
-touch all rows only for the last corrections, with the curvature of Gaussian rows as preconditioner.
-"""
+"""``fit`` and ``objective``: check what is asked for, carry out the plan, report."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal, Unpack
 
-import numpy as np
+from numpy.typing import ArrayLike
 
 from ._blas import one_blas_thread
-from ._validation import (
-    check_columns,
-    check_enough_rows,
-    check_finite,
-    check_moderate,
-    check_positive,
-    check_rows,
-    check_varies,
-    check_vector,
-    check_weights,
-)
-from .activations import NAMES as ACTIVATIONS
-from .engines import ThreadEngine
+from ._typing import RandomState
+from .activations import Activation
+from .data import Data
 from .exceptions import convergence_warning
-from .models import Network, get_model, nearest
-from .papers import PRESETS, preset
-from .random import seed_sequence
+from .models import ModelOptions, Network, Parameters, get_model
+from .papers import PRESETS
+from .plan import Chosen, Outcome, Problem, carry_out, number_of_units
 from .recovery import Recovery
-from .solvers import Monitor, OnLandscape
-from .solvers.plan import INITS, INPUTS, SOLVERS, Fit
-from .solvers.units import number_of_units
-from .sources import ArraySource
-from .sweeps import MomentSweeps, Objective
+from .request import Request
+from .solvers import Monitor
+from .sources import Source
+from .starts import Start
+from .sweeps import Objective
 
 
 def fit(
-    X,
-    y,
-    model: str | Network = "relu",
-    n_hidden: int | str | None = None,
+    X: ArrayLike | Source,
+    y: ArrayLike | None = None,
+    model: str | Activation | Network = "relu",
+    n_hidden: int | Literal["auto"] | None = None,
     *,
-    init="auto",
-    solver="auto",
-    sample_weight=None,
-    inputs: str = "auto",
+    init: str | ArrayLike | Parameters | Start = "auto",
+    solver: Chosen = "auto",
+    sample_weight: ArrayLike | None = None,
+    inputs: Literal["auto", "whiten", "gaussian"] = "auto",
     n_jobs: int | None = None,
-    random_state=None,
+    random_state: RandomState = None,
     tol: float | None = None,
     max_passes: float | None = None,
-    callback: Callable[[dict], Any] | None = None,
-    checkpoint=None,
+    callback: Callable[[dict[str, Any]], Any] | None = None,
     verbose: int = 0,
-    **model_options,
+    **model_options: Unpack[ModelOptions],
 ) -> Recovery:
     """Recover the weights of the one-hidden-layer network that produced y from X.
 
     Parameters
     ----------
-    X : array_like (n, d)
+    X : array_like (n, d) or Source
         Inputs; float32 and float64 rows with unit column stride are swept where they lie (any row stride, so
-        ``lagged`` views and memory maps cost no copy), everything else is converted.
+        ``lagged`` views and memory maps cost no copy), everything else is converted.  A source
+        (``fastrecover.sources.BlockSource``) is read block by block.
     y : array_like (n,)
-        Responses; for a classification labels (strings, booleans, 0 and 1) or targets in [0, 1].
+        Responses (None: those of a source); for a classification labels (strings, booleans, 0 and 1) or targets in
+        [0, 1].
     model : str or Network
         Activation name (``relu leaky_relu squared_relu sigmoid tanh erf softplus quadratic``) for a regression,
         ``fcn`` or ``cnn`` for a classification, ``landscape``, a preset of ``fastrecover.papers`` (``zhong2017
@@ -104,14 +92,11 @@ def fit(
         then returns what it has (random rows where that is no start yet), not converged, and says so.  Where no step
         ends for a second, as in long starts, it is called between two sweeps: stage "start" before the first step
         and the stage and loss of the last step after it, grad_norm nan.  The history holds the steps only.
-    checkpoint : None
-        Reserved.
     verbose : int
         1: a line for each stage on standard error; 2: a line for each step.
     **model_options
         ``output_weights`` (default "signs", "ones" for sigmoid), ``fit_intercept``, ``linear_term``, ``slope`` with
-        an activation name, ``n_patches``
-        with ``cnn``.
+        an activation name, ``n_patches`` with ``cnn``.
 
     Returns
     -------
@@ -129,63 +114,34 @@ def fit(
     UserWarning
         The start relied on moments of rows that are clearly not Gaussian, and the fit is not exact.
     """
-    search = isinstance(n_hidden, str)
-    if isinstance(n_hidden, str):
-        _check_search(model, n_hidden, init)
-        n_hidden = 1 if isinstance(model, str) else None
-    if isinstance(model, str) and model in PRESETS:
-        recipe, init, solver = preset(model, n_hidden, init, solver, model_options)
-    else:
-        if isinstance(model, str) and model in ACTIVATIONS and model != "sigmoid":
-            # Unknown signs include all ones; sigmoid units with signs could not be told apart.
-            model_options = {"output_weights": "signs", **model_options}
-        recipe = get_model(model, n_hidden, **model_options)
-    source, classes = _source(X, y, sample_weight, recipe)
-    engine = ThreadEngine(source, n_jobs)
-    start = _check_init(init, recipe, engine.shape[1])
-    _check_solver(solver)
-    tol = 1e-3 if tol is None else check_positive(tol, "tol")
-    if inputs not in INPUTS:
-        raise ValueError(f"inputs must be one of {', '.join(INPUTS)}, got {inputs!r}{nearest(str(inputs), INPUTS)}")
-    budget = np.inf if max_passes is None else check_positive(max_passes, "max_passes", most=np.inf)
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback must be callable, got {callback!r}")
-    if not isinstance(verbose, (int, np.integer)):
-        raise TypeError(f"verbose must be 0, 1 or 2, got {verbose!r}")
-    if checkpoint is not None:
-        raise ValueError("checkpoint must be None: checkpoints are not available in this version")
-    seeds = seed_sequence(random_state)
-    monitor = Monitor(_reporter(callback, verbose), budget)
-    with one_blas_thread():
-        _check_inputs(engine)
-        with monitor.watching(engine.meter):
-            if search:
-                recipe, start, tried = _searched_units(engine, recipe, seeds, monitor, tol, inputs)
-            done = Fit(engine, recipe, seeds, monitor, tol, inputs).run(start, solver)
-    objective: Objective = done.objective
-    if search:
-        done.info["n_hidden_tried"] = {str(k): fits for k, fits in sorted(tried.items())}
-        if not any(tried.values()):
-            done.state.converged = False
-            if not monitor.spent(engine.meter):
-                done.state.message = f"no number of units up to {max(tried)} leaves a residual that is noise"
-    if classes is not None:
-        done.info["classes"] = classes.tolist()
-    recovery = Recovery(
-        model=recipe,
-        parameters=recipe.finished(objective.unpack(done.state.theta)),
-        loss=done.state.loss,
-        converged=done.state.converged,
-        message=done.state.message,
-        n_passes=engine.meter.passes,
-        history=monitor.history,
-        n_rows=engine.shape[0],
-        seconds=monitor.seconds,
-        info=done.info,
-        objective=objective,
+    request = Request.parsed(
+        model,
+        n_hidden,
+        init=init,
+        solver=solver,
+        inputs=inputs,
+        random_state=random_state,
+        tol=tol,
+        max_passes=max_passes,
+        callback=callback,
+        verbose=verbose,
+        model_options=model_options,
     )
-    if done.info.get("inputs") and not done.exact:
-        odd = "; ".join(done.info["inputs"])
+    data = Data.of(X, y, sample_weight, request.model)
+    data.check_sufficient(request.model)
+    engine, monitor = data.engine(n_jobs), Monitor(request.callback, request.max_passes)
+    start = request.start(engine.shape[1])
+    problem = Problem(engine, request.model, request.seeds, monitor, request.tol, request.inputs)
+    with one_blas_thread():
+        data.check_finite(engine)
+        with monitor.watching(engine.meter):
+            if request.finds_units:
+                problem, outcome = _with_units(problem, request.solver)
+            else:
+                outcome = carry_out(problem, start, request.solver)
+    recovery = _recovery(outcome, problem, data)
+    if outcome.report.inputs and not outcome.exact:
+        odd = "; ".join(outcome.report.inputs)
         warnings.warn(f"the start relies on Gaussian inputs, refinement does not: {odd}", UserWarning, stacklevel=2)
     if not recovery.converged:
         warnings.warn(f"fit did not converge: {recovery.message}", convergence_warning(), stacklevel=2)
@@ -193,15 +149,15 @@ def fit(
 
 
 def objective(
-    X,
-    y,
-    model: str | Network,
+    X: ArrayLike | Source,
+    y: ArrayLike | None,
+    model: str | Activation | Network,
     n_hidden: int | None = None,
     *,
-    sample_weight=None,
-    n_jobs=None,
-    **model_options,
-):
+    sample_weight: ArrayLike | None = None,
+    n_jobs: int | None = None,
+    **model_options: Unpack[ModelOptions],
+) -> Objective:
     """Loss of a model on data as a function of one flat vector, for other optimisers.
 
     Parameters
@@ -220,114 +176,37 @@ def objective(
     TypeError, ValueError
         Bad input.
     """
-    X = check_rows(X)
-    recipe = get_model(model, n_hidden, **model_options)
-    recipe.filter_length(X.shape[1])
-    weight = check_weights(sample_weight, len(X))
-    y = recipe.loss.targets(y, len(X))[0]
-    return Objective(ThreadEngine(ArraySource(X, y, weight, recipe.n_patches), n_jobs), recipe)
+    network = get_model(model, n_hidden, output_weights_default="ones", also=tuple(PRESETS), **model_options)
+    data = Data.of(X, y, sample_weight, network)
+    return Objective(data.engine(n_jobs), network)
 
 
-def _source(X, y, sample_weight, model: Network) -> tuple[ArraySource, np.ndarray | None]:
-    """Checked rows, and the two labels of a classification."""
-    X = check_rows(X)
-    inputs = model.filter_length(X.shape[1])
-    y, classes = model.loss.targets(y, len(X))
-    w = check_weights(sample_weight, len(X))
-    if model.activation.name == "quadratic" and model.n_patches == 1:
-        _check_quadratic(model, inputs, y)
-    check_enough_rows(len(X), w, model.n_parameters(inputs) - model.n_flat)
-    check_varies(y, w)
-    check_moderate(y, "y")
-    check_moderate(X, "X")
-    check_columns(X)
-    return ArraySource(X, y, w, model.n_patches), classes
+def _with_units(problem: Problem, solver: Chosen) -> tuple[Problem, Outcome]:
+    """The fit with the number of units that is found first."""
+    units = number_of_units(problem)
+    problem = replace(problem, model=problem.model.changed(n_hidden=units.n_hidden))
+    outcome = carry_out(problem, "auto" if units.start is None else units.start, solver)
+    outcome.report.n_hidden_tried = {str(k): fits for k, fits in sorted(units.tried.items())}
+    if not any(units.tried.values()):
+        outcome.state.converged = False
+        if not problem.spent:
+            outcome.state.message = f"no number of units up to {max(units.tried)} leaves a residual that is noise"
+    return problem, outcome
 
 
-def _check_search(model, n_hidden: str, init) -> None:
-    if n_hidden != "auto":
-        raise ValueError(f"n_hidden must be an integer or 'auto', got {n_hidden!r}")
-    known = isinstance(model, Network) and not isinstance(model.output_weights, str)
-    if known or not (isinstance(model, Network) or (isinstance(model, str) and model in ACTIVATIONS)):
-        raise ValueError(
-            f"n_hidden='auto' is for regressions by name ({', '.join(ACTIVATIONS)}) or a model object whose output "
-            f"weights are ones, signs or free, got model={model!r}"
-        )
-    if isinstance(model, Network) and (model.is_classifier or model.n_patches > 1):
-        raise ValueError("n_hidden='auto' is for fully connected regressions")
-    if not (isinstance(init, str) and init == "auto"):
-        raise ValueError("n_hidden='auto' finds its own start: leave init='auto'")
-
-
-def _searched_units(engine, recipe: Network, seeds, monitor: Monitor, tol: float, inputs: str) -> tuple:
-    """Model with the number of units found, where its fit begins, and what was tried."""
-
-    def make(k: int) -> Network:
-        return recipe.changed(n_hidden=k)
-
-    found, k, tried = number_of_units(engine, make, seeds, monitor, tol, inputs)
-    return make(k), "auto" if found is None else found, tried
-
-
-def _check_quadratic(model: Network, d: int, y: np.ndarray) -> None:
-    if model.n_hidden > d:
-        raise ValueError(f"n_hidden={model.n_hidden} exceeds the {d} features: a quadratic form has at most rank {d}")
-    squares = model.known_v is not None and (model.known_v > 0).all()
-    if squares and not (model.fit_intercept or model.linear_term) and not (y > 0).any():
-        raise ValueError(
-            "y has no positive value, but the model is a sum of squares: use output_weights='signs', or "
-            "fit_intercept=True"
-        )
-
-
-def _check_inputs(engine: ThreadEngine) -> None:
-    if not np.isfinite(MomentSweeps(engine).mean()).all():
-        check_finite(engine.source.x, "X")
-        raise ValueError("X has entries so large that their sums overflow: rescale it")
-
-
-def _check_init(init, model: Network, d: int):
-    from .models import Parameters
-    from .starts import check_expandable, check_landscape, check_resolvable
-
-    if callable(init):
-        return init
-    if isinstance(init, str):
-        if init not in INITS:
-            raise ValueError(f"unknown init {init!r}{nearest(init, INITS)} (known: {', '.join(INITS)}, or an array)")
-        if init == "spectral" and model.activation.name != "quadratic":
-            raise ValueError("init='spectral' is for model='quadratic', whose second moment holds all: use 'tensor'")
-        if init in ("tensor", "tensor-published", "spectral"):
-            check_resolvable(model, d)
-        if init == "expand":
-            check_expandable(model)
-        if init == "landscape":
-            check_landscape(model, d)
-        return init
-    weights = init.weights if isinstance(init, Parameters) else init
-    if weights is None or np.ndim(weights) == 0:
-        raise TypeError(f"init must be one of {', '.join(INITS)}, or an array ({model.n_hidden}, {d}), got {init!r}")
-    weights = check_rows(weights, "init").astype(np.float64)
-    if weights.shape != (model.n_hidden, d):
-        raise ValueError(f"init must have shape ({model.n_hidden}, {d}), got {weights.shape}")
-    check_finite(weights, "init")
-    if not isinstance(init, Parameters) or model.known_v is not None:
-        return weights
-    v = check_vector(init.output_weights, model.n_hidden, "init.output_weights")
-    linear = None if init.linear is None else check_vector(init.linear, d, "init.linear")
-    return Parameters(weights, v, linear, check_vector([init.intercept], 1, "init.intercept")[0])
-
-
-def _check_solver(solver) -> None:
-    if isinstance(solver, str) and solver not in SOLVERS:
-        raise ValueError(f"unknown solver {solver!r}{nearest(solver, tuple(SOLVERS))} (known: {', '.join(SOLVERS)})")
-    if not isinstance(solver, (str, OnLandscape)) and not (hasattr(solver, "begin") and hasattr(solver, "step")):
-        raise TypeError(f"solver must be a name or an object with begin and step, got {solver!r}")
-
-
-def _reporter(callback, verbose: int):
-    if not verbose:
-        return callback
-    from ._progress import printed
-
-    return printed(callback, verbose)
+def _recovery(outcome: Outcome, problem: Problem, data: Data) -> Recovery:
+    state = outcome.state
+    return Recovery(
+        model=problem.model,
+        parameters=problem.model.finished(outcome.objective.unpack(state.theta)),
+        loss=state.loss,
+        converged=state.converged,
+        message=state.message,
+        n_passes=problem.engine.meter.passes,
+        history=problem.monitor.history,
+        n_rows=problem.engine.shape[0],
+        seconds=problem.monitor.seconds,
+        info=outcome.report.as_dict(),
+        classes=data.classes,
+        objective=outcome.objective,
+    )

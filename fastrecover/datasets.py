@@ -11,21 +11,31 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
+from ._typing import RandomState
+from .activations import Activation
 from .engines.threads import resolve_jobs
-from .models import Network, Parameters, get_model
+from .models import ModelOptions, Network, OutputWeights, Parameters, get_model
+from .models.views import ParameterViews
 from .prediction import is_sweepable, predict
 from .random import Stream, generator, seed_sequence
 
+__all__ = ["Teacher", "make_teacher"]
+
 _NUMBERS_IN_BLOCK = 1 << 16
 _INPUTS = ("gaussian", "uniform")
+_N_HIDDEN = 5  # units where nobody says how many
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 @dataclass(frozen=True, eq=False)
-class Teacher:
+class Teacher(ParameterViews):
     """A network with known parameters: the truth that a recovery is measured against.
 
     Parameters
@@ -55,37 +65,7 @@ class Teacher:
         if p.linear is not None and p.linear.shape != w.shape[1:]:
             raise ValueError(f"parameters: linear must have shape {w.shape[1:]}, got {p.linear.shape}")
 
-    @property
-    def weights(self) -> np.ndarray:
-        """Hidden units as rows, (n_hidden, n_features)."""
-        return self.parameters.weights
-
-    @property
-    def output_weights(self) -> np.ndarray:
-        """v, (n_hidden,)."""
-        return self.parameters.output_weights
-
-    @property
-    def linear(self) -> np.ndarray | None:
-        """Linear term b, (n_features,), or None."""
-        return self.parameters.linear
-
-    @property
-    def intercept(self) -> float:
-        """c."""
-        return self.parameters.intercept
-
-    @property
-    def n_hidden(self) -> int:
-        """Number of hidden units."""
-        return self.weights.shape[0]
-
-    @property
-    def n_features(self) -> int:
-        """Number of inputs."""
-        return self.weights.shape[1] * self.model.n_patches
-
-    def predict(self, X: Any, n_jobs: int | None = None) -> np.ndarray:
+    def predict(self, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray:
         """Noise-free output for every row; see :func:`fastrecover.prediction.predict`.
 
         Parameters
@@ -103,8 +83,8 @@ class Teacher:
         self,
         n: int,
         noise: float = 0.0,
-        random_state: Any = None,
-        dtype: Any = np.float64,
+        random_state: RandomState = None,
+        dtype: DTypeLike = np.float64,
         out: np.ndarray | None = None,
         inputs: str = "gaussian",
         n_jobs: int | None = None,
@@ -178,16 +158,16 @@ class Teacher:
 
 
 def make_teacher(
-    model: str | Network = "relu",
+    model: str | Activation | Network = "relu",
     n_features: int = 50,
     n_hidden: int | None = None,
     condition_number: float = 2.0,
-    output_weights: Any = None,
-    norms: Any = None,
+    output_weights: OutputWeights | None = None,
+    norms: ArrayLike | None = None,
     intercept: float = 0.0,
-    linear_term: Any = None,
+    linear_term: bool | ArrayLike | None = None,
     slope: float | None = None,
-    random_state: Any = 0,
+    random_state: RandomState = 0,
     n_patches: int | None = None,
 ) -> Teacher:
     """Plant a random network.
@@ -198,8 +178,8 @@ def make_teacher(
 
     Parameters
     ----------
-    model : str or Network
-        A name of ``fastrecover.models.NAMES`` or a model object.
+    model : str, Activation or Network
+        A name of ``fastrecover.models.NAMES``, an activation, or a model object.
     n_features : int
         d.
     n_hidden : int, optional
@@ -208,8 +188,8 @@ def make_teacher(
         kappa >= 1, ratio of the largest to the smallest singular value of the weights.
     output_weights : {"ones", "signs", "free"} or array_like (n_hidden,), optional
         "signs": fair coins, possibly all alike; "free": a fair sign times a uniform number in [0.5, 2].  By
-        default what a model object asks for, otherwise "signs".  Odd activations and the sigmoid, whose signs
-        are not identifiable, get "ones" in place of "signs".
+        default what a model object asks for, otherwise "signs".  Odd activations and those like the sigmoid, whose
+        signs are not identifiable, get "ones" in place of "signs".
     norms : array_like (n_hidden,) or float, optional
         Lengths that the rows are rescaled to.
     intercept : float
@@ -259,28 +239,34 @@ def make_teacher(
 
 
 def _shape_of(
-    model: Any, n_hidden: int | None, output_weights: Any, slope: float | None, n_patches: int | None
+    model: str | Activation | Network,
+    n_hidden: int | None,
+    output_weights: OutputWeights | None,
+    slope: float | None,
+    n_patches: int | None,
 ) -> Network:
-    if model in ("fcn", "cnn") and isinstance(model, str):
-        if output_weights is not None or slope is not None:
-            raise TypeError(f"output_weights and slope do not apply to model {model!r}")
-        patches = {} if n_patches is None else {"n_patches": n_patches}
-        return get_model(model, 5 if n_hidden is None and model == "fcn" else n_hidden, **patches)
-    if n_patches is not None:
+    labelled = isinstance(model, str) and model in ("fcn", "cnn")
+    if labelled and (output_weights is not None or slope is not None):
+        raise TypeError(f"output_weights and slope do not apply to model {model!r}")
+    if not labelled and n_patches is not None:
         raise TypeError("n_patches applies to model 'cnn' only")
     if isinstance(model, Network):
         if slope is not None:
             raise TypeError("slope cannot be combined with a model object")
         model = get_model(model, n_hidden)
         return model if output_weights is None else model.with_output_weights(output_weights)
-    v = "signs" if output_weights is None else output_weights
-    if isinstance(v, str) and v == "signs" and isinstance(model, str) and model == "sigmoid":
-        v = "ones"
-    options = {} if slope is None else {"slope": slope}
-    return get_model(model, 5 if n_hidden is None else n_hidden, output_weights=v, **options)
+    options: ModelOptions = {}
+    # Signs are what a name gets by default, where they can be told.
+    if output_weights is not None and not (isinstance(output_weights, str) and output_weights == "signs"):
+        options["output_weights"] = output_weights
+    if slope is not None:
+        options["slope"] = slope
+    if n_patches is not None:
+        options["n_patches"] = n_patches
+    return get_model(model, _N_HIDDEN if n_hidden is None and model != "cnn" else n_hidden, **options)
 
 
-def _weights(k: int, d: int, kappa: float, norms: Any, rng: np.random.Generator) -> np.ndarray:
+def _weights(k: int, d: int, kappa: float, norms: ArrayLike | None, rng: np.random.Generator) -> np.ndarray:
     if k <= d:
         u = np.linalg.qr(rng.standard_normal((d, k)))[0]
         v = np.linalg.qr(rng.standard_normal((k, k)))[0]
@@ -309,7 +295,7 @@ def _output_weights(model: Network, rng: np.random.Generator) -> np.ndarray:
     return signs * rng.uniform(0.5, 2.0, model.n_hidden) if model.free_v else signs
 
 
-def _linear(value: Any, d: int, rng: np.random.Generator) -> np.ndarray | None:
+def _linear(value: bool | ArrayLike | None, d: int, rng: np.random.Generator) -> np.ndarray | None:
     if value is None or value is False:
         return None
     if isinstance(value, Real):
@@ -324,7 +310,7 @@ def _linear(value: Any, d: int, rng: np.random.Generator) -> np.ndarray | None:
     return vector
 
 
-def _destination(out: Any, shape: tuple[int, int], dtype: Any) -> np.ndarray:
+def _destination(out: np.ndarray | None, shape: tuple[int, int], dtype: DTypeLike) -> np.ndarray:
     if out is None:
         try:
             wanted = np.dtype(dtype)
@@ -355,7 +341,7 @@ def _draw_rows(rng: np.random.Generator, inputs: str, x: np.ndarray) -> None:
         x[:] = rows
 
 
-def _count(name: str, value: Any) -> int:
+def _count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     if value < 1:
@@ -363,7 +349,7 @@ def _count(name: str, value: Any) -> int:
     return int(value)
 
 
-def _number(name: str, value: Any, least: float = -math.inf) -> float:
+def _number(name: str, value: object, least: float = -math.inf) -> float:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     if not math.isfinite(value) or value < least:

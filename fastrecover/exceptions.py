@@ -6,10 +6,6 @@ import importlib.util
 from functools import lru_cache
 
 
-class CheckpointError(RuntimeError):
-    """A checkpoint file cannot be used."""
-
-
 class _ConvergenceWarning(UserWarning):
     """A fit ended before it had converged."""
 

@@ -1,4 +1,4 @@
-"""How sure a fit is: standard errors and a certificate, from one or two readings of the data.
+"""How sure a fit is: standard errors and a certificate, from one or two passes over the data.
 
 Both work in coordinates without flat directions: where the size of an output weight can move into its row,
 it is moved there.  The dense Gauss-Newton matrix of what remains is inverted, and standard errors are carried
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ._validation import check_finite, check_rows, check_vector, check_weights
-from .engines import ThreadEngine
+from .engines import engine_on
+from .losses import EXACT_SLACK
 from .models import Network, Parameters
 from .sources import ArraySource
 from .sweeps.objective import Objective
@@ -47,8 +48,7 @@ def on_data(X: Any, y: Any, sample_weight: Any, model: Network, n_features: int)
         raise ValueError(f"X must have {n_features} columns, one for each feature, got {x.shape[1]}")
     check_finite(x, "X")
     y, w = check_vector(y, len(x), "y"), check_weights(sample_weight, len(x))
-    source = ArraySource(x, y, w, model.n_patches)
-    return Objective(ThreadEngine(source), model)
+    return Objective(engine_on(ArraySource(x, y, w, model.n_patches)), model)
 
 
 def standard_errors(objective: Objective, model: Network, parameters: Parameters) -> Parameters:
@@ -84,12 +84,9 @@ def standard_errors(objective: Objective, model: Network, parameters: Parameters
             "a quadratic model of rank above 1 determines only M = W' diag(v) W: its weights have no standard errors"
         )
     at, theta, objective = _coordinates(objective, model, parameters)
-    n, p = _rows(objective), len(theta)
+    n, p = objective.engine.weights().counting, len(theta)
     if n <= p:
         raise ValueError(f"standard errors need more rows than parameters, got {n} rows and {p} parameters")
-    source = objective.engine.source
-    w = np.ones(len(source.y)) if source.w is None else source.w
-    squares = w**2 if model.is_classifier else (w * (objective.predict(theta) - source.y)) ** 2
     _, _, hessian = objective.gauss_newton(theta)
     values, vectors = np.linalg.eigh(hessian)
     if not values[0] > 1e-14 * values[-1]:
@@ -97,13 +94,15 @@ def standard_errors(objective: Objective, model: Network, parameters: Parameters
             "the data do not determine all parameters (the Jacobian is singular): take more rows, or fewer hidden units"
         )
     covariance = np.zeros((p, p))
-    if model.is_classifier:
-        covariance = (vectors / values) @ vectors.T * (squares.sum() / w.sum() ** 2)
-    elif squares.any():
-        _, _, meat = _reweighted(objective, squares).gauss_newton(theta)
-        inverse = (vectors / values) @ vectors.T
-        scale = squares.sum() / w.sum() ** 2 * (n / (n - p))
-        covariance = inverse @ meat @ inverse * scale
+    inverse, weights = (vectors / values) @ vectors.T, objective.engine.weights()
+    if not model.loss.least_squares:
+        covariance = inverse * (weights.squares / weights.total**2)
+    else:
+        left = objective.residual(theta)
+        squares = left.on(left.engine.with_weights(_squared))
+        total = squares.engine.weights().total
+        if total > 0:
+            covariance = inverse @ squares.gauss_newton(theta)[2] @ inverse * (total / weights.total**2 * (n / (n - p)))
     return _carried_back(covariance, objective.model, at, parameters, model)
 
 
@@ -126,15 +125,15 @@ def certificate(objective: Objective, model: Network, parameters: Parameters) ->
     """
     _, theta, objective = _coordinates(objective, model, parameters)
     flat = model.n_flat
-    n, p = _rows(objective), len(theta) - flat
+    n, p = objective.engine.weights().counting, len(theta) - flat
     loss, grad, hessian = objective.gauss_newton(theta)
     values, vectors = np.linalg.eigh(hessian)
     values, vectors = np.maximum(values[flat:], 0.0), vectors[:, flat:]
     smallest, largest = np.sqrt(values[[0, -1]])
     steep = values > 1e-14 * values[-1]
     decrement = float(np.sqrt(((vectors[:, steep].T @ grad) ** 2 / values[steep]).sum()))
-    spread = float(np.sqrt(2.0 * loss))
-    exact = not model.is_classifier and spread <= _exact_below(objective)
+    spread, engine = float(np.sqrt(2.0 * loss)), objective.engine
+    exact = loss <= EXACT_SLACK * model.loss.exact_loss(engine.response_variance(), engine.dtype)
     away = 0.0 if exact else decrement / (objective.noise(loss) * np.sqrt(p / _size(objective)))
     return dict(
         n_parameters=int(p),
@@ -173,28 +172,15 @@ def _within_limit(objective: Objective) -> Objective:
     return objective
 
 
-def _reweighted(objective: Objective, weights: np.ndarray) -> Objective:
-    engine, source = objective.engine, objective.engine.source
-    return objective.on(ThreadEngine(source.changed(w=weights), engine.n_jobs, engine.meter))
-
-
-def _rows(objective: Objective) -> int:
-    w = objective.engine.source.w
-    return objective.n_rows if w is None else int(np.count_nonzero(w))
+def _squared(r: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Weights of the middle of the sandwich, from residuals."""
+    return (w * r) ** 2
 
 
 def _size(objective: Objective) -> float:
     """Rows of equal weight that would give the same variance (Kish)."""
-    w = objective.engine.source.w
-    return float(objective.n_rows) if w is None else float(w.sum() ** 2 / (w @ w))
-
-
-def _exact_below(objective: Objective) -> float:
-    """Residual that counts as rounding: products are taken in the precision of the rows."""
-    source = objective.engine.source
-    mean = np.average(source.y, weights=source.w)
-    spread = np.sqrt(np.average((source.y - mean) ** 2, weights=source.w))
-    return float((spread or abs(mean)) * (1e-9 if source.x.dtype == np.float64 else 1e-5))
+    w = objective.engine.weights()
+    return w.total**2 / w.squares
 
 
 def _carried_back(

@@ -66,6 +66,11 @@ def damped_solve(matrix: np.ndarray, right: np.ndarray, mu: float) -> np.ndarray
         mu = max(10 * mu, 1e-12)
 
 
+def times(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Rows times a matrix, or times a diagonal one given as a vector."""
+    return rows * matrix if matrix.ndim == 1 else rows @ matrix
+
+
 def orthonormal(rows: np.ndarray) -> np.ndarray:
     """Orthonormal rows that span the given ones, (m, d) with m <= d."""
     return np.linalg.qr(rows.T)[0].T

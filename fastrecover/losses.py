@@ -15,6 +15,9 @@ from ._validation import check_vector
 #: A squared loss below (EXACT * eps)^2 of the variance of the responses is rounding.
 EXACT = 30.0
 
+#: Multiple of that up to which a fit counts as exact where a step lower is no longer looked for.
+EXACT_SLACK = 100.0
+
 
 class Loss:
     """What a loss must answer; subclasses are stateless and used through their one instance.

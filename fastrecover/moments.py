@@ -7,31 +7,40 @@ A thin face of the moment sweeps for use outside a fit; see Zhong et al. 2017, s
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ._validation import check_finite, check_rows, check_vector, check_weights
-from .engines import ThreadEngine
+from .engines import engine_on
 from .sources import ArraySource
 from .sweeps import MomentSweeps
 from .tensors import hermite_to_tensor, unpack
 
+__all__ = ["first", "fourth", "second", "third", "third_packed"]
+
 _MOST = 256  # features of a whole third moment: 134 MB, and 22.6 MB for every part that a thread sums
 
 
-def _sweeps(X, y, sample_weight, n_jobs) -> MomentSweeps:
-    X = check_rows(X)
-    source = ArraySource(X, check_vector(y, len(X), "y"), check_weights(sample_weight, len(X)))
-    return MomentSweeps(ThreadEngine(source, n_jobs))
+def __dir__() -> list[str]:
+    return __all__
 
 
-def _directions(V, d: int) -> np.ndarray:
-    V = np.atleast_2d(check_rows(np.atleast_2d(np.asarray(V)), "V")).astype(np.float64)
-    if V.shape[1] != d:
-        raise ValueError(f"V must have one row per direction and {d} columns, got shape {V.shape}")
-    check_finite(V, "V")
-    return V
+def _sweeps(X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, n_jobs: int | None) -> MomentSweeps:
+    x = check_rows(X)
+    source = ArraySource(x, check_vector(y, len(x), "y"), check_weights(sample_weight, len(x)))
+    return MomentSweeps(engine_on(source, n_jobs))
 
 
-def first(X, y, *, sample_weight=None, n_jobs=None) -> np.ndarray:
+def _directions(V: ArrayLike, d: int) -> np.ndarray:
+    rows = np.atleast_2d(check_rows(np.atleast_2d(np.asarray(V)), "V")).astype(np.float64)
+    if rows.shape[1] != d:
+        raise ValueError(f"V must have one row per direction and {d} columns, got shape {rows.shape}")
+    check_finite(rows, "V")
+    return rows
+
+
+def first(
+    X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, n_jobs: int | None = None
+) -> np.ndarray:
     """``M_1 = E[y x]``.
 
     Parameters
@@ -48,7 +57,14 @@ def first(X, y, *, sample_weight=None, n_jobs=None) -> np.ndarray:
     return _sweeps(X, y, sample_weight, n_jobs).first()[1]
 
 
-def second(X, y, V=None, *, sample_weight=None, n_jobs=None) -> np.ndarray:
+def second(
+    X: ArrayLike,
+    y: ArrayLike,
+    V: ArrayLike | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+    n_jobs: int | None = None,
+) -> np.ndarray:
     """``M_2 V'`` row by row, or the whole of ``M_2 = E[y (x x' - I)]``.
 
     Parameters
@@ -72,7 +88,14 @@ def second(X, y, V=None, *, sample_weight=None, n_jobs=None) -> np.ndarray:
     return sweeps.product(_directions(V, d))
 
 
-def third(X, y, V=None, *, sample_weight=None, n_jobs=None) -> np.ndarray:
+def third(
+    X: ArrayLike,
+    y: ArrayLike,
+    V: ArrayLike | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+    n_jobs: int | None = None,
+) -> np.ndarray:
     """``M_3(V, V, V)``, or the whole of ``M_3 = E[y (x^(x)3 - sym(x, I))]``.
 
     Parameters
@@ -97,7 +120,14 @@ def third(X, y, V=None, *, sample_weight=None, n_jobs=None) -> np.ndarray:
     return unpack(packed, m, 3)
 
 
-def third_packed(X, y, V=None, *, sample_weight=None, n_jobs=None) -> np.ndarray:
+def third_packed(
+    X: ArrayLike,
+    y: ArrayLike,
+    V: ArrayLike | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+    n_jobs: int | None = None,
+) -> np.ndarray:
     """Distinct entries of :func:`third`, a sixth of its memory; arguments and errors as there.
 
     Returns
@@ -108,21 +138,25 @@ def third_packed(X, y, V=None, *, sample_weight=None, n_jobs=None) -> np.ndarray
     return _third(X, y, V, sample_weight, n_jobs)[0]
 
 
-def _third(X, y, V, sample_weight, n_jobs) -> tuple[np.ndarray, int]:
+def _third(
+    X: ArrayLike, y: ArrayLike, V: ArrayLike | None, sample_weight: ArrayLike | None, n_jobs: int | None
+) -> tuple[np.ndarray, int]:
     sweeps = _sweeps(X, y, sample_weight, n_jobs)
     if V is None and sweeps.n_features > _MOST:
         raise ValueError(
             f"the whole third moment is formed for at most {_MOST} features, got {sweeps.n_features}: "
             "give V, the directions along which it is wanted"
         )
-    V = None if V is None else _directions(V, sweeps.n_features)
-    m = sweeps.n_features if V is None else len(V)
+    directions = None if V is None else _directions(V, sweeps.n_features)
+    m = sweeps.n_features if directions is None else len(directions)
     if m > _MOST:
         raise ValueError(f"V must have at most {_MOST} rows, got {m}: give fewer directions at a time")
-    return sweeps.third_packed(V), m
+    return sweeps.third_packed(directions), m
 
 
-def fourth(X, y, V, *, sample_weight=None, n_jobs=None) -> np.ndarray:
+def fourth(
+    X: ArrayLike, y: ArrayLike, V: ArrayLike, *, sample_weight: ArrayLike | None = None, n_jobs: int | None = None
+) -> np.ndarray:
     """``M_4(V, V, V, V)``, using the symmetry (one number for each a <= b <= c <= d and row).
 
     Parameters
@@ -139,9 +173,8 @@ def fourth(X, y, V, *, sample_weight=None, n_jobs=None) -> np.ndarray:
     ndarray (m, m, m, m)
     """
     sweeps = _sweeps(X, y, sample_weight, n_jobs)
-    V = _directions(V, sweeps.n_features)
-    # In an orthonormal basis of the rows the moment is a table of Hermite averages.
-    q, r = np.linalg.qr(V.T)
+    # In an orthonormal basis of the directions the moment is a table of Hermite averages.
+    q, r = np.linalg.qr(_directions(V, sweeps.n_features).T)
     tensor = hermite_to_tensor(sweeps.hermite(q.T, (4,))[0], q.shape[1], 4)
     for _ in range(4):
         tensor = np.tensordot(tensor, r, axes=(0, 0))

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .models import Network, get_model
-from .solvers import GradientDescent, OnLandscape, ResampledGradientDescent
-from .solvers.quartic import FactoredDescent
-from .starts import small_random_start
+from .models import ModelOptions, Network, get_model
+from .plan import Chosen
+from .solvers import FactoredDescent, GradientDescent, OnLandscape, ResampledGradientDescent
+from .starts import Start, small_random_start
 
 
 @dataclass(frozen=True)
@@ -29,29 +29,33 @@ class Preset:
         A start by name, or a function of engine, model and seed.
     solver : callable
         Makes the solver.
+    takes_activation : bool
+        Whether the activation is one of its options.
     """
 
     reference: str
-    model: Callable[[int | None, dict[str, Any]], Network]
-    init: Any
-    solver: Callable[[], Any]
+    model: Callable[[int | None, ModelOptions], Network]
+    init: str | Start
+    solver: Callable[[], Chosen]
+    takes_activation: bool = False
 
 
-def _zhong(n_hidden: int | None, options: dict[str, Any]) -> Network:
-    settings = {"output_weights": "signs", **options}
-    name = settings.pop("activation", "squared_relu")
-    if name == "sigmoid" and "output_weights" not in options:
-        settings["output_weights"] = "ones"
-    return get_model(name, n_hidden, **settings)
+def _zhong(n_hidden: int | None, options: ModelOptions) -> Network:
+    others = options.copy()
+    return get_model(others.pop("activation", "squared_relu"), n_hidden, **others)
 
 
-def _zhang(n_hidden: int | None, options: dict[str, Any]) -> Network:
-    return get_model("relu", n_hidden, **{"output_weights": "ones", **options})
+def _zhang(n_hidden: int | None, options: ModelOptions) -> Network:
+    return get_model("relu", n_hidden, output_weights_default="ones", **options)
 
 
-def _ge(n_hidden: int | None, options: dict[str, Any]) -> Network:
-    settings = {"output_weights": "free", **options}
-    return get_model(settings.pop("activation", "relu"), n_hidden, **settings)
+def _ge(n_hidden: int | None, options: ModelOptions) -> Network:
+    others = options.copy()
+    return get_model(others.pop("activation", "relu"), n_hidden, output_weights_default="free", **others)
+
+
+def _xia(n_hidden: int | None, options: ModelOptions) -> Network:
+    return get_model("quadratic", n_hidden, output_weights_default="ones", **options)
 
 
 _LANDSCAPE = "Ge, Lee, Ma 2017, arXiv 1711.00501"
@@ -62,6 +66,7 @@ PRESETS: dict[str, Preset] = {
         _zhong,
         "tensor-published",
         ResampledGradientDescent,
+        takes_activation=True,
     ),
     "zhang2018": Preset(
         "Zhang, Yu, Wang, Gu 2018, arXiv 1806.07808",
@@ -69,14 +74,14 @@ PRESETS: dict[str, Preset] = {
         "tensor-published",
         lambda: GradientDescent("curvature"),
     ),
-    "ge2017": Preset(_LANDSCAPE, _ge, "random", OnLandscape),
+    "ge2017": Preset(_LANDSCAPE, _ge, "random", OnLandscape, takes_activation=True),
     "xia2019": Preset(
         "Xia, Shi 2019, arXiv 1907.06594",
-        lambda n_hidden, options: get_model("quadratic", n_hidden, **{"output_weights": "ones", **options}),
+        _xia,
         small_random_start,
         FactoredDescent,
     ),
-    "landscape": Preset(_LANDSCAPE, _ge, "landscape", lambda: "auto"),
+    "landscape": Preset(_LANDSCAPE, _ge, "landscape", lambda: "auto", takes_activation=True),
     "fu2018-fcn": Preset(
         "Fu, Chi, Liang 2018, arXiv 1802.06463",
         lambda n_hidden, options: get_model("fcn", n_hidden, **options),
@@ -92,7 +97,9 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def preset(name: str, n_hidden: int | None, init: Any, solver: Any, options: dict[str, Any]) -> tuple:
+def preset(
+    name: str, n_hidden: int | None, init: Any, solver: Chosen, options: ModelOptions
+) -> tuple[Network, Any, Chosen]:
     """Model, start and solver of a preset, each replaced by what was given explicitly.
 
     Parameters
@@ -101,7 +108,7 @@ def preset(name: str, n_hidden: int | None, init: Any, solver: Any, options: dic
     n_hidden : int or None
     init, solver
         ``"auto"`` means the preset's own.
-    options : dict
+    options : ModelOptions
         Model options.
 
     Returns
@@ -112,5 +119,5 @@ def preset(name: str, n_hidden: int | None, init: Any, solver: Any, options: dic
     chosen = PRESETS[name]
     own_init = isinstance(init, str) and init == "auto"
     own_solver = isinstance(solver, str) and solver == "auto"
-    model = chosen.model(n_hidden, dict(options))
+    model = chosen.model(n_hidden, options)
     return model, chosen.init if own_init else init, chosen.solver() if own_solver else solver

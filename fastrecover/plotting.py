@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .recovery import Recovery, parameters_of
+from .models import HasParameters, Parameters, align
+from .models.views import parameters_of
 from .storage import check_destination
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.image import AxesImage
 
 _INK, _FAINT = "#333333", "#c8c8c8"
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#777777")
@@ -32,12 +38,19 @@ STYLE: Any = {
 _MOST_IMAGES = 25
 
 
+class Fitted(HasParameters, Protocol):
+    """What is drawn: a Recovery."""
+
+    @property
+    def history(self) -> dict[str, np.ndarray]: ...
+
+
 def plot(
-    recovery: Recovery,
+    recovery: Fitted,
     path: str | os.PathLike[str] | None = None,
-    teacher: Any = None,
+    teacher: HasParameters | Parameters | None = None,
     shape: tuple[int, int] | None = None,
-) -> Any:
+) -> Figure:
     """Figure of a recovery: convergence, weights and, with a teacher, recovered against true weights.
 
     Parameters
@@ -66,7 +79,7 @@ def plot(
     if path is not None:
         check_destination(Path(path))
     if shape is not None:
-        shape = _checked_shape(shape, recovery.weights.shape[1])
+        shape = _checked_shape(shape, recovery.parameters.weights.shape[1])
     truth = None if teacher is None else parameters_of(teacher)
     try:
         import matplotlib as mpl
@@ -79,11 +92,11 @@ def plot(
         panels = 2 if truth is None else 3
         figure = Figure(figsize=(4.2 * panels, 3.8), layout="constrained")
         parts: Any = figure.subfigures(1, panels, wspace=0.03)
-        _convergence(parts[0].subplots(), recovery)
+        _convergence(parts[0].subplots(), recovery.history)
         if shape is None:
-            _heat_map(parts[1], recovery)
+            _heat_map(parts[1], recovery.parameters.weights)
         else:
-            _images(parts[1], recovery, shape)
+            _images(parts[1], recovery.parameters.weights, shape)
         if truth is not None:
             _scatter(parts[2].subplots(), recovery, truth)
         if path is not None:
@@ -91,7 +104,7 @@ def plot(
     return figure
 
 
-def _checked_shape(shape: Any, n_features: int) -> tuple[int, int]:
+def _checked_shape(shape: tuple[int, int], n_features: int) -> tuple[int, int]:
     try:
         height, width = (int(side) for side in shape)
     except (TypeError, ValueError):
@@ -101,8 +114,7 @@ def _checked_shape(shape: Any, n_features: int) -> tuple[int, int]:
     return height, width
 
 
-def _convergence(axes: Any, recovery: Recovery) -> None:
-    history = recovery.history
+def _convergence(axes: Axes, history: dict[str, np.ndarray]) -> None:
     passes, loss, stages = history["pass"], history["loss"], history["stage"]
     axes.set(title="Convergence", xlabel="passes over the data", ylabel="loss")
     if not len(passes):
@@ -118,19 +130,19 @@ def _convergence(axes: Any, recovery: Recovery) -> None:
     axes.legend(frameon=False, handletextpad=0.2, title="stage", alignment="left")
 
 
-def _heat_map(part: Any, recovery: Recovery) -> None:
+def _heat_map(part: SubFigure, weights: np.ndarray) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes = part.subplots()
-    image = axes.imshow(recovery.weights, **_colouring(recovery.weights))
+    image = axes.imshow(weights, **_colouring(weights))
     axes.set(title="Weights", xlabel="feature", ylabel="hidden unit")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6, integer=True))
     _colour_bar(part, image, axes)
 
 
-def _images(part: Any, recovery: Recovery, shape: tuple[int, int]) -> None:
-    shown = recovery.weights[:_MOST_IMAGES]
+def _images(part: SubFigure, weights: np.ndarray, shape: tuple[int, int]) -> None:
+    shown = weights[:_MOST_IMAGES]
     # As many columns as make the whole grid about square.
     columns = int(np.clip(round(np.sqrt(len(shown) * shape[0] / shape[1])), 1, len(shown)))
     grid = part.subplots(-(-len(shown) // columns), columns, squeeze=False)
@@ -140,7 +152,7 @@ def _images(part: Any, recovery: Recovery, shape: tuple[int, int]) -> None:
     for j, (axes, unit) in enumerate(zip(grid.flat, shown, strict=False)):
         image = axes.imshow(unit.reshape(shape), **colouring)
         axes.set_title(f"{j}", fontsize=7, pad=2)
-    rest = "" if len(shown) == recovery.n_hidden else f" (first {len(shown)} of {recovery.n_hidden})"
+    rest = "" if len(shown) == len(weights) else f" (first {len(shown)} of {len(weights)})"
     part.suptitle(f"Hidden units as {shape[0]} x {shape[1]} images{rest}", fontsize=10)
     _colour_bar(part, image, grid)
 
@@ -150,14 +162,12 @@ def _colouring(weights: np.ndarray) -> dict[str, Any]:
     return dict(cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto", interpolation="nearest")
 
 
-def _colour_bar(part: Any, image: Any, axes: Any) -> None:
+def _colour_bar(part: SubFigure, image: AxesImage, axes: Axes | np.ndarray) -> None:
     bar = part.colorbar(image, ax=axes, shrink=0.8, aspect=25)
     bar.outline.set_visible(False)
 
 
-def _scatter(axes: Any, recovery: Recovery, truth: Any) -> None:
-    from .models import align
-
+def _scatter(axes: Axes, recovery: HasParameters, truth: Parameters) -> None:
     model = recovery.model
     found, true = align(recovery.parameters, truth, model.activation, model.free_v)
     groups = [("weights", true.weights, found.weights, "o")]
@@ -173,6 +183,6 @@ def _scatter(axes: Any, recovery: Recovery, truth: Any) -> None:
         points = axes.plot(x.ravel(), y.ravel(), marker, ms=3.5, mew=0, alpha=0.7, color=colour, label=name)
         points[0].set_rasterized(x.size > 5000)
     axes.set(xlim=line, ylim=line, aspect="equal", xlabel="true", ylabel="recovered")
-    axes.set_title(f"Against the truth (relative error {recovery.error(truth):.2g})")
+    axes.set_title(f"Against the truth (relative error {model.error(recovery.parameters, truth):.2g})")
     if len(groups) > 1:
         axes.legend(frameon=False, handletextpad=0.2)

@@ -6,9 +6,8 @@ predicting for integers, column-major arrays or foreign byte orders never holds 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ._validation import check_rows
 from .losses import SQUARED
@@ -24,7 +23,7 @@ def is_sweepable(x: np.ndarray) -> bool:
     return bool(fits and spaced and (x.shape[1] == 1 or x.strides[1] == x.itemsize))
 
 
-def predict(model: Network, parameters: Parameters, X: Any, n_jobs: int | None = None) -> np.ndarray:
+def predict(model: Network, parameters: Parameters, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray:
     """``f(x) = sum_j v_j phi(w_j . x) + b . x + c`` for every row.
 
     Parameters
@@ -66,8 +65,8 @@ def predict(model: Network, parameters: Parameters, X: Any, n_jobs: int | None =
 
 
 def _swept(model: Network, parameters: Parameters, x: np.ndarray, n_jobs: int | None) -> np.ndarray:
-    from .engines import ThreadEngine
+    from .engines import engine_on
     from .sources import ArraySource
-    from .sweeps.objective import Objective
+    from .sweeps import Objective
 
-    return Objective(ThreadEngine(ArraySource(x, group=model.n_patches), n_jobs), model).predict(model.pack(parameters))
+    return Objective(engine_on(ArraySource(x, group=model.n_patches), n_jobs), model).predict(model.pack(parameters))

@@ -7,9 +7,10 @@ much was drawn for another, nor on the order in which parts of a fit run.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
+
+from ._typing import RandomState
 
 
 class Stream(IntEnum):
@@ -59,7 +60,7 @@ def generator(root: np.random.SeedSequence, purpose: Stream, *key: int) -> np.ra
     return np.random.default_rng(stream(root, purpose, *key))
 
 
-def seed_sequence(random_state: Any) -> np.random.SeedSequence:
+def seed_sequence(random_state: RandomState) -> np.random.SeedSequence:
     """The root of all random numbers of a call.
 
     Parameters

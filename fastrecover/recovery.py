@@ -7,19 +7,29 @@ pickled one holds the result alone, as plain arrays and JSON, so that loading a 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from . import _history, inference, storage
 from ._validation import check_weights
 from .losses import SQUARED, encode_labels
-from .models import Network, Parameters, align
+from .models import HasParameters, Network, Parameters, align, rebuilt
+from .models.views import ParameterViews, parameters_of
 from .prediction import predict
 
-HISTORY = {"stage": "U", "pass": "d", "loss": "d", "grad_norm": "d", "rows": "q", "seconds": "d"}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .sweeps import Objective
+
+__all__ = ["Recovery", "load"]
+
+_SCALARS = ("loss", "converged", "message", "n_passes", "n_rows", "seconds")
 
 
-class Recovery:
+class Recovery(ParameterViews):
     """Recovered network ``f(x) = sum_j v_j phi(w_j . x) + b . x + c``.
 
     Parameters
@@ -41,6 +51,8 @@ class Recovery:
     seconds : float
     info : dict
         Further plain values: numbers, strings, lists, dicts.
+    classes : array_like (2,), optional
+        Labels of a classification, the one of probability f last; 0 and 1 if not given, None for a regression.
     objective : Objective, optional
         On the full data, kept for :meth:`standard_errors` and :meth:`certificate`.
 
@@ -63,51 +75,18 @@ class Recovery:
         n_rows: int,
         seconds: float,
         info: dict[str, Any] | None = None,
-        objective: Any = None,
+        classes: ArrayLike | None = None,
+        objective: Objective | None = None,
     ) -> None:
         self.model, self.parameters, self.objective = model, parameters, objective
         self.loss, self.n_passes, self.seconds = float(loss), float(n_passes), float(seconds)
         self.converged, self.message, self.n_rows = bool(converged), str(message), int(n_rows)
-        self.history, self.info = _columns(history), dict(info or {})
+        self.history, self.info = _history.as_arrays(history), dict(info or {})
+        if model.is_classifier and classes is None:
+            classes = self.info.pop("classes", (0, 1))
+        self.classes = np.asarray(classes) if model.is_classifier else None
 
-    @property
-    def weights(self) -> np.ndarray:
-        """One row per hidden unit, (n_hidden, n_features)."""
-        return self.parameters.weights
-
-    @property
-    def output_weights(self) -> np.ndarray:
-        """v, (n_hidden,)."""
-        return self.parameters.output_weights
-
-    @property
-    def linear(self) -> np.ndarray | None:
-        """Linear term b, (n_features,), or None."""
-        return self.parameters.linear
-
-    @property
-    def intercept(self) -> float:
-        """c, 0.0 when the model has none."""
-        return self.parameters.intercept
-
-    @property
-    def n_hidden(self) -> int:
-        """Number of hidden units."""
-        return self.weights.shape[0]
-
-    @property
-    def n_features(self) -> int:
-        """Number of inputs."""
-        return self.weights.shape[1] * self.model.n_patches
-
-    @property
-    def classes(self) -> np.ndarray | None:
-        """The two labels of a classification, the one of probability f last; None for a regression."""
-        if not self.model.is_classifier:
-            return None
-        return np.array(self.info.get("classes", [0, 1]))
-
-    def predict(self, X: Any, n_jobs: int | None = None) -> np.ndarray:
+    def predict(self, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray:
         """Output for every row; the more likely label for a classification.
 
         Parameters
@@ -128,20 +107,19 @@ class Recovery:
             `X` is not numeric or has the wrong shape.
         """
         f = predict(self.model, self.parameters, X, n_jobs)
-        classes = self.classes
-        if classes is None:
+        if self.classes is None:
             return f
         if np.isnan(f).any():
             raise ValueError(f"X must be finite to tell a class, but row {int(np.argmax(np.isnan(f)))} gives nan")
-        return classes[(f > 0.5).astype(int)]
+        return self.classes[(f > 0.5).astype(int)]
 
-    def predict_proba(self, X: Any, n_jobs: int | None = None) -> np.ndarray:
+    def predict_proba(self, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray:
         """Probabilities of the two classes.
 
         Parameters
         ----------
-        X : array_like (n, n_features)
-        n_jobs : int, optional
+        X, n_jobs
+            As for :meth:`predict`.
 
         Returns
         -------
@@ -161,7 +139,7 @@ class Recovery:
         f = predict(self.model, self.parameters, X, n_jobs)
         return np.column_stack([1.0 - f, f])
 
-    def log_loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def log_loss(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Mean cross entropy of labels or fractional targets, in log-sum form.
 
         Parameters
@@ -184,13 +162,11 @@ class Recovery:
         """
         if self.classes is None:
             raise TypeError("log_loss needs a classification model: this is a regression")
-        from .inference import on_data
-
         targets = encode_labels(y, self.classes)
-        objective = on_data(X, targets, sample_weight, self.model, self.n_features)
+        objective = inference.on_data(X, targets, sample_weight, self.model, self.n_features)
         return objective.value(self.model.pack(self.parameters))
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Coefficient of determination ``R^2 = 1 - sum w (y - f)^2 / sum w (y - mean y)^2``, or accuracy.
 
         Parameters
@@ -217,7 +193,7 @@ class Recovery:
             targets, f = encode_labels(y, self.classes, len(f)), (f == self.classes[1]).astype(np.float64)
         return self.model.loss.score(targets, f, check_weights(sample_weight, len(f)))
 
-    def error(self, truth: Any) -> float:
+    def error(self, truth: HasParameters | Parameters) -> float:
         """Relative Frobenius error of all parameters up to the model's symmetries.
 
         Parameters
@@ -235,7 +211,7 @@ class Recovery:
         """
         return self.model.error(self.parameters, parameters_of(truth))
 
-    def align(self, truth: Any) -> Parameters:
+    def align(self, truth: HasParameters | Parameters) -> Parameters:
         """Own parameters with units in the order (and signs, where they are free) of the truth's.
 
         Parameters
@@ -247,14 +223,13 @@ class Recovery:
         Parameters
             Canonical: compare them with the canonical parameters of the truth.
 
-        Raises
-        ------
-        TypeError, ValueError
-            No network, or one of another shape.
+        See :meth:`error` for what is refused.
         """
         return align(self.parameters, parameters_of(truth), self.model.activation, self.model.free_v)[0]
 
-    def standard_errors(self, X: Any = None, y: Any = None, sample_weight: Any = None) -> Parameters:
+    def standard_errors(
+        self, X: ArrayLike | None = None, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Parameters:
         """Standard errors of all parameters, by the sandwich formula with the factor n / (n - p).
 
         Parameters
@@ -278,11 +253,11 @@ class Recovery:
         ``H^-1 S H^-1 n / (n - p)`` with ``H = sum w J'J`` and ``S = sum w^2 r^2 J'J`` (White 1980; MacKinnon
         and White 1985).  Two passes over the data and one for the residuals.
         """
-        from . import inference
-
         return inference.standard_errors(self._data(X, y, sample_weight), self.model, self.parameters)
 
-    def certificate(self, X: Any = None, y: Any = None, sample_weight: Any = None) -> dict[str, Any]:
+    def certificate(
+        self, X: ArrayLike | None = None, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> dict[str, Any]:
         """Local evidence that the fit is a well-determined minimum, in one pass over the data.
 
         Parameters
@@ -293,23 +268,19 @@ class Recovery:
         Returns
         -------
         dict
-            ``n_parameters`` (identifiable ones), ``rows_per_parameter``, ``loss``,
-            ``residual_std`` (n - p degrees of freedom if there are any),
-            ``smallest_singular_value`` and ``largest_singular_value`` of the Jacobian over sqrt(n), their
-            ratio ``condition_number``,
-            ``locally_strongly_convex`` (smallest eigenvalue of the Gauss-Newton matrix above 1e-10 of the
-            largest), ``newton_decrement`` ``sqrt(g' H^-1 g)``,
-            ``distance_in_standard_errors`` (decrement over its statistical size ``sqrt(2 loss p / n)``) and
-            ``exact`` (residuals at rounding level), ``candidates`` (minima that the fit compared) and ``agreeing``
-            (how many of these have the lowest loss).
+            ``n_parameters`` (identifiable ones), ``rows_per_parameter``, ``loss``, ``residual_std`` (n - p degrees of
+            freedom if there are any), ``smallest_singular_value`` and ``largest_singular_value`` of the Jacobian over
+            sqrt(n), their ratio ``condition_number``, ``locally_strongly_convex`` (smallest eigenvalue of the
+            Gauss-Newton matrix above 1e-10 of the largest), ``newton_decrement`` ``sqrt(g' H^-1 g)``,
+            ``distance_in_standard_errors`` (decrement over its statistical size ``sqrt(2 loss p / n)``), ``exact``
+            (residuals at rounding level), ``candidates`` (minima that the fit compared) and ``agreeing`` (how many of
+            these have the lowest loss).
 
         Raises
         ------
         TypeError, ValueError
             No data, or more than 5000 parameters.
         """
-        from . import inference
-
         found = inference.certificate(self._data(X, y, sample_weight), self.model, self.parameters)
         return found | {key: int(self.info.get(key, 1)) for key in ("candidates", "agreeing")}
 
@@ -328,47 +299,30 @@ class Recovery:
         TypeError, ValueError
             An activation of user code or an entry of ``info`` that cannot be stored.
         """
-        from .storage import save
+        p = self.parameters
+        header: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS}
+        classes = {} if self.classes is None else {"classes": self.classes}
+        header |= dict(info={**self.info, **classes}, model=self.model.describe(), intercept=p.intercept)
+        arrays = {f"history_{name}": column for name, column in self.history.items()}
+        arrays |= {"weights": p.weights, "output_weights": p.output_weights}
+        storage.write(path, header, arrays if p.linear is None else {**arrays, "linear": p.linear})
 
-        save(self, path)
-
-    def plot(self, path: str | os.PathLike[str] | None = None, teacher: Any = None, shape: Any = None) -> Any:
-        """Picture of the fit; see :func:`fastrecover.plotting.plot`.
-
-        Parameters
-        ----------
-        path : str or path-like, optional
-            Where to write it.
-        teacher : Teacher, Recovery or Parameters, optional
-            Truth to compare with.
-        shape : tuple of int, optional
-            ``(n_lags, n_channels)``: each unit is then shown as a small image.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-        """
+    def plot(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        teacher: HasParameters | Parameters | None = None,
+        shape: tuple[int, int] | None = None,
+    ) -> Figure:
+        """Picture of the fit, written to `path` if given; see :func:`fastrecover.plotting.plot`."""
         from .plotting import plot
 
         return plot(self, path, teacher, shape)
 
     def summary(self) -> str:
         """Table of the hidden units, one per line after a few lines about the fit."""
-        norms = np.linalg.norm(self.weights, axis=1)
-        units = enumerate(zip(norms, self.output_weights, strict=True))
-        rows = [f"{j:>4}  {size:>12.6g}  {v:>13.6g}" for j, (size, v) in units]
-        name = self.model.activation.name
-        lines = [
-            f"{name}: {self.n_hidden} units, {self.n_features} features, {self.n_rows} rows",
-            f"loss {self.loss:.6g} after {self.n_passes:.1f} passes, {self.seconds:.2f} s: {self.message}",
-            f"{'unit':>4}  {'norm':>12}  {'output weight':>13}",
-            *rows,
-        ]
-        if self.linear is not None:
-            lines.append(f"linear term of norm {np.linalg.norm(self.linear):.6g}")
-        if self.model.fit_intercept or self.intercept:
-            lines.append(f"intercept {self.intercept:.6g}")
-        return "\n".join(lines)
+        from ._summary import summary
+
+        return summary(self)
 
     def __repr__(self) -> str:
         state = "converged" if self.converged else "not converged"
@@ -380,7 +334,7 @@ class Recovery:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "objective": None}
 
-    def _data(self, X: Any, y: Any, sample_weight: Any) -> Any:
+    def _data(self, X: ArrayLike | None, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Objective:
         if X is None and y is None:
             if sample_weight is not None:
                 raise TypeError("sample_weight needs X and y beside it")
@@ -389,13 +343,11 @@ class Recovery:
             return self.objective
         if X is None or y is None:
             raise TypeError("X and y must be given together")
-        from .inference import on_data
-
         known = isinstance(self.model.output_weights, tuple)
         model = self.model if known else self.model.with_output_weights("free")
         if self.classes is not None:
             y = encode_labels(y, self.classes)
-        return on_data(X, y, sample_weight, model, self.n_features)
+        return inference.on_data(X, y, sample_weight, model, self.n_features)
 
 
 def load(path: str | os.PathLike[str]) -> Recovery:
@@ -416,26 +368,23 @@ def load(path: str | os.PathLike[str]) -> Recovery:
     ValueError
         It is not such a file, is damaged, or is of a newer format.
     """
-    from .storage import load
-
-    return load(path)
-
-
-def _columns(history: dict[str, Any]) -> dict[str, np.ndarray]:
-    missing = [name for name in HISTORY if name not in history]
-    if missing:
-        raise ValueError(f"history lacks the columns {missing}")
-    columns: dict[str, np.ndarray] = {
-        name: np.array(history[name], dtype).reshape(-1) for name, dtype in HISTORY.items()
-    }
-    if len({len(column) for column in columns.values()}) > 1:
-        raise ValueError("history: all columns must have the same length")
-    return columns
+    header, arrays = storage.read(path)
+    try:
+        return _rebuilt(header, arrays)
+    except storage.WRONG as error:
+        raise ValueError(f"{os.fspath(path)!r} is a damaged recovery: {error}") from error
 
 
-def parameters_of(truth: Any) -> Parameters:
-    """Parameters of a Teacher, a Recovery or Parameters; TypeError for anything else."""
-    parameters = getattr(truth, "parameters", truth)
-    if not isinstance(parameters, Parameters):
-        raise TypeError(f"truth must be a Teacher, a Recovery or Parameters, got {type(truth).__name__}")
-    return parameters
+def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Recovery:
+    model = rebuilt(header["model"])
+    w, v, b = arrays["weights"], arrays["output_weights"], arrays.get("linear")
+    k = (model.n_hidden,)
+    if w.ndim != 2 or w.shape[:1] != k or v.shape != k or (b is not None and b.shape != w.shape[1:]):
+        raise ValueError("the shapes of its arrays contradict each other")
+    return Recovery(
+        model=model,
+        parameters=Parameters(w, v, b, float(header["intercept"])),
+        history={name: arrays[f"history_{name}"] for name in _history.COLUMNS},
+        info=header["info"],
+        **{name: header[name] for name in _SCALARS},
+    )

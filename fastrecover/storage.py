@@ -1,4 +1,4 @@
-"""Saved recoveries: an .npz archive of plain arrays and one JSON header.
+"""Files of results: an .npz archive of plain arrays and one JSON header.
 
 Nothing is pickled, so a file from a stranger can be loaded; the archive is written beside its place and moved
 there, so a file is either the old one or the complete new one.
@@ -16,34 +16,39 @@ from typing import Any
 
 import numpy as np
 
-from .models import Parameters, rebuilt
-from .recovery import HISTORY, Recovery
-
 FORMAT, VERSION = "fastrecover.Recovery", 1
-_WRONG = (ValueError, KeyError, TypeError, AttributeError)
+#: What contents of the wrong kind raise where they are put to use.
+WRONG = (ValueError, KeyError, TypeError, AttributeError)
 # A wrong offset in an archive shows as OSError, a wrong flag as RuntimeError.
-_UNREADABLE = (*_WRONG, EOFError, OSError, RuntimeError, zlib.error, zipfile.BadZipFile)
-_SCALARS = ("loss", "converged", "message", "n_passes", "n_rows", "seconds", "info")
+_UNREADABLE = (*WRONG, EOFError, OSError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
 
-def save(recovery: Recovery, path: str | os.PathLike[str]) -> None:
-    """Write a recovery; see :meth:`Recovery.save`."""
+def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Write a file; an existing one is replaced once the new one is complete.
+
+    Parameters
+    ----------
+    path : str or path-like
+    header : dict
+        Plain values.
+    arrays : dict of ndarray
+
+    Raises
+    ------
+    OSError
+        The folder does not exist or cannot be written to.
+    TypeError
+        A value that is not plain.
+    """
     path = Path(path)
     check_destination(path)
-    p = recovery.parameters
-    header = {name: getattr(recovery, name) for name in _SCALARS}
-    header |= dict(format=FORMAT, version=VERSION, model=recovery.model.describe(), intercept=p.intercept)
-    arrays: dict[str, Any] = {f"history_{name}": column for name, column in recovery.history.items()}
-    arrays |= {"weights": p.weights, "output_weights": p.output_weights}
-    if p.linear is not None:
-        arrays["linear"] = p.linear
-    text = json.dumps(header, default=_plain)
-    arrays["header"] = np.frombuffer(text.encode(), np.uint8)
+    text = json.dumps({**header, "format": FORMAT, "version": VERSION}, default=_plain)
+    stored: dict[str, Any] = {**arrays, "header": np.frombuffer(text.encode(), np.uint8)}
 
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with open(beside, "xb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **stored)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
@@ -51,8 +56,20 @@ def save(recovery: Recovery, path: str | os.PathLike[str]) -> None:
         beside.unlink(missing_ok=True)
 
 
-def load(path: str | os.PathLike[str]) -> Recovery:
-    """Read a recovery; see :func:`fastrecover.recovery.load`."""
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Header and arrays of a file.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It is not such a file, is damaged, or is of a newer format.
+    """
     name = repr(os.fspath(path))
     with open(path, "rb") as file:
         try:
@@ -69,10 +86,7 @@ def load(path: str | os.PathLike[str]) -> Recovery:
             f"{name} has format version {version}, newer than version {VERSION}, which is understood here: "
             "upgrade fastrecover"
         )
-    try:
-        return _rebuilt(header, arrays)
-    except _WRONG as error:
-        raise ValueError(f"{name} is a damaged recovery: {error}") from error
+    return header, arrays
 
 
 def check_destination(path: Path) -> None:
@@ -85,21 +99,7 @@ def check_destination(path: Path) -> None:
         raise PermissionError(f"cannot write {str(path)!r}: the folder {str(path.parent)!r} is not writable")
 
 
-def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Recovery:
-    model = rebuilt(header["model"])
-    w, v, b = arrays["weights"], arrays["output_weights"], arrays.get("linear")
-    k = (model.n_hidden,)
-    if w.ndim != 2 or w.shape[:1] != k or v.shape != k or (b is not None and b.shape != w.shape[1:]):
-        raise ValueError("the shapes of its arrays contradict each other")
-    return Recovery(
-        model=model,
-        parameters=Parameters(w, v, b, float(header["intercept"])),
-        history={name: arrays[f"history_{name}"] for name in HISTORY},
-        **{name: header[name] for name in _SCALARS},
-    )
-
-
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):

@@ -113,7 +113,8 @@ def test_far_tails_are_finite_and_right(logits, backend):
             # A change dz of the logits is a change dz_j / z_j of the diagonal.
             change = np.diag(direction / z).ravel()
             product = objective.hessp(np.array([1.0, 0.0, 0.0, 1.0]), change)
-            np.testing.assert_allclose(product, np.outer(curved, z).ravel(), rtol=1e-9, atol=1e-12)
+            # Terms of size |z| cancel to e^-10 of it, and each knows its exp(z) to |z| eps.
+            np.testing.assert_allclose(product, np.outer(curved, z).ravel(), rtol=5e-9, atol=1e-12)
     finally:
         fr.set_kernels(before)
 

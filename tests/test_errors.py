@@ -175,7 +175,6 @@ CASES = {
     "max_passes bool": (dict(max_passes=True), TypeError, "^max_passes must be a number"),
     "callback": (dict(callback=3), TypeError, "^callback must be callable, got 3"),
     "verbose": (dict(verbose="a"), TypeError, "^verbose must be 0, 1 or 2"),
-    "checkpoint": (dict(checkpoint="a"), (ValueError, TypeError), "^checkpoint"),
 }
 
 

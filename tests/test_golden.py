@@ -1,8 +1,8 @@
 """A change of structure moves no result: every way to fit finds what it found before.
 
-``golden.npz`` holds what :mod:`golden_fits` found when it was last written, on purpose, by that module.
-Weights are compared far above rounding and far below any statistical error, so that instruction sets and BLAS
-libraries agree, while another sub-sample, another draw or one step more does not.
+``golden.npz`` holds what :mod:`golden_fits` found when it was last written on purpose
+(``python tests/golden_fits.py``).  Weights are compared far above rounding and far below any statistical error, so
+that instruction sets and BLAS libraries agree, while another sub-sample, another draw or one step more does not.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ import pytest
 
 EXPECTED = np.load(golden_fits.ARRAYS)
 
+#: Relative difference allowed in passes.  A search that also fits wrong numbers of units counts the iterations of many
+#: fits to nowhere, each of which rounding may end a step sooner or later.
+PASSES = {"units": 0.05}
+
 
 @pytest.mark.parametrize("name", golden_fits.CASES)
 def test_fit_finds_what_it_found(name):
@@ -20,7 +24,7 @@ def test_fit_finds_what_it_found(name):
     near = 1e-6 if "float32" in name else 1e-10
     *weights, _, passes, converged = found
     *before, _, passes_before, converged_before = expected
-    assert (passes, converged) == pytest.approx((passes_before, converged_before), rel=1e-12)
+    assert passes == pytest.approx(passes_before, rel=PASSES.get(name, 1e-12)) and converged == converged_before
     np.testing.assert_allclose(weights, before, rtol=0, atol=near * np.linalg.norm(before))
 
 

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twins import HALF_SQUARE, TWINS
 
-from fastrecover.activations import NAMES, Activation
-from fastrecover.models import Parameters, Quadratic, Regression, align, get_model, rebuilt
+import fastrecover as fr
+from fastrecover.activations import NAMES, Activation, get_activation
+from fastrecover.models import (
+    Classification,
+    ConvClassification,
+    ConvRegression,
+    Network,
+    Parameters,
+    Quadratic,
+    Regression,
+    align,
+    default_output_weights,
+    get_model,
+    rebuilt,
+)
+from fastrecover.population import population_risk
 
 K, D = 3, 5
 
@@ -83,7 +101,7 @@ def equivalents(p, activation, free, seed=3):
         scale = rng.uniform(0.2, 5.0, K)
         v = p.output_weights * scale**-activation.degree
         yield "scale", replace(p, weights=p.weights * scale[:, None], output_weights=v)
-    if free and activation.name == "sigmoid":
+    if free and activation.reflects_into_intercept:
         flip = np.array([-1.0, 1.0, 1.0])
         c = p.intercept + p.output_weights[0]
         yield (
@@ -158,16 +176,51 @@ def test_finished_orders_units_by_size_and_keeps_the_function():
     np.testing.assert_allclose(output(done, model.activation, x), output(p, model.activation, x), atol=1e-12)
 
 
-def test_refined_models():
+def test_models_with_resolved_signs():
     v = np.array([0.4, -3.0, 2.0])
-    assert Regression("relu", K, "signs").refined(v).output_weights == (1.0, -1.0, 1.0)
-    assert Regression("relu", K, "free").refined(v).output_weights == (1.0, -1.0, 1.0)
+    assert Regression("relu", K, "signs").with_resolved_signs(v).output_weights == (1.0, -1.0, 1.0)
+    assert Regression("relu", K, "free").with_resolved_signs(v).output_weights == (1.0, -1.0, 1.0)
     for model in (
         Regression("tanh", K, "free"),
         Regression("relu", K, "ones"),
         Regression("relu", K, (2.0, 1.0, 3.0)),
     ):
-        assert model.refined(v) == model
+        assert model.with_resolved_signs(v) == model
+
+
+def test_models_with_free_output_weights():
+    model = Regression("relu", K, "signs", fit_intercept=True)
+    assert model.with_free_output_weights(5) == Regression("relu", 5, "free", fit_intercept=True)
+
+
+def test_models_are_equal_where_their_fields_are():
+    """Whatever they were made by, and after any change there and back."""
+    pairs = [
+        (Quadratic(3, "signs", True, True), Regression("quadratic", 3, "signs", True, True)),
+        (Quadratic(2), get_model("quadratic", 2, output_weights="ones")),
+        (Classification(2), get_model("fcn", 2)),
+        (ConvClassification(3), get_model("cnn", n_patches=3)),
+        (ConvClassification(1), Classification(1)),
+        (ConvRegression(1, "tanh"), Regression("tanh", 1, (1.0,))),
+        (Regression("relu", 2, np.array([1, -1])), Regression("relu", 2, "signs").with_output_weights((1.0, -1.0))),
+    ]
+    for one, other in pairs:
+        assert one == other and hash(one) == hash(other) and one.describe() == other.describe()
+        assert one.changed(n_patches=4).changed(n_patches=one.n_patches) == other
+        assert pickle.loads(pickle.dumps(one)) == other
+    assert Quadratic(3) != Quadratic(2) and Quadratic(3) != Quadratic(3, "signs")
+    assert Classification(2) != Regression("sigmoid", 2, (0.5, 0.5))
+    with pytest.raises(AttributeError):
+        Quadratic(3).n_hidden = 2
+
+
+def test_changes_are_checked():
+    model = Regression("relu", 2)
+    for changes, message in ((dict(n_hidden=0), "at least 1"), (dict(output_weights="sign"), "did you mean 'signs'")):
+        with pytest.raises(ValueError, match=message):
+            model.changed(**changes)
+    with pytest.raises(TypeError, match="colour"):
+        model.changed(colour="red")
 
 
 @pytest.mark.parametrize(
@@ -184,6 +237,21 @@ def test_a_description_is_plain_and_gives_the_model_back(model):
     assert rebuilt(options) == model
 
 
+def test_descriptions_that_were_written_before_are_understood():
+    """Files name the class that a model was made by, and squares by two names."""
+    fields = dict(
+        activation="quadratic", slope=None, n_hidden=3, output_weights="signs", fit_intercept=False,
+        linear_term=True, loss="squared", n_patches=1,
+    )  # fmt: skip
+    for kind in ("Quadratic", "Regression"):
+        assert rebuilt(dict(kind=kind, **fields)) == Quadratic(3, "signs", linear_term=True)
+    cnn = dict(fields, activation="sigmoid", n_hidden=1, output_weights=[0.25], linear_term=False, n_patches=4)
+    assert rebuilt(dict(cnn, kind="ConvClassification", loss="cross-entropy")) == ConvClassification(4)
+    assert rebuilt(dict(cnn, kind="ConvRegression")) == ConvRegression(4, "sigmoid")
+    with pytest.raises(ValueError, match="unknown kind of model 'Perceptron'"):
+        rebuilt(dict(kind="Perceptron", **fields))
+
+
 def test_user_activation_cannot_be_described():
     mine = Activation.from_functions(lambda z: z * z * z, lambda z: 3 * z * z, name="cube")
     with pytest.raises(ValueError, match="user code"):
@@ -194,6 +262,10 @@ def test_user_activation_cannot_be_described():
     "call, error, message",
     [
         (lambda: get_model("rellu", 2), ValueError, "did you mean 'relu'"),
+        (lambda: get_model("zhong2018", 2, also=("zhong2017",)), ValueError, "did you mean 'zhong2017'"),
+        (lambda: get_model(get_activation("relu"), 2, slop=0.1), TypeError, "did you mean 'slope'"),
+        (lambda: get_model("fcn", 2, slope=0.1), TypeError, "model 'fcn' takes only n_hidden"),
+        (lambda: get_model("cnn"), ValueError, "n_patches is required"),
         (lambda: get_model("relu"), ValueError, "n_hidden is required"),
         (lambda: get_model(3, 2), TypeError, "model must be a name"),
         (lambda: get_model("relu", 2, fit_intercpt=True), TypeError, "did you mean 'fit_intercept'"),
@@ -206,6 +278,7 @@ def test_user_activation_cannot_be_described():
         (lambda: Regression("relu", 2, [1.0, 0.0]), ValueError, "finite and non-zero"),
         (lambda: Regression("relu", 2, object()), TypeError, "output_weights must be a name or numbers"),
         (lambda: Regression("sigmoid", 2, "signs"), ValueError, "not identifiable for sigmoid"),
+        (lambda: Regression(TWINS["sigmoid"], 2, "signs"), ValueError, "not identifiable for my_sigmoid"),
         (lambda: Regression("tanh", 2, slope=0.1), ValueError, "slope belongs to leaky_relu"),
     ],
 )
@@ -216,3 +289,83 @@ def test_bad_models(call, error, message):
 
 def test_signs_of_an_odd_activation_are_ones():
     assert Regression("tanh", 2, "signs").output_weights == "ones"
+
+
+@pytest.mark.parametrize("name", [*NAMES, *TWINS.values()])
+def test_default_output_weights_are_the_most_that_can_be_told(name):
+    v = default_output_weights(name)
+    model = get_model(name, 2)
+    assert model == Regression(name, 2, v) == get_model(name, 2, output_weights=None)
+    assert v == ("ones" if model.activation.reflects_into_intercept else "signs")
+    assert get_model(name, 2, output_weights_default="ones") == Regression(name, 2)
+    assert get_model(name, 2, output_weights_default="ones", output_weights="free") == Regression(name, 2, "free")
+    assert Regression(name, 2).output_weights == "ones"
+
+
+twins = pytest.mark.parametrize("name", TWINS)
+
+
+@twins
+@given(seed=st.integers(0, 2**32 - 1), free=st.booleans(), linear=st.booleans(), intercept=st.booleans())
+def test_a_users_copy_has_the_symmetries_of_the_built_in_activation(name, seed, free, linear, intercept):
+    """Any two networks have the same canonical form, match in the same way and differ by as much."""
+    mine, built_in = (Regression(phi, K, "free" if free else "ones", intercept, linear) for phi in (TWINS[name], name))
+    a, b = (
+        random_parameters(seed + i, v=None if free else np.sign(random_parameters(i).output_weights)) for i in (0, 1)
+    )
+    if not linear:
+        a, b = (replace(p, linear=None) for p in (a, b))
+    near = replace(b, weights=b.weights + 0.1 * a.weights).reordered(np.array([2, 0, 1]))
+    assert mine.n_flat == built_in.n_flat
+    for p in (a, b):
+        canonical = [p.canonical(m.activation, free, intercept).flat() for m in (mine, built_in)]
+        np.testing.assert_allclose(*canonical, rtol=1e-13)
+        np.testing.assert_allclose(mine.finished(p).flat(), built_in.finished(p).flat(), rtol=1e-13)
+    for p in (a, near):
+        assert mine.error(p, b) == pytest.approx(built_in.error(p, b), rel=1e-11)
+        pairs = [align(p, b, m.activation, free) for m in (mine, built_in)]
+        for ours, theirs in zip(*pairs, strict=True):
+            np.testing.assert_allclose(ours.flat(), theirs.flat(), rtol=1e-11, atol=1e-12)
+
+
+@given(seed=st.integers(0, 2**32 - 1), free=st.booleans())
+def test_half_a_square_is_a_square_of_half_the_matrix(seed, free):
+    a, b = (random_parameters(seed + i, v=None if free else [1, -1, 1]) for i in (0, 1))
+    half = Regression(HALF_SQUARE, K, "free" if free else "signs", True, True)
+    matrices = [0.5 * (p.weights.T * p.output_weights) @ p.weights for p in (a, b)]
+    rest = [np.append(p.linear, p.intercept) for p in (a, b)]
+    above = np.sum((matrices[0] - matrices[1]) ** 2) + np.sum((rest[0] - rest[1]) ** 2)
+    assert half.error(a, b) == pytest.approx(
+        np.sqrt(above / (np.sum(matrices[1] ** 2) + np.sum(rest[1] ** 2))), rel=1e-11
+    )
+    turn = np.linalg.qr(np.random.default_rng(seed).standard_normal((K, K)))[0]
+    signed = replace(a, output_weights=np.ones(K))
+    assert half.error(replace(signed, weights=turn @ signed.weights), signed) < 1e-13
+    assert half.n_flat == 3
+
+
+def test_a_users_square_is_found_and_its_error_is_that_of_the_matrix():
+    teacher = fr.datasets.make_teacher(Regression(HALF_SQUARE, 2, "free", True), 5, intercept=0.3, random_state=1)
+    X, y = teacher.sample(1000, random_state=2)
+    found = fr.fit(X, y, HALF_SQUARE, 2, fit_intercept=True, random_state=0)
+    assert found.error(teacher) < 1e-8
+    assert np.linalg.norm(found.weights - teacher.weights) > 0.1
+
+
+class Numbers:
+    """A model with parameters."""
+
+    def __init__(self, model: Network, parameters: Parameters) -> None:
+        self.model, self.parameters = model, parameters
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "squared_relu", "quadratic", "sigmoid", "softplus"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_users_copy_has_the_expected_loss_of_the_built_in_activation(name, seed):
+    a, b = (random_parameters(2 * seed + i) for i in (0, 1))
+    risks = []
+    for phi in (TWINS[name], get_activation(name)):
+        model = Regression(phi, K, "free", True, True)
+        risks.append(population_risk(Numbers(model, a), Numbers(model, b), gradient=True))
+    assert risks[0][0] == pytest.approx(risks[1][0], rel=1e-11)
+    np.testing.assert_allclose(risks[0][1], risks[1][1], rtol=1e-10, atol=1e-11 * np.abs(risks[1][1]).max())

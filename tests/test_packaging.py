@@ -1,7 +1,8 @@
 """What holds the package together rather than what it computes: version, contents, import cost, layers.
 
-The layering is a table read against the syntax tree of every module, so that an import hidden inside a
-function counts like any other; the checker itself is tried on small modules that break each rule.
+Two rules are read off the syntax tree of every module, so that an import hidden inside a function counts like any
+other: which part may import which, and that rows, responses and weights are touched in sources, engines and sweeps
+alone.  The checkers themselves are tried on small modules that break each rule.
 """
 
 from __future__ import annotations
@@ -14,26 +15,67 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+from floors import floors
 
 import fastrecover
 
 PACKAGE = Path(fastrecover.__file__).parent
-PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+ROOT = Path(__file__).parents[1]
+DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = DECLARED["project"]
 
-NOT_ON_IMPORT = {
-    *("scipy", "numba", "llvmlite", "sklearn", "matplotlib", "torch", "rich"),
-    *("dask", "distributed", "zarr", "pyarrow", "h5py", "onnx"),
-}
+NOT_ON_IMPORT = {"scipy", "numba", "llvmlite", "sklearn", "matplotlib", "torch", "rich"}
 
 # A "part" is the first name under fastrecover (subpackage or module); the package itself is "fastrecover".
-GROUND = ("activations", "exceptions", "linalg", "losses", "random", "tensors", "_*")
-SEARCH = (*GROUND, "models", "sweeps", "solvers", "starts")
-MAY_IMPORT_ONLY = {"solvers": SEARCH, "starts": SEARCH}
-IMPORTED_ONLY_BY = {"kernels": ("sweeps", "kernels", "engines", "fastrecover", "cli")}
+GROUND = ("activations", "exceptions", "linalg", "losses", "random", "tensors")  # and private modules
+#: What a user asks of data, or of a fit once it is there.
+FACES = (
+    "_summary",
+    "datasets",
+    "inference",
+    "moments",
+    "pair_terms",
+    "plotting",
+    "population",
+    "prediction",
+    "recovery",
+    "storage",
+)
+TOP = ("cli", "__main__", "fastrecover")
+#: From the bottom up: a part imports itself and what lies below, parts of a layer that is named also one another.
+LAYERS = (
+    GROUND,
+    ("models",),
+    ("kernels",),
+    ("sources",),
+    ("engines",),
+    ("sweeps",),
+    ("data",),
+    FACES,
+    ("inputs", "starts", "solvers"),
+    ("plan",),
+    ("papers",),
+    ("request",),
+    ("api",),
+    TOP,
+)
+IMPORTED_ONLY_BY = {
+    "kernels": ("engines", "sweeps", *TOP),
+    "sources": (
+        "engines",
+        "data",
+        "inference",
+        "moments",
+        "prediction",
+        "api",
+        *TOP,
+    ),  # to open rows that are handed in
+    **dict.fromkeys(FACES, (*FACES, "api", *TOP)),
+}
+TOUCH_ROWS = ("sources", "engines", "sweeps")
 IMPORTERS = ("import_module", "__import__")
 
 
@@ -58,11 +100,22 @@ def imported(tree: ast.AST, module: str, is_package: bool) -> Iterator[tuple[int
                 yield node.lineno, importlib.util.resolve_name(node.args[0].value, ".".join(home))
 
 
+def layer(part: str) -> int:
+    """Number of a part's layer, from the bottom up."""
+    named = [number for number, parts in enumerate(LAYERS) if part in parts]
+    private = part.startswith("_") and not named
+    if len(named) + private != 1:
+        raise ValueError(f"{part} must stand in one layer: add it to the table")
+    return 0 if private else named[0]
+
+
 def permitted(importer: str, target: str) -> bool:
     """Whether the tables let one part import another."""
-    targets = MAY_IMPORT_ONLY.get(importer, ("*",))
-    importers = IMPORTED_ONLY_BY.get(target, (importer,))
-    return importer in importers and any(fnmatchcase(target, pattern) for pattern in targets)
+    if importer == target:
+        return True
+    above, below = layer(importer), layer(target)
+    alike = above == below and LAYERS[above] in (GROUND, FACES, TOP)
+    return (below < above or alike) and importer in IMPORTED_ONLY_BY.get(target, (importer,))
 
 
 def violations(source: str, module: str, parts: set[str], is_package: bool = False) -> list[str]:
@@ -77,42 +130,89 @@ def violations(source: str, module: str, parts: set[str], is_package: bool = Fal
 
 
 def package_parts() -> set[str]:
-    return {path.stem for path in PACKAGE.iterdir()} - {"__init__"}
+    files = (path for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file())
+    return {path.stem for path in files} - {"__init__"}
 
 
-def package_violations() -> list[str]:
-    found = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        names = ("fastrecover", *path.relative_to(PACKAGE).with_suffix("").parts)
-        is_package = names[-1] == "__init__"
-        module = ".".join(names[:-1] if is_package else names)
-        found += violations(path.read_text(encoding="utf-8"), module, package_parts(), is_package)
+def touches(source: str, module: str) -> list[str]:
+    """Where one module reaches for a source, or reads from one, that should ask an engine."""
+    if part(module) in TOUCH_ROWS:
+        return []
+    tree, found = ast.parse(source), []
+    imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    modules = {alias.asname or alias.name.split(".")[0] for node in imports for alias in node.names}
+    for node in ast.walk(tree):
+        called = node.func if isinstance(node, ast.Call) else None
+        if isinstance(node, ast.Attribute) and node.attr == "source":
+            found.append(f"{module}:{node.lineno} touches {ast.unparse(node)}")
+        elif isinstance(called, ast.Name) and called.id == "getattr" and "'source'" in map(ast.unparse, node.args):
+            found.append(f"{module}:{node.lineno} touches {ast.unparse(node)}")
+        elif isinstance(called, ast.Attribute) and called.attr == "read" and ast.unparse(called.value) not in modules:
+            found.append(f"{module}:{node.lineno} reads {ast.unparse(node)}")
     return found
 
 
+def package_modules() -> Iterator[tuple[str, str, bool]]:
+    """Text, dotted name, and whether it is a package, of every module."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        names = ("fastrecover", *path.relative_to(PACKAGE).with_suffix("").parts)
+        is_package = names[-1] == "__init__"
+        yield path.read_text(encoding="utf-8"), ".".join(names[:-1] if is_package else names), is_package
+
+
 def test_imports_go_one_way():
-    assert {"solvers", "starts", "sweeps", "kernels", "engines", "sources"} <= package_parts()
-    assert package_violations() == []
+    assert {*TOUCH_ROWS, "inputs", "starts", "solvers", "plan", "api"} <= package_parts()
+    broken = [violations(text, name, package_parts(), is_package) for text, name, is_package in package_modules()]
+    assert sum(broken, []) == []
 
 
-PARTS = {"api", "cli", "engines", "kernels", "models", "solvers", "sources", "starts", "sweeps", "_checks"}
+def test_every_part_stands_in_a_layer():
+    for name in package_parts() | {"fastrecover"}:
+        layer(name)
+    assert {name for parts in LAYERS for name in parts} <= package_parts() | {"fastrecover"}
+
+
+def test_rows_are_touched_in_sources_engines_and_sweeps_alone():
+    assert sum((touches(text, name) for text, name, _ in package_modules()), []) == []
+
+
+PARTS = {
+    *("api", "cli", "engines", "inputs", "kernels", "linalg", "losses", "models", "plan", "prediction", "recovery"),
+    *("request", "solvers", "sources", "starts", "sweeps", "tensors", "_checks"),
+}
 
 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
         ("fastrecover.solvers.newton", "from fastrecover.sources import as_source"),
-        ("fastrecover.solvers.newton", "import fastrecover.engines.threads as threads"),
+        ("fastrecover.solvers.newton", "import fastrecover.kernels.row as row"),
         ("fastrecover.solvers.newton", "from fastrecover import models, sources"),
         ("fastrecover.solvers.newton", "from fastrecover import fit"),
         ("fastrecover.solvers.newton", "import fastrecover"),
         ("fastrecover.solvers.newton", "from .. import api"),
         ("fastrecover.solvers.newton", "from ..kernels.select import active"),
+        ("fastrecover.solvers.newton", "from ..starts import random_start"),
+        ("fastrecover.solvers.newton", "from ..plan import Policy"),
         ("fastrecover.starts.tensor", "def start():\n    from fastrecover.api import fit\n    return fit"),
-        ("fastrecover.starts.tensor", "import importlib\nimportlib.import_module('fastrecover.engines')"),
+        ("fastrecover.starts.tensor", "import importlib\nimportlib.import_module('fastrecover.inputs')"),
         ("fastrecover.starts.tensor", "__import__('fastrecover.sources')"),
+        ("fastrecover.starts.tensor", "from ..recovery import Recovery"),
+        ("fastrecover.inputs.whitening", "from ..sources import WhitenedSource"),
+        ("fastrecover.inputs.whitening", "from ..solvers import LBFGS"),
+        ("fastrecover.plan.search", "from ..request import Request"),
+        ("fastrecover.plan.search", "from ..prediction import predict"),
+        ("fastrecover.request", "from . import api"),
+        ("fastrecover.linalg", "from .models import Parameters"),
+        ("fastrecover._checks", "from .engines import Engine"),
+        ("fastrecover.models.network", "from ..sweeps import Objective"),
+        ("fastrecover.sweeps.loss", "from ..sources import as_source"),
+        ("fastrecover.engines.threads", "from ..sweeps import Objective"),
+        ("fastrecover.plotting", "from .sources import ArraySource"),
+        ("fastrecover.recovery", "def fit():\n    from .plan import carry_out"),
         ("fastrecover.api", "from fastrecover.kernels import set_kernels"),
         ("fastrecover.api", "from . import kernels"),
+        ("fastrecover.sources.array", "from ..engines import Meter"),
         ("fastrecover.sources.array", "from ..kernels import _compiled"),
     ],
 )
@@ -127,18 +227,69 @@ def test_checker_finds_forbidden_import(module, source):
         ("fastrecover.solvers.newton", False, "from ..sweeps import curvature\nfrom .loop import run"),
         ("fastrecover.solvers", True, "from .newton import step\nfrom .._checks import rows"),
         ("fastrecover.starts", True, "from fastrecover import models\nfrom fastrecover._checks import rows"),
-        ("fastrecover.sweeps.loss", False, "from ..kernels import active\nfrom ..sources import as_source"),
+        ("fastrecover.starts.base", False, "from ..engines import Engine"),
+        ("fastrecover.sweeps.loss", False, "from ..kernels import active\nfrom ..engines import Engine"),
+        ("fastrecover.engines", True, "from ..sources import Source\nfrom .threads import ThreadEngine"),
+        ("fastrecover.plan.search", False, "from ..starts import STARTS\nfrom ..solvers import run"),
+        ("fastrecover.tensors", True, "from ..linalg import orthonormal"),
+        ("fastrecover.recovery", False, "from .prediction import predict\nfrom .sweeps import Objective"),
         ("fastrecover.cli", False, "from .kernels import describe"),
         ("fastrecover", True, "from . import kernels\nfrom .api import fit"),
-        ("fastrecover.api", False, "from fastrecover import solvers, sources"),
+        ("fastrecover.api", False, "from fastrecover import solvers, recovery"),
     ],
 )
 def test_checker_lets_allowed_imports_pass(module, is_package, source):
     assert violations(source, module, PARTS, is_package) == []
 
 
+def test_checker_wants_every_part_in_the_table():
+    with pytest.raises(ValueError, match="extras must stand in one layer"):
+        violations("from .extras import more", "fastrecover.api", {*PARTS, "extras"})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def rows(engine):\n    return engine.source.x",
+        "y = self.objective.engine.source.y",
+        "source = getattr(engine, 'source')",
+        "x, y, w = source.read(0, 10)",
+        "from ..sources import ArraySource\nArraySource(x).read(0, 10)",
+        "engine.source = other",
+    ],
+)
+@pytest.mark.parametrize("module", ["fastrecover.starts.spectral", "fastrecover.inference", "fastrecover"])
+def test_checker_finds_rows_that_are_touched(module, source):
+    assert len(touches(source, module)) >= 1
+    assert touches(source, "fastrecover.engines.threads") == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from . import data\nrows = data.read(args)",
+        "source = engine\nprint(source.shape)",
+        "z, y, w = local_rows(engine.sample(10, seed))",
+        "text = path.read_text()",
+    ],
+)
+def test_checker_lets_questions_to_an_engine_pass(source):
+    assert touches(source, "fastrecover.starts.spectral") == []
+
+
 def test_version_is_the_projects():
     assert fastrecover.__version__ == PROJECT["version"]
+    assert f"\nversion: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\n## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_every_requirement_has_one_floor():
+    found = floors(DECLARED)
+    assert {"cython", "setuptools", "numpy", "scipy", "numba", "threadpoolctl", "scikit-learn"} <= set(found)
+    for wrong in (["numpy"], ["numpy>=1.26,<3"], ["numpy>=1.27"]):
+        extras = PROJECT["optional-dependencies"] | {"wrong": wrong}
+        with pytest.raises(ValueError, match="numpy"):
+            floors(DECLARED | {"project": PROJECT | {"optional-dependencies": extras}})
 
 
 def test_console_script_names_a_function():

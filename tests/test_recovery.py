@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
+import fastrecover
 from fastrecover.datasets import make_teacher
 from fastrecover.engines import ThreadEngine
-from fastrecover.models import Parameters, Quadratic, Regression
+from fastrecover.models import Classification, Parameters, Quadratic, Regression
 from fastrecover.recovery import Recovery, load
 from fastrecover.sources import ArraySource
 from fastrecover.storage import VERSION
@@ -31,7 +34,7 @@ def recovery_of(model, parameters, data=None, **fields):
     objective = None
     if data is not None:
         source = ArraySource(*data)
-        objective = Objective(ThreadEngine(source, 1), model.refined(parameters.output_weights))
+        objective = Objective(ThreadEngine(source, 1), model.with_resolved_signs(parameters.output_weights))
     values = dict(
         loss=0.25,
         converged=True,
@@ -227,7 +230,7 @@ def test_order_of_the_objectives_units_does_not_matter():
     model = Regression("relu", 2, "signs")
     rec = recovery_of(model, model.finished(teacher.parameters))
     assert rec.output_weights.tolist() == [-1.0, 1.0]
-    rec.objective = Objective(ThreadEngine(ArraySource(X, y), 1), model.refined(teacher.output_weights))
+    rec.objective = Objective(ThreadEngine(ArraySource(X, y), 1), model.with_resolved_signs(teacher.output_weights))
     expected = rec.standard_errors(X, y).flat()
     np.testing.assert_array_equal(rec.standard_errors().flat(), expected)
     assert expected[:8].max() < 0.2
@@ -404,6 +407,67 @@ def test_a_saved_recovery_comes_back_bit_for_bit(tmp_path, model):
         np.testing.assert_array_equal(back.history[name], column)
     X = rng.standard_normal((20, 3))
     np.testing.assert_array_equal(back.predict(X), rec.predict(X))
+
+
+SAVED = Path(__file__).with_name("saved")
+
+
+@pytest.mark.parametrize(
+    "name, model, classes",
+    [
+        ("labels", Classification(2), ["miss", "spike"]),
+        ("quadratic", Quadratic(2, linear_term=True), None),
+    ],
+)
+def test_files_written_before_are_read_and_written_alike(tmp_path, name, model, classes):
+    """By a version whose models were classes, and which kept the labels of a classification among ``info``."""
+    back = load(SAVED / f"{name}_v1.npz")
+    with np.load(SAVED / f"{name}_v1.npz") as archive:
+        arrays = dict(archive)
+    header = json.loads(arrays.pop("header").tobytes())
+    assert back.model == model and "classes" not in back.info
+    assert (None if back.classes is None else back.classes.tolist()) == classes
+    assert back.info | ({} if classes is None else {"classes": classes}) == header["info"]
+    for key in ("loss", "converged", "message", "n_passes", "n_rows", "seconds", "intercept"):
+        assert getattr(back, key) == header[key]
+    np.testing.assert_array_equal(back.weights, arrays["weights"])
+    back.save(tmp_path / "again")
+    with np.load(tmp_path / "again") as archive:
+        again = dict(archive)
+    written = json.loads(again.pop("header").tobytes())
+    written["model"]["kind"] = header["model"]["kind"]  # a square has one name now
+    assert written == header and set(again) == set(arrays)
+    for key, array in arrays.items():
+        np.testing.assert_array_equal(again[key], array)
+
+
+def test_classes_are_a_field_of_classifications(tmp_path):
+    parameters = Parameters(np.eye(2), np.full(2, 0.5))
+    given = recovery_of(Classification(2), parameters, classes=["no", "yes"], info={"start": "tensor"})
+    among_info = recovery_of(Classification(2), parameters, info={"start": "tensor", "classes": ["no", "yes"]})
+    given.save(tmp_path / "f")
+    for rec in (given, among_info, load(tmp_path / "f"), pickle.loads(pickle.dumps(given))):
+        assert rec.classes.tolist() == ["no", "yes"] and rec.info == {"start": "tensor"}
+        assert rec.predict([[9.0, 9.0], [-9.0, -9.0]]).tolist() == ["yes", "no"]
+    assert recovery_of(Classification(2), parameters).classes.tolist() == [0, 1]
+    regression = recovery_of(Regression("relu", 2), parameters, info={"classes": [1, 2]})
+    assert regression.classes is None and regression.info == {"classes": [1, 2]}
+
+
+def test_recovery_files_and_pictures_import_each_other_one_way():
+    folder = Path(fastrecover.__file__).parent
+    imports = {
+        name: {
+            part
+            for node in ast.walk(ast.parse((folder / f"{name}.py").read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom) and node.level == 1
+            for part in [node.module or "", *(alias.name for alias in node.names)]
+        }
+        for name in ("recovery", "storage", "plotting", "_summary", "_history")
+    }
+    assert imports["recovery"] >= {"storage", "plotting", "_summary", "_history"}
+    assert not any("recovery" in found for found in imports.values())
+    assert not imports["storage"]
 
 
 def test_an_empty_history_survives(tmp_path):

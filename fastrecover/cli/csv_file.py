@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import warnings
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import numpy as np
@@ -48,8 +49,7 @@ def from_csv(args: argparse.Namespace, labelled: bool) -> tuple[np.ndarray, np.n
         with open(args.data, encoding="utf-8-sig") as file:
             titles, titled, separator = _first_line(file)
             names = titles if titled else [str(i) for i in range(len(titles))]
-            converters = {_responses(args, names, titled): codes} if labelled else None
-            values = _numbers(file, separator, converters)
+            values = _numbers(file, separator, {_responses(args, names, titled): codes} if labelled else None)
     except UnicodeDecodeError:
         raise ValueError(f"{name} is not a text file") from None
     except ValueError as error:
@@ -85,11 +85,11 @@ def _first_line(file: TextIO) -> tuple[list[str], bool, str]:
     return fields, titled, separator
 
 
-def _numbers(file: TextIO, separator: str, converters: Any) -> np.ndarray:
+def _numbers(file: TextIO, separator: str, converters: dict[int | str, Callable[[str], float]] | None) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an empty file is reported by the caller
-        reading: dict[str, Any] = dict(delimiter=separator, ndmin=2, comments=None, encoding=None)
-        return np.loadtxt(file, converters=converters, **reading)
+        layout: dict[str, Any] = dict(delimiter=separator, ndmin=2, comments=None, encoding=None)
+        return np.loadtxt(file, converters=converters, **layout)
 
 
 def _bare(field: str) -> str:

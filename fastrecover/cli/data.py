@@ -12,7 +12,6 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -155,7 +154,7 @@ def _windows(table: Table, lags: int, shift: int) -> Table:
     return Table(windows, table.y[skipped], weight, (lags, windows.shape[1] // lags))
 
 
-def _from_npy(args: argparse.Namespace) -> tuple:
+def _from_npy(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     for option in ("x_key", "y_key", "weight_key"):
         if getattr(args, option) is not None:
             flag = option.replace("_", "-")
@@ -175,7 +174,7 @@ def array(path: Path) -> np.ndarray:
         raise ValueError(_unreadable(path.name, ".npy file", error)) from None
 
 
-def _from_npz(args: argparse.Namespace) -> tuple:
+def _from_npz(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     try:
         archive = np.load(args.data, allow_pickle=False)
         archive.files  # noqa: B018  (an array under the name of an archive has none)
@@ -189,7 +188,7 @@ def _from_npz(args: argparse.Namespace) -> tuple:
         )
 
 
-def _member(archive: Any, option: str, key: str, path: Path) -> np.ndarray:
+def _member(archive: np.lib.npyio.NpzFile, option: str, key: str, path: Path) -> np.ndarray:
     if key not in archive.files:
         known = tuple(archive.files)
         held = f"it has: {', '.join(known) or 'nothing'}"

@@ -26,10 +26,11 @@ import numpy as np
 from .._validation import check_finite, check_vector, check_weights
 from ..api import fit
 from ..losses import encode_labels
-from ..models import Network, get_model
-from ..papers import PRESETS, preset
+from ..models import ModelOptions, Network, OutputWeights, get_model
+from ..papers import PRESETS
+from ..plan import INITS, SOLVERS
 from ..recovery import Recovery
-from ..solvers.plan import INITS, INPUTS, SOLVERS
+from ..request import INPUTS
 from ..storage import check_destination
 from . import data
 from .picture import check_picture
@@ -37,11 +38,11 @@ from .terminal import StatusLine, table
 
 _TITLES = {"r2": "R^2", "log_loss": "log loss"}
 
-_TAKE_ACTIVATION = ("zhong2017", "landscape", "ge2017")
+_TAKE_ACTIVATION = tuple(name for name, preset in PRESETS.items() if preset.takes_activation)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``fastrecover fit``."""
+    """Options of ``fastrecover fit``; those that are not given are left to :func:`fastrecover.fit`."""
     data.add_arguments(parser)
     add = parser.add_argument_group("model").add_argument
     add(
@@ -54,23 +55,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-k", "--n-hidden", type=_count, metavar="K", help="number of hidden units, or auto; not for cnn")
     add("--n-patches", type=int, metavar="P", help="patches that the features are cut into, for cnn")
     add("--activation", metavar="NAME", help=f"activation of {', '.join(_TAKE_ACTIVATION)}, in place of their own")
-    add("--output-weights", metavar="V", help="ones (default), signs, free, or numbers like 1,1,-1")
-    add("--intercept", action="store_true", help="fit an intercept")
-    add("--linear-term", action="store_true", help="fit a linear term")
+    add("--output-weights", metavar="V", help="signs (default; ones for sigmoid), ones, free, or numbers like 1,1,-1")
+    add("--intercept", action="store_true", default=None, help="fit an intercept")
+    add("--linear-term", action="store_true", default=None, help="fit a linear term")
     add("--slope", type=float, help="negative-side slope of leaky_relu")
     add = parser.add_argument_group("fit").add_argument
-    add("--init", default="auto", help=f"{', '.join(INITS)}, or a .npy file of weights")
-    add("--solver", default="auto", help=", ".join(SOLVERS))
-    add("--inputs", default="auto", choices=INPUTS, help="what starts make of rows that are not N(0, I)")
+    add("--init", help=f"{', '.join(INITS)}, or a .npy file of weights")
+    add("--solver", help=", ".join(SOLVERS))
+    add("--inputs", choices=INPUTS, help="what starts make of rows that are not N(0, I)")
     add("--tol", type=float, help="stop at this fraction of the statistical error (default 1e-3)")
     add("--max-passes", type=float, metavar="N", help="stop after this many passes over the rows")
-    add("--seed", type=int, default=0, help="seed of all random numbers (default 0)")
+    add("--seed", type=int, help="seed of all random numbers (default: another one each time)")
     add("--jobs", type=int, metavar="N", help="threads (default: all); results do not depend on it")
     add("--kernels", metavar="NAME", help="compiled, numba or reference")
     add = parser.add_argument_group("output").add_argument
     add("-o", "--output", type=Path, metavar="FILE", help="write the recovery here; fastrecover.load reads it")
     add("--plot", type=Path, metavar="FILE", help="write a picture of the fit here")
-    add("-v", "--verbose", action="count", default=0, help="a line for each stage; twice: for each step")
+    add("-v", "--verbose", action="count", help="a line for each stage; twice: for each step")
     add("--json", action="store_true", help="print the summary as JSON")
 
 
@@ -87,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
     ImportError, OSError, TypeError, ValueError
         Bad input, found before the fit begins wherever that can be.
     """
-    model, init, solver = _plan(args)
+    model, options = _model(args)
+    given = _given(args)
     _check_outputs(args)
     rows = data.read(args, labelled=model.is_classifier)
     train, test = data.split(args, len(rows.X))
@@ -98,17 +100,11 @@ def run(args: argparse.Namespace) -> int:
     with warnings.catch_warnings(), StatusLine() as line:
         warnings.simplefilter("ignore", UserWarning)  # the summary says whether the fit converged
         recovery = fit(
-            *(fitted.X, fitted.y, model, "auto" if args.n_hidden == "auto" else None),
+            *(fitted.X, fitted.y, args.model, args.n_hidden),
             sample_weight=fitted.weight,
-            init=init,
-            solver=solver,
-            inputs=args.inputs,
-            n_jobs=args.jobs,
-            random_state=args.seed,
-            tol=args.tol,
-            max_passes=args.max_passes,
             callback=None if args.verbose else line.follow("fitting"),
-            verbose=args.verbose,
+            **given,
+            **options,
         )
     figures = {"fitted": _figures(recovery, fitted, args.jobs)}
     if held is not None:
@@ -116,28 +112,49 @@ def run(args: argparse.Namespace) -> int:
     # A shared filter is no image of a whole row.
     written = _write(args, recovery, rows.shape if model.n_patches == 1 else None)
     report = _json if args.json else _text
-    print(report(recovery, figures, {"fitted": train, "held back": test}, written))
+    ranges = {"fitted": train} | ({} if test is None else {"held back": test})
+    print(report(recovery, figures, ranges, written))
     return 0 if recovery.converged else 1
 
 
-def _plan(args: argparse.Namespace) -> tuple[Network, Any, Any]:
-    """Model, start and solver."""
-    options: dict[str, Any] = {"output_weights": _numbers(args.output_weights), "slope": args.slope}
-    options |= {"fit_intercept": args.intercept or None, "linear_term": args.linear_term or None}
-    options |= {"n_patches": args.n_patches, "activation": args.activation}
-    given = {name: value for name, value in options.items() if value is not None}
+def _model(args: argparse.Namespace) -> tuple[Network, ModelOptions]:
+    """The model that the fit will be asked for, and its options as they were given."""
+    all_options = {
+        "output_weights": _numbers(args.output_weights),
+        "slope": args.slope,
+        "fit_intercept": args.intercept,
+        "linear_term": args.linear_term,
+        "n_patches": args.n_patches,
+        "activation": args.activation,
+    }
+    options: Any = {name: value for name, value in all_options.items() if value is not None}
     if args.n_hidden is None and not args.model.endswith("cnn"):
         raise ValueError("--n-hidden (or -k) is required: the number of hidden units to recover")
     if args.activation is not None and args.model not in _TAKE_ACTIVATION:
         raise ValueError(
             f"--activation goes with --model {', '.join(_TAKE_ACTIVATION)}; other activations are models by themselves"
         )
-    init = _init(args.init)
     if args.model in PRESETS:
         if args.n_hidden == "auto":
             raise ValueError(f"--n-hidden auto is for activations, not for preset {args.model}")
-        return preset(args.model, args.n_hidden, init, args.solver, given)
-    return get_model(args.model, 1 if args.n_hidden == "auto" else args.n_hidden, **given), init, args.solver
+        return PRESETS[args.model].model(args.n_hidden, options), options
+    n_hidden = 1 if args.n_hidden == "auto" else args.n_hidden
+    return get_model(args.model, n_hidden, also=tuple(PRESETS), **options), options
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of :func:`fastrecover.fit` beside data and model, where they were given."""
+    options = {
+        "init": None if args.init is None else _init(args.init),
+        "solver": args.solver,
+        "inputs": args.inputs,
+        "n_jobs": args.jobs,
+        "random_state": args.seed,
+        "tol": args.tol,
+        "max_passes": args.max_passes,
+        "verbose": args.verbose,
+    }
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _count(text: str) -> int | str:
@@ -171,7 +188,7 @@ def _check_held(rows: data.Table, classes: np.ndarray | None) -> None:
         raise type(error)(f"in --test-rows, {error}") from None
 
 
-def _numbers(value: str | None) -> Any:
+def _numbers(value: str | None) -> OutputWeights | None:
     """A name as it is, or the numbers in ``1,1,-1``."""
     if value is None or value.lstrip()[:1] not in set("0123456789+-."):
         return value
@@ -194,7 +211,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
         check_picture(args.plot)
 
 
-def _init(value: str) -> Any:
+def _init(value: str) -> str | np.ndarray:
     if not value.endswith(".npy"):
         return value
     path = Path(value)
@@ -227,7 +244,7 @@ def _write(args: argparse.Namespace, recovery: Recovery, shape: tuple[int, int] 
     return [str(path) for path in (args.output, args.plot) if path is not None]
 
 
-def _text(recovery: Recovery, figures: dict, ranges: dict, written: list[str]) -> str:
+def _text(recovery: Recovery, figures: dict[str, dict[str, Any]], ranges: dict[str, slice], written: list[str]) -> str:
     measures = [name for name in figures["fitted"] if name != "rows"]
     rows: list[tuple[str, ...]] = [
         (part, f"{ranges[part].start}:{ranges[part].stop}", *(f"{found[name]:.4f}" for name in measures))
@@ -241,7 +258,7 @@ def _text(recovery: Recovery, figures: dict, ranges: dict, written: list[str]) -
     return "\n".join(lines + [f"wrote {path}" for path in written])
 
 
-def _json(recovery: Recovery, figures: dict, ranges: dict, written: list[str]) -> str:
+def _json(recovery: Recovery, figures: dict[str, dict[str, Any]], ranges: dict[str, slice], written: list[str]) -> str:
     norms = np.linalg.norm(recovery.weights, axis=1)
     units = zip(norms, recovery.output_weights, strict=True)
     linear = recovery.linear

@@ -17,14 +17,8 @@ from ..engines.threads import cpu_count
 #: Extras of the package and the distributions that they bring.
 EXTRAS = {
     "sklearn": ("scikit-learn",),
-    "dask": ("dask", "distributed"),
-    "zarr": ("zarr",),
-    "parquet": ("pyarrow",),
-    "hdf5": ("h5py",),
     "progress": ("rich",),
     "plot": ("matplotlib",),
-    "torch": ("torch",),
-    "export": ("onnx",),
 }
 
 

@@ -6,12 +6,17 @@ Built as an object and never through pyplot, like the pictures of single fits, w
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..datasets import Teacher
+from ..models import Parameters
 from ..recovery import Recovery
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 _EXACT, _NOISY, _FAINT = "#4477aa", "#ee6677", "#c8c8c8"
 _FLOOR = 1e-34  # exact fits reach a loss of zero, which has no place on a logarithmic axis
@@ -55,11 +60,11 @@ def draw(results: list[Result], path: Path) -> None:
         figure.savefig(path, dpi=130)
 
 
-def _stacked(figure: Any, count: int) -> list[Any]:
-    return list(np.ravel(figure.subfigures(count, 1, squeeze=False)))
+def _stacked(figure: Figure, count: int) -> list[SubFigure]:
+    return list(np.ravel(np.asarray(figure.subfigures(count, 1, squeeze=False))))
 
 
-def _network(part: Any, trials: list[Result]) -> None:
+def _network(part: SubFigure, trials: list[Result]) -> None:
     teacher = trials[0][0]
     left, middle, right = part.subplots(1, 3, width_ratios=(1.25, 0.9, 2.2))
     left.set(title=f"{teacher.model.activation.name}: loss", xlabel="passes over the data", yscale="log")
@@ -88,7 +93,7 @@ def _network(part: Any, trials: list[Result]) -> None:
     _maps(part, right, trials[-1])
 
 
-def _curve(axes: Any, trial: Result) -> None:
+def _curve(axes: Axes, trial: Result) -> None:
     _, noise, recovery, _ = trial
     history = recovery.history
     colour, label = _looks(noise)
@@ -100,11 +105,10 @@ def _curve(axes: Any, trial: Result) -> None:
     axes.plot(history["pass"][full], loss[full], "o", ms=4.5, mew=0, color=colour, label=label)
 
 
-def _points(axes: Any, trial: Result) -> None:
+def _points(axes: Axes, trial: Result) -> None:
     teacher, noise, recovery, error = trial
     colour, label = _looks(noise)
     found = recovery.align(teacher).weights
-    size = dict(ms=6, alpha=0.55) if noise else dict(ms=2.5)
     axes.plot(
         _truth(teacher).weights.ravel(),
         found.ravel(),
@@ -112,11 +116,12 @@ def _points(axes: Any, trial: Result) -> None:
         mew=0,
         color=colour,
         label=f"{label}: {error:.0e}",
-        **size,
+        ms=6 if noise else 2.5,
+        alpha=0.55 if noise else 1.0,
     )
 
 
-def _maps(part: Any, axes: Any, trial: Result) -> None:
+def _maps(part: SubFigure, axes: Axes, trial: Result) -> None:
     """True and recovered weights, unit above unit, with a gap between the two."""
     teacher, noise, recovery, _ = trial
     true, found = _truth(teacher).weights, recovery.align(teacher).weights
@@ -138,7 +143,7 @@ def _maps(part: Any, axes: Any, trial: Result) -> None:
     part.colorbar(image, ax=axes, aspect=25, pad=0.01).outline.set_visible(False)
 
 
-def _truth(teacher: Teacher) -> Any:
+def _truth(teacher: Teacher) -> Parameters:
     return teacher.parameters.canonical(teacher.model.activation, teacher.model.free_v)
 
 

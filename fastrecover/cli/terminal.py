@@ -36,12 +36,12 @@ class StatusLine:
             self.stream.write(f"\r\x1b[K{text[:width]}")
             self.stream.flush()
 
-    def follow(self, label: str) -> Callable[[dict], Any] | None:
+    def follow(self, label: str) -> Callable[[dict[str, Any]], None] | None:
         """Callback for a fit that shows its steps after `label`; None where nobody watches."""
         if not self.watched:
             return None
 
-        def tell(event: dict) -> None:
+        def tell(event: dict[str, Any]) -> None:
             place = f"{event['stage']}, pass {event['pass']:.1f}, loss {event['loss']:.3e}"
             self.show(f"{label}: {place}, {event['seconds']:.1f} s")
 

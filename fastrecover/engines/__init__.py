@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
-from .threads import Meter, ThreadEngine
+from ..sources import Source
+from .base import Engine, Meter, Weights
+from .threads import ThreadEngine
 
-__all__ = ["Meter", "ThreadEngine"]
+__all__ = ["Engine", "Meter", "ThreadEngine", "Weights", "engine_on"]
+
+
+def engine_on(source: Source, n_jobs: int | None = None) -> Engine:
+    """The engine that sweeps a source: who runs the blocks depends on where they are.
+
+    Parameters
+    ----------
+    source : Source
+    n_jobs : int, optional
+        Threads; None for all processors.
+
+    Returns
+    -------
+    Engine
+    """
+    return ThreadEngine(source, n_jobs)

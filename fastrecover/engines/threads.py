@@ -13,15 +13,18 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
-from ..kernels import RowFunction, layout, sweep
+from ..kernels import Op, RowFunction, layout, sweep
 from ..kernels.tree import merge
-from ..sources import ArraySource
+from ..sources import ArraySource, Source, WhitenedSource
+from .base import Elementwise, Meter, Weights
 
-_SMALL = 1 << 20  # multiply-adds below which waking another thread costs more than it saves
+_HELD = 1 << 20  # numbers of rows that a thread holds at a time where reading makes them
+#: Sums of a number of blocks from the first on.
+Part: TypeAlias = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 
 
@@ -55,124 +58,166 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return _pools[key]
 
 
-@dataclass
-class Meter:
-    """Rows touched so far, in units of one full pass over `total` rows.
-
-    `tell`, where there is one, is called with the rows of every sweep before it begins; what it raises ends the sweep.
-    """
-
-    total: int
-    rows: int = field(default=0)
-    tell: Callable[[int], None] | None = None
-
-    def count(self, rows: int) -> None:
-        """Count the rows of a sweep that is about to begin."""
-        if self.tell is not None:
-            self.tell(rows)
-        self.rows += rows
-
-    @property
-    def passes(self) -> float:
-        """Full passes over the data, sub-samples counted by their share."""
-        return self.rows / max(self.total, 1)
-
-
 class ThreadEngine:
-    """Runs row functions over a source.
+    """Runs row functions over a source that this process can read.
 
     Parameters
     ----------
-    source : ArraySource
+    source : Source
     n_jobs : int or None
         Threads; None for all processors.
     meter : Meter, optional
         Counter shared with other engines on the same data.
+    least_work : int
+        Multiply-adds of a sweep for each thread; waking another for less costs more than it saves.
     """
 
-    def __init__(self, source: ArraySource, n_jobs: int | None = None, meter: Meter | None = None) -> None:
-        self.source, self.n_jobs = source, resolve_jobs(n_jobs)
+    def __init__(
+        self, source: Source, n_jobs: int | None = None, meter: Meter | None = None, *, least_work: int = 1 << 20
+    ) -> None:
+        self.source, self.n_jobs, self.least_work = source, resolve_jobs(n_jobs), least_work
         self.meter = meter or Meter(source.shape[0])
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and features."""
+        """Samples and features."""
         return self.source.shape
 
     @property
     def dtype(self) -> np.dtype:
         """Data type of the rows."""
-        return self.source.x.dtype
+        return self.source.dtype
+
+    def _on(self, source: Source) -> ThreadEngine:
+        return self if source is self.source else self._made(source, self.meter)
+
+    def _made(self, source: Source, meter: Meter | None = None) -> ThreadEngine:
+        return ThreadEngine(source, self.n_jobs, meter, least_work=self.least_work)
+
+    def _responses(self) -> np.ndarray:
+        y = self.source.targets()[0]
+        return np.zeros(self.shape[0]) if y is None else y
+
+    def average(self, function: Elementwise | None = None) -> float:
+        """Weighted mean over the responses y of ``function(y)``, or of y."""
+        y, w = self._responses(), self.source.targets()[1]
+        return float(np.average(y if function is None else function(y), weights=w))
 
     def response_variance(self) -> float:
         """Weighted variance of the responses."""
-        return self.source.response_variance()
+        mean = self.average()
+        return self.average(lambda y: (y - mean) ** 2)
+
+    def smallest_response(self) -> float:
+        """Least response of all."""
+        return float(self._responses().min())
+
+    def weights(self) -> Weights:
+        """Sums over the weights of samples."""
+        n, w = self.shape[0], self.source.targets()[1]
+        if w is None:
+            return Weights(n, float(n), float(n))
+        return Weights(int(np.count_nonzero(w)), float(w.sum()), float(w @ w))
 
     def patches(self) -> ThreadEngine:
         """Engine whose samples are the patches of this one's, each with its sample's response."""
-        if self.source.group == 1:
-            return self
-        return ThreadEngine(self.source.patches(), self.n_jobs, self.meter)
+        return self if self.source.group == 1 else self._on(self.source.patches())
 
-    def sample(self, m: int, seed: np.random.SeedSequence) -> ThreadEngine:
-        """Engine on `m` random rows, counted by the same meter."""
-        source = self.source.sample(m, seed)
-        return self if source is self.source else ThreadEngine(source, self.n_jobs, self.meter)
+    def sample(self, m: int, seed: np.random.SeedSequence, *, spaced: bool = False) -> ThreadEngine:
+        """Engine on `m` random rows, counted by the same meter; itself where there are not more.
+
+        Rows that are `spaced` are there to be looked at, and are counted now.
+        """
+        few = self._on(self.source.sample(m, seed, spaced=spaced))
+        if spaced:
+            self.meter.count(-(-few.shape[0] // self.source.group))
+        return few
 
     def part(self, i: int, count: int) -> ThreadEngine:
         """Engine on part i of `count` consecutive parts of the rows, counted by the same meter."""
-        return ThreadEngine(self.source.part(i, count), self.n_jobs, self.meter)
+        return self._on(self.source.part(i, count))
 
-    def with_rows(self, x: np.ndarray) -> ThreadEngine:
-        """Engine on other rows, one for each of the old, with the same responses and weights."""
-        return ThreadEngine(self.source.changed(x=x), self.n_jobs, self.meter)
+    def with_responses(self, function: Elementwise) -> ThreadEngine:
+        """Engine on the same rows with responses ``function(y)``."""
+        y = np.ascontiguousarray(function(self._responses()), np.float64)
+        return self._on(self.source.changed(y=y))
 
-    def with_responses(self, y: np.ndarray) -> ThreadEngine:
-        """Engine on the same rows with other responses."""
-        return ThreadEngine(self.source.changed(y=np.ascontiguousarray(y, np.float64)), self.n_jobs, self.meter)
+    def with_weights(self, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> ThreadEngine:
+        """Engine on the same rows with weights ``function(y, w)``."""
+        y, w = self._responses(), self.source.targets()[1]
+        return self._on(self.source.changed(w=function(y, np.ones(len(y)) if w is None else w)))
 
-    def derived(self, x: np.ndarray, y: np.ndarray, w: np.ndarray | None = None) -> ThreadEngine:
-        """Engine on rows computed from these, with responses and weights of their own.
+    def residual(self, p: np.ndarray, op: RowFunction) -> ThreadEngine:
+        """Engine on the same rows with responses ``y - f``, f the output of a PREDICT: one sweep."""
+        return self._on(self.source.changed(y=self._responses() - self.output(p, op)[:, 0]))
 
-        Its passes are not counted: they do not read the data.
-        """
-        return ThreadEngine(ArraySource(x, y, w), self.n_jobs)
+    def projected(self, v: np.ndarray) -> ThreadEngine:
+        """Engine whose rows are Vx, with the same responses and weights: one sweep; its own are not counted."""
+        m = len(v)
+        z = self.output(v, RowFunction(Op.PREDICT, reps=m, linear=1, v=np.zeros((m, 0)), c=np.zeros(m)))
+        return self._made(ArraySource(z, *self.source.targets()))
 
-    def run(self, p: np.ndarray, row: RowFunction, out: np.ndarray | None = None) -> tuple:
-        """Sums of `row` over all rows of the source.
+    def whitened(self, shift: np.ndarray, inverse: np.ndarray, *, copy: bool) -> ThreadEngine:
+        """Engine on rows ``inverse (x - shift)``, held as a copy or made again as often as they are swept."""
+        white = WhitenedSource(self.source, shift, inverse)
+        if not copy:
+            return self._on(white)
+        self.meter.count(self.shape[0])
+        return self._on(white.copied())
+
+    def local(self, x: np.ndarray, y: np.ndarray) -> ThreadEngine:
+        """Engine on rows at the caller, that were computed from some of these; its sweeps are not counted."""
+        return self._made(ArraySource(x, y))
+
+    def run(self, p: np.ndarray, op: RowFunction) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of `op` over all rows.
 
         Parameters
         ----------
-        p : ndarray (row.columns, d)
-        row : RowFunction
-        out : ndarray (n, reps), optional
-            Where PREDICT writes.
+        p : ndarray (op.columns, d)
+        op : RowFunction
 
         Returns
         -------
         a, s : ndarray
-            See :func:`fastrecover.kernels.sweep`.
+            Back-projected and scalar sums; see :func:`fastrecover.kernels.sweep`.
         """
-        source = self.source
-        n, d = source.x.shape
+        return self._swept(p, op, None)
+
+    def output(self, p: np.ndarray, op: RowFunction) -> np.ndarray:
+        """What a PREDICT writes for every sample, (n, op.reps)."""
+        out = np.empty((self.shape[0], op.reps))
+        self._swept(p, op, out)
+        return out
+
+    def _swept(self, p: np.ndarray, op: RowFunction, out: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        source, (n, d) = self.source, self.shape
+        if op.group != source.group:  # kernels trust the number of samples
+            raise ValueError(f"samples have {source.group} patches and the sweep wants {op.group}: see patches()")
         p = np.ascontiguousarray(p, np.float64)
-        blocks = layout(row, d, source.x.itemsize)
-        n_blocks = -(-n // blocks[1])
-        self.meter.count(source.shape[0])
+        blocks = layout(op, d, source.dtype.itemsize)
+        samples = blocks[1] // source.group
+        n_blocks = -(-n // samples)
+        self.meter.count(n)
 
-        def part(start: int, count: int) -> tuple:
-            return sweep(source.x, source.y, source.w, p, row, start, count, blocks=blocks, out=out)
+        def part(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+            start, stop = first * samples, min((first + count) * samples, n)
+            x, y, w = source.read(start, stop)
+            return sweep(x, y, w, p, op, 0, count, blocks=blocks, out=None if out is None else out[start:stop])
 
-        g, left, sums = row.shapes(d)
-        work = n * (d * row.columns + g * left + sums)
-        threads = min(self.n_jobs, n_blocks, max(1, work // _SMALL))
-        if threads <= 1:
+        g, left, sums = op.shapes(d)
+        work = n * source.group * (d * op.columns + g * left + sums)
+        threads = min(self.n_jobs, n_blocks, max(1, work // self.least_work))
+        most = n_blocks if threads <= 1 else n_blocks // (threads * 8)
+        if not source.gives_views:
+            most = min(most, _HELD // (samples * source.group * d))
+        if most >= n_blocks:
             return part(0, n_blocks)
-        size = 1 << max(0, (n_blocks // (threads * 8)).bit_length() - 1)
+        size = 1 << max(0, most.bit_length() - 1)
         return self._spread(part, n_blocks, size, threads)
 
     @staticmethod
-    def _spread(part, n_blocks: int, size: int, threads: int) -> tuple:
+    def _spread(part: Part, n_blocks: int, size: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
         starts = range(0, n_blocks, size)
         sums, turn = _Sums(), itertools.count()
 

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from .classification import Classification, ConvClassification
-from .names import NAMES, get_model
-from .network import Network, nearest, rebuilt
+from .names import NAMES, ModelOptions, default_output_weights, get_model
+from .network import Network, OutputWeights, nearest, rebuilt
 from .parameters import Parameters, align
 from .regression import ConvRegression, Quadratic, Regression
+from .views import HasParameters
 
 __all__ = [
     "NAMES",
     "Classification",
     "ConvClassification",
     "ConvRegression",
+    "HasParameters",
+    "ModelOptions",
     "Network",
+    "OutputWeights",
     "Parameters",
     "Quadratic",
     "Regression",
     "align",
+    "default_output_weights",
     "get_model",
     "nearest",
     "rebuilt",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

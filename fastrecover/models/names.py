@@ -1,38 +1,70 @@
-"""Model names as users write them."""
+"""Model names as users write them, and what a name means where an option is not given."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, TypedDict, Unpack
 
 from ..activations import NAMES as ACTIVATIONS
-from ..activations import Activation
-from .classification import named
-from .network import Network, nearest
+from ..activations import Activation, get_activation
+from .classification import Classification, ConvClassification
+from .network import Network, OutputWeights, nearest
 from .regression import Regression
 
 NAMES = (*ACTIVATIONS, "fcn", "cnn")
-PRESET_NAMES = (
-    "zhong2017",
-    "zhang2018",
-    "ge2017",
-    "xia2019",
-    "landscape",
-    "fu2018-fcn",
-    "fu2018-cnn",
-)  # of fastrecover.papers, for suggestions
+_OPTIONS = ("output_weights", "fit_intercept", "linear_term", "slope")
 
 
-def get_model(spec: str | Network, n_hidden: int | None = None, **options: Any) -> Network:
+class ModelOptions(TypedDict, total=False):
+    """Options that go with the name of a model; which of them a name takes, :func:`get_model` checks."""
+
+    output_weights: OutputWeights | None
+    fit_intercept: bool
+    linear_term: bool
+    slope: float | None
+    n_patches: int
+    activation: str | Activation
+
+
+def default_output_weights(activation: str | Activation) -> Literal["ones", "signs"]:
+    """What is taken to be known of the output weights where nothing is said.
+
+    Unknown signs, which include all ones; but "ones" where a sign moves into the intercept, since units with signs
+    could not be told apart.
+
+    Parameters
+    ----------
+    activation : str or Activation
+
+    Returns
+    -------
+    {"ones", "signs"}
+    """
+    return "ones" if get_activation(activation).reflects_into_intercept else "signs"
+
+
+def get_model(
+    spec: str | Activation | Network,
+    n_hidden: int | None = None,
+    *,
+    output_weights_default: OutputWeights | None = None,
+    also: tuple[str, ...] = (),
+    **options: Unpack[ModelOptions],
+) -> Network:
     """The model called `spec`, or `spec` itself.
 
     Parameters
     ----------
-    spec : str or Network
+    spec : str, Activation or Network
         A name of ``fastrecover.models.NAMES``, an Activation (of a regression) or a model object.
     n_hidden : int, optional
         Required with a name; must agree with a model object.
+    output_weights_default : optional
+        Output weights of a regression where the options give none, for callers that must differ from
+        :func:`default_output_weights`.
+    also : tuple of str
+        Names beyond those of models that the caller understands, for suggestions.
     **options
-        Further arguments of the model's class, with a name only.
+        Further arguments of the model, with a name or an Activation only.
 
     Returns
     -------
@@ -49,20 +81,40 @@ def get_model(spec: str | Network, n_hidden: int | None = None, **options: Any) 
         if options:
             raise TypeError(f"model options {sorted(options)} cannot be combined with a model object")
         return spec
-    if isinstance(spec, Activation):
-        if n_hidden is None:
-            raise ValueError("n_hidden is required: the number of hidden units to recover")
-        return Regression(spec, n_hidden, **options)
-    if not isinstance(spec, str):
+    if not isinstance(spec, (str, Activation)):
         raise TypeError(f"model must be a name or an object of fastrecover.models, got {type(spec).__name__}")
-    if spec not in NAMES:
-        raise ValueError(f"unknown model {spec!r}{nearest(spec, (*NAMES, *PRESET_NAMES))} (known: {', '.join(NAMES)})")
-    if spec in ("fcn", "cnn"):
-        return named(spec, n_hidden, options)
+    if isinstance(spec, str) and spec not in NAMES:
+        raise ValueError(f"unknown model {spec!r}{nearest(spec, (*NAMES, *also))} (known: {', '.join(NAMES)})")
+    if spec == "cnn":
+        return _cnn(n_hidden, options)
     if n_hidden is None:
         raise ValueError("n_hidden is required: the number of hidden units to recover")
-    known = ("output_weights", "fit_intercept", "linear_term", "slope")
+    if spec == "fcn":
+        if options:
+            raise TypeError(f"unknown option {next(iter(options))!r}: model 'fcn' takes only n_hidden")
+        return Classification(n_hidden)
     for option in options:
-        if option not in known:
-            raise TypeError(f"unknown option {option!r}{nearest(option, known)} (known: {', '.join(known)})")
-    return Regression(spec, n_hidden, **options)
+        if option not in _OPTIONS:
+            raise TypeError(f"unknown option {option!r}{nearest(option, _OPTIONS)} (known: {', '.join(_OPTIONS)})")
+    v = options.get("output_weights")
+    if v is None:
+        v = default_output_weights(spec) if output_weights_default is None else output_weights_default
+    return Regression(
+        spec,
+        n_hidden,
+        v,
+        options.get("fit_intercept", False),
+        options.get("linear_term", False),
+        slope=options.get("slope"),
+    )
+
+
+def _cnn(n_hidden: int | None, options: ModelOptions) -> Network:
+    unknown = [option for option in options if option != "n_patches"]
+    if unknown:
+        raise TypeError(f"unknown option {unknown[0]!r}: model 'cnn' takes only n_patches")
+    if "n_patches" not in options:
+        raise ValueError("n_patches is required: the number of patches that the features are cut into")
+    if n_hidden not in (None, 1):
+        raise ValueError(f"n_hidden must be 1 for model 'cnn', whose patches share one filter, got {n_hidden}")
+    return ConvClassification(options["n_patches"])

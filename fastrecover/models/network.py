@@ -1,29 +1,47 @@
 """The record behind every model: one hidden layer, its parameters and its symmetries.
 
 A model is frozen.  It never holds data or numbers that a fit finds; it maps a flat parameter vector to
-:class:`Parameters` and back, and says which row function computes its loss.  The concrete models only differ in
-which fields their users may set.
+:class:`Parameters` and back, and says which row function computes its loss.  Models are equal where their fields
+are, whichever name they were made by.
 """
 
 from __future__ import annotations
 
-import copy
 import difflib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, TypedDict, Unpack
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..activations import Activation, get_activation
 from ..losses import SQUARED, Loss, get_loss
 from .parameters import Parameters, relative_error
 
+#: "ones", "signs", "free", or numbers.
+OutputWeights: TypeAlias = str | ArrayLike
+
 _OUTPUT_WEIGHTS = ("ones", "signs", "free")
+_KINDS = ("Regression", "Classification", "ConvRegression", "ConvClassification", "Quadratic")
 
 
-@dataclass(frozen=True, init=False)
+class Fields(TypedDict, total=False):
+    """What :func:`make_network` takes."""
+
+    activation: str | Activation
+    n_hidden: int
+    output_weights: OutputWeights
+    fit_intercept: bool
+    linear_term: bool
+    loss: str | Loss
+    n_patches: int
+
+
+@dataclass(frozen=True)
 class Network:
     """One hidden layer ``f(x) = sum_j v_j phi(w_j . x) + b . x + c`` under a loss.
+
+    Made by the functions of ``fastrecover.models``, which check what they are given.
 
     Attributes
     ----------
@@ -46,37 +64,10 @@ class Network:
     loss: Loss
     n_patches: int
 
-    def _set(
-        self,
-        activation: Any,
-        n_hidden: Any,
-        output_weights: Any,
-        fit_intercept: Any = False,
-        linear_term: Any = False,
-        loss: str | Loss = SQUARED,
-        n_patches: Any = 1,
-    ) -> None:
-        act = get_activation(activation)
-        check_count("n_hidden", n_hidden)
-        check_count("n_patches", n_patches)
-        values = dict(
-            activation=act,
-            n_hidden=int(n_hidden),
-            output_weights=_checked_output_weights(output_weights, int(n_hidden), act),
-            fit_intercept=bool(fit_intercept),
-            linear_term=bool(linear_term),
-            loss=get_loss(loss),
-            n_patches=int(n_patches),
-        )
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    def changed(self, **changes: Any) -> Network:
+    def changed(self, **changes: Unpack[Fields]) -> Network:
         """A copy with some fields changed, checked like new ones."""
-        new = copy.copy(self)
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        new._set(**{**fields, **changes})
-        return new
+        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return make_network(**{**fields, **changes})
 
     @property
     def known_v(self) -> np.ndarray | None:
@@ -91,15 +82,30 @@ class Network:
         return self.loss.takes_labels
 
     @property
+    def is_quadratic_form(self) -> bool:
+        """Whether the output is ``x' M x`` up to a linear function: quadratic units, fully connected."""
+        return self.activation.is_quadratic and self.n_patches == 1
+
+    @property
+    def known_squares(self) -> np.ndarray | None:
+        """For quadratic units ``phi(z) = c z^2`` the known weights c v of squares, else None."""
+        c, v = self.activation.quadratic_coefficient, self.known_v
+        return None if c is None or v is None else c * v
+
+    @property
     def free_v(self) -> bool:
         """Whether output weights are free real numbers."""
         return self.output_weights == "free"
 
-    def with_output_weights(self, v: str | np.ndarray) -> Network:
+    def with_output_weights(self, v: OutputWeights) -> Network:
         """The same model with other output weights (a fixed array, or a name)."""
         return self.changed(output_weights=v)
 
-    def refined(self, v: np.ndarray) -> Network:
+    def with_free_output_weights(self, k: int) -> Network:
+        """The same model with k units whose output weights are free."""
+        return self.changed(n_hidden=k, output_weights="free")
+
+    def with_resolved_signs(self, v: np.ndarray) -> Network:
         """The model that refinement works on once a start has found v.
 
         Unknown signs become the given ones.  Free output weights of a homogeneous activation become signs
@@ -108,6 +114,8 @@ class Network:
         if self.output_weights == "signs" or (self.free_v and self.activation.degree is not None):
             return self.with_output_weights(np.where(np.asarray(v) < 0, -1.0, 1.0))
         return self
+
+    refined = with_resolved_signs  # the name that solvers still use
 
     def filter_length(self, n_features: int) -> int:
         """Inputs of one hidden unit: all features, or those of one patch.
@@ -126,7 +134,7 @@ class Network:
     @property
     def n_flat(self) -> int:
         """Dimension of the continuous symmetries of canonical parameters: the rotations of a quadratic network."""
-        return self.n_hidden * (self.n_hidden - 1) // 2 if self.activation.name == "quadratic" else 0
+        return self.n_hidden * (self.n_hidden - 1) // 2 if self.activation.is_quadratic else 0
 
     def n_parameters(self, n_features: int) -> int:
         """Length of theta for units of `n_features` inputs."""
@@ -139,13 +147,12 @@ class Network:
         if self.free_v:
             parts.append(parameters.output_weights)
         if self.linear_term:
-            linear = parameters.linear
-            parts.append(np.zeros(parameters.weights.shape[1]) if linear is None else linear)
+            parts.append(parameters.slope)
         if self.fit_intercept:
             parts.append(np.array([parameters.intercept]))
         return np.concatenate(parts)
 
-    def unpack(self, theta: np.ndarray, n_features: int) -> Parameters:
+    def unpack(self, theta: ArrayLike, n_features: int) -> Parameters:
         """Parameters held in a flat theta.
 
         Raises
@@ -188,10 +195,11 @@ class Network:
         if act.functions is not None:
             raise ValueError(f"activation {act.name!r} is user code: a model with it cannot be saved")
         v = self.output_weights if isinstance(self.output_weights, str) else list(self.output_weights)
+        kind = "Classification" if self.is_classifier else "Regression"
         return dict(
-            kind=type(self).__name__,
+            kind=kind if self.n_patches == 1 else f"Conv{kind}",
             activation=act.name,
-            slope=act.slope if act.name == "leaky_relu" else None,
+            slope=act.slope if act.takes_slope else None,
             n_hidden=self.n_hidden,
             output_weights=v,
             fit_intercept=self.fit_intercept,
@@ -199,6 +207,29 @@ class Network:
             loss=self.loss.name,
             n_patches=self.n_patches,
         )
+
+
+def make_network(
+    activation: str | Activation,
+    n_hidden: int,
+    output_weights: OutputWeights,
+    fit_intercept: bool = False,
+    linear_term: bool = False,
+    loss: str | Loss = SQUARED,
+    n_patches: int = 1,
+) -> Network:
+    """A checked network; arguments are the fields of :class:`Network`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Unknown names, counts below one, or choices that cannot be identified.
+    """
+    act = get_activation(activation)
+    check_count("n_hidden", n_hidden)
+    check_count("n_patches", n_patches)
+    v = _checked_output_weights(output_weights, int(n_hidden), act)
+    return Network(act, int(n_hidden), v, bool(fit_intercept), bool(linear_term), get_loss(loss), int(n_patches))
 
 
 def rebuilt(description: dict[str, Any]) -> Network:
@@ -210,11 +241,11 @@ def rebuilt(description: dict[str, Any]) -> Network:
         Not a description.
     """
     fields = dict(description)
-    kinds = {kind.__name__: kind for kind in Network.__subclasses__()}
-    network = object.__new__(kinds[fields.pop("kind")])
+    kind = fields.pop("kind")
+    if kind not in _KINDS:
+        raise ValueError(f"unknown kind of model {kind!r}")
     fields["activation"] = get_activation(fields["activation"], slope=fields.pop("slope"))
-    network._set(**fields)
-    return network
+    return make_network(**fields)
 
 
 def nearest(name: str, known: tuple[str, ...]) -> str:
@@ -223,7 +254,7 @@ def nearest(name: str, known: tuple[str, ...]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def check_count(name: str, value: Any) -> None:
+def check_count(name: str, value: object) -> None:
     """Raise TypeError or ValueError unless `value` is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer, got {value!r}")
@@ -231,17 +262,17 @@ def check_count(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be at least 1, got {value}")
 
 
-def _checked_output_weights(v: Any, k: int, act: Activation) -> str | tuple[float, ...]:
+def _checked_output_weights(v: OutputWeights, k: int, act: Activation) -> str | tuple[float, ...]:
     if isinstance(v, str):
         if v not in _OUTPUT_WEIGHTS:
             raise ValueError(
                 f"output_weights must be one of {', '.join(_OUTPUT_WEIGHTS)} or an array, got {v!r}"
                 f"{nearest(v, _OUTPUT_WEIGHTS)}"
             )
-        if v == "signs" and act.name == "sigmoid":
+        if v == "signs" and act.reflects_into_intercept:
             raise ValueError(
-                "output_weights='signs' is not identifiable for sigmoid units, since s(t) = 1 - s(-t) moves every "
-                "sign into the intercept: use output_weights='ones' with fit_intercept=True, "
+                f"output_weights='signs' is not identifiable for {act.name} units, since phi(t) + phi(-t) is constant "
+                "and every sign moves into the intercept: use output_weights='ones' with fit_intercept=True, "
                 "which has the same functions"
             )
         if v == "signs" and act.parity == "odd":

@@ -13,9 +13,6 @@ import numpy as np
 
 from ..activations import Activation
 
-#: With a linear term these units may be reversed: phi(z) - phi(-z) = (1 + slope) z.
-_REVERSIBLE = ("relu", "leaky_relu", "softplus")
-
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
@@ -47,8 +44,8 @@ class Parameters:
 
         Positively homogeneous activations of degree p: with free output weights the rows have unit length and
         ``v_j`` carries ``|w_j|^p``, otherwise ``|v_j| = 1``.  Odd activations: ``v_j > 0``.  Even ones: the
-        largest entry of a row is positive.  Sigmoid with free output weights and an intercept: ``v_j > 0``,
-        since ``v s(t) = v - v s(-t)`` moves a sign into the intercept.
+        largest entry of a row is positive.  Units that reflect into the intercept, with free output weights and an
+        intercept: ``v_j > 0``, since ``v phi(t) = 2 v phi(0) - v phi(-t)`` moves a sign there.
 
         Parameters
         ----------
@@ -72,11 +69,12 @@ class Parameters:
         if activation.parity == "even":
             largest = np.take_along_axis(w, np.abs(w).argmax(axis=1)[:, None], axis=1)
             w *= np.where(largest < 0, -1.0, 1.0)
-        if activation.parity == "odd" or (activation.name == "sigmoid" and free and intercept):
+        reflects = free and intercept and activation.reflects_into_intercept
+        if activation.parity == "odd" or reflects:
             flip = v < 0
             w[flip] *= -1.0
-            if activation.name == "sigmoid":
-                c += float(v[flip].sum())
+            if reflects:
+                c += float(v[flip].sum()) * 2.0 * float(activation.value(0.0))
             v = np.abs(v)
         return replace(self, weights=w, output_weights=v, intercept=c)
 
@@ -95,10 +93,10 @@ class Parameters:
         return np.concatenate([self.weights.ravel(), self.output_weights, linear, [self.intercept]])
 
 
-def align(estimate: Parameters, truth: Parameters, activation: Activation, free: bool) -> tuple:
+def align(estimate: Parameters, truth: Parameters, activation: Activation, free: bool) -> tuple[Parameters, Parameters]:
     """Match the units of an estimate to those of the truth.
 
-    For the quadratic activation the units are not identifiable, only ``M = W' diag(v) W`` is, and the rows are
+    For a quadratic activation the units are not identifiable, only ``M = W' diag(v) W`` is, and the rows are
     turned (Procrustes, within each sign) onto those of the truth as well as they can be.
 
     Parameters
@@ -126,23 +124,23 @@ def align(estimate: Parameters, truth: Parameters, activation: Activation, free:
             f"cannot compare weights of shape {estimate.weights.shape} with {truth.weights.shape}: "
             "both must have the same numbers of hidden units and features"
         )
-    estimate, truth = (p.canonical(activation, free and activation.name != "quadratic") for p in (estimate, truth))
-    if activation.name == "quadratic":
+    estimate, truth = (p.canonical(activation, free and not activation.is_quadratic) for p in (estimate, truth))
+    if activation.is_quadratic:
         return _turned(estimate, truth), truth
 
-    reversible = estimate.linear is not None and activation.name in _REVERSIBLE
-    signs = (1.0, -1.0) if activation.parity == "even" or reversible else (1.0,)
+    slope = None if estimate.linear is None else activation.odd_slope
+    signs = (1.0, -1.0) if activation.parity == "even" or slope is not None else (1.0,)
     cost = np.min([_distances(estimate, truth, sign, free) for sign in signs], axis=0)
     order = np.empty(len(cost), int)
     est, true = linear_sum_assignment(cost)
     order[true] = est
     estimate = estimate.reordered(order)
     if len(signs) > 1:
-        # Matched units may point the other way; phi(z) - phi(-z) = (1 + slope) z then goes to the linear term.
+        # Matched units may point the other way; phi(z) - phi(-z) = slope z then goes to the linear term.
         back = (estimate.weights * truth.weights).sum(axis=1) < 0
-        if reversible:
-            moved = (estimate.output_weights[back] * (1.0 + activation.slope)) @ estimate.weights[back]
-            estimate = replace(estimate, linear=estimate.linear + moved)
+        if slope is not None:
+            moved = (estimate.output_weights[back] * slope) @ estimate.weights[back]
+            estimate = replace(estimate, linear=estimate.slope + moved)
         estimate = replace(estimate, weights=np.where(back[:, None], -estimate.weights, estimate.weights))
     return estimate, truth
 
@@ -175,9 +173,9 @@ def _turned(estimate: Parameters, truth: Parameters) -> Parameters:
 def relative_error(estimate: Parameters, truth: Parameters, activation: Activation, free: bool) -> float:
     """Relative Frobenius error of all parameters after alignment.
 
-    Quadratic networks are compared by ``|M - M*|_F / |M*|_F`` of ``M = W' diag(v) W`` (with the linear term
-    and intercept appended), everything else by the concatenated parameter vectors; with free output weights of
-    a homogeneous activation the row of a unit is ``v_j |w_j|^p`` times its direction.
+    Quadratic networks are compared by ``|M - M*|_F / |M*|_F`` of ``M = c W' diag(v) W``, phi(z) = c z^2 (with the
+    linear term and intercept appended), everything else by the concatenated parameter vectors; with free output
+    weights of a homogeneous activation the row of a unit is ``v_j |w_j|^p`` times its direction.
 
     Returns
     -------
@@ -186,21 +184,21 @@ def relative_error(estimate: Parameters, truth: Parameters, activation: Activati
     if (estimate.linear is None) != (truth.linear is None):
         raise ValueError("only one of the two networks has a linear term")
     a, b = align(estimate, truth, activation, free)
-    if activation.name == "quadratic":
+    if activation.quadratic_coefficient is not None:
         a, b = (p.canonical(activation, False) for p in (estimate, truth))
-        return _quadratic_error(a, b)
+        return _quadratic_error(a, b, activation.quadratic_coefficient)
     if free and activation.degree is not None:
         a, b = (replace(p, weights=p.weights * p.output_weights[:, None]) for p in (a, b))
         a, b = (replace(p, output_weights=np.sign(p.output_weights)) for p in (a, b))
     return float(np.linalg.norm(a.flat() - b.flat()) / np.linalg.norm(b.flat()))
 
 
-def _quadratic_error(a: Parameters, b: Parameters) -> float:
+def _quadratic_error(a: Parameters, b: Parameters, coefficient: float) -> float:
     """|M_a - M_b| / |M_b| from the k x k Gram matrices: no d x d array."""
     w = np.concatenate([a.weights, b.weights])
     gram = (w @ w.T) ** 2
     ka = len(a.weights)
-    va, vb = a.output_weights, b.output_weights
+    va, vb = coefficient * a.output_weights, coefficient * b.output_weights
     v = np.concatenate([va, -vb])
     rest_a, rest_b = (np.concatenate([np.zeros(0) if p.linear is None else p.linear, [p.intercept]]) for p in (a, b))
     below = float(vb @ gram[ka:, ka:] @ vb) + float(rest_b @ rest_b)

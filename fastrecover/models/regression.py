@@ -1,14 +1,23 @@
-"""Regression models: squared loss, output weights fixed, signed or free."""
+"""Regression models: squared loss, output weights fixed, signed or free.
+
+The functions are named like classes, since they are what a user makes a model with.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
-from ..activations import get_activation
-from .network import Network, check_count
+from ..activations import Activation, get_activation
+from .network import Network, OutputWeights, check_count, make_network
 
 
-class Regression(Network):
+def Regression(
+    activation: str | Activation = "relu",
+    n_hidden: int = 1,
+    output_weights: OutputWeights = "ones",
+    fit_intercept: bool = False,
+    linear_term: bool = False,
+    *,
+    slope: float | None = None,
+) -> Network:
     """One hidden layer under squared loss: ``f(x) = sum_j v_j phi(w_j . x) + b . x + c``.
 
     Parameters
@@ -26,26 +35,24 @@ class Regression(Network):
     slope : float, optional
         Negative-side slope of ``leaky_relu``.
 
+    Returns
+    -------
+    Network
+
     Raises
     ------
     TypeError, ValueError
         For unknown names, counts below one, or choices that cannot be identified.
     """
-
-    def __init__(
-        self,
-        activation: Any = "relu",
-        n_hidden: int = 1,
-        output_weights: Any = "ones",
-        fit_intercept: bool = False,
-        linear_term: bool = False,
-        *,
-        slope: float | None = None,
-    ) -> None:
-        self._set(get_activation(activation, slope=slope), n_hidden, output_weights, fit_intercept, linear_term)
+    return make_network(get_activation(activation, slope), n_hidden, output_weights, fit_intercept, linear_term)
 
 
-class Quadratic(Network):
+def Quadratic(
+    n_hidden: int,
+    output_weights: OutputWeights = "ones",
+    linear_term: bool = False,
+    fit_intercept: bool = False,
+) -> Network:
     """Quadratic network ``f(x) = sum_j v_j (w_j . x)^2 + b . x + c`` of rank `n_hidden`.
 
     Only ``M = W' diag(v) W`` is identifiable; errors are measured on it.
@@ -56,19 +63,22 @@ class Quadratic(Network):
         Rank of M.
     output_weights : {"ones", "signs", "free"} or array_like
     linear_term, fit_intercept : bool
+
+    Returns
+    -------
+    Network
+        ``Regression("quadratic", ...)`` by another name.
     """
-
-    def __init__(
-        self,
-        n_hidden: int,
-        output_weights: Any = "ones",
-        linear_term: bool = False,
-        fit_intercept: bool = False,
-    ) -> None:
-        self._set("quadratic", n_hidden, output_weights, fit_intercept, linear_term)
+    return Regression("quadratic", n_hidden, output_weights, fit_intercept, linear_term)
 
 
-class ConvRegression(Network):
+def ConvRegression(
+    n_patches: int,
+    activation: str | Activation = "relu",
+    fit_intercept: bool = False,
+    *,
+    slope: float | None = None,
+) -> Network:
     """One filter on disjoint patches under squared loss: ``f(x) = mean_p phi(w . x^(p)) + c``.
 
     Parameters
@@ -79,16 +89,11 @@ class ConvRegression(Network):
     fit_intercept : bool
     slope : float, optional
         Negative-side slope of ``leaky_relu``.
-    """
 
-    def __init__(
-        self,
-        n_patches: int,
-        activation: Any = "relu",
-        fit_intercept: bool = False,
-        *,
-        slope: float | None = None,
-    ) -> None:
-        act = get_activation(activation, slope=slope)
-        check_count("n_patches", n_patches)
-        self._set(act, 1, (1.0 / n_patches,), fit_intercept, n_patches=n_patches)
+    Returns
+    -------
+    Network
+    """
+    act = get_activation(activation, slope)
+    check_count("n_patches", n_patches)
+    return make_network(act, 1, (1.0 / n_patches,), fit_intercept, n_patches=n_patches)

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from .gradient import GradientDescent, ResampledGradientDescent, StochasticGradientDescent
 from .landscape import OnLandscape
-from .lbfgs import LBFGS
-from .loop import Monitor, State, run
+from .lbfgs import LBFGS, minimise_many
+from .loop import run
+from .monitor import Monitor
 from .newton import DENSE_LIMIT, GaussNewton
+from .preconditioner import FactoredMatrix, GaussianCurvature, Preconditioner, gaussian_curvature
+from .quadratic_cg import FactoredDescent, QuarticConjugateGradients
+from .state import Solver, State
 
 __all__ = [
     "DENSE_LIMIT",
+    "FactoredDescent",
+    "FactoredMatrix",
     "GaussNewton",
+    "GaussianCurvature",
     "GradientDescent",
     "LBFGS",
     "Monitor",
     "OnLandscape",
+    "Preconditioner",
+    "QuarticConjugateGradients",
     "ResampledGradientDescent",
+    "Solver",
     "State",
     "StochasticGradientDescent",
+    "gaussian_curvature",
+    "minimise_many",
     "run",
 ]

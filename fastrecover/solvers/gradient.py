@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from ..sweeps import Objective
-from .loop import State
+from .state import State
 
 _LADDER = 4.0 ** np.arange(1, -4, -1)
 
@@ -112,12 +111,12 @@ class StochasticGradientDescent:
         """Batches that the rows are cut into."""
         return max(1, n_rows // self.batch_size)
 
-    def begin(self, objective: Any, theta: np.ndarray) -> State:
+    def begin(self, objective: Objective, theta: np.ndarray) -> State:
         """State at theta: loss on all rows, step size where none was given."""
         state = self.constant.begin(objective, theta)
         return replace(state, memory={"t": state.memory["constant"], "taken": 0})
 
-    def step(self, objective: Any, state: State) -> State:
+    def step(self, objective: Objective, state: State) -> State:
         """One step on the next batch; after the last one the loss on all rows."""
         t, taken = state.memory["t"], state.memory["taken"]
         if taken == self.steps:

@@ -1,24 +1,31 @@
 """Limited-memory BFGS on one or many parameter vectors at once.
 
 Restarts are extra columns of the same sweep: every pass evaluates loss and gradient of one trial point of each
-run.  With a preconditioner (the factored Gauss-Newton matrix of a sub-sample) the initial curvature is already
-right up to sampling error, and a handful of full passes reach the minimiser.
+run.  With a preconditioner the initial curvature is already right up to sampling error, and a handful of full passes
+reach the minimiser.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
 from ..sweeps import Objective
-from .loop import State, indistinct
+from .loop import indistinct
+from .preconditioner import Preconditioner
+from .state import State
 
 _ARMIJO = 1e-4
 _FLATTER = 0.9  # where losses differ by rounding only, the slope must fall below this fraction
 _TELLING_PAIRS = 5
+
+
+#: A curvature pair: step s, change y of the gradient, 1 / (s . y).
+Pair: TypeAlias = tuple[np.ndarray, np.ndarray, float]
 
 
 class LBFGS:
@@ -28,38 +35,40 @@ class LBFGS:
     ----------
     memory : int
         Curvature pairs kept.
-    precondition : callable, optional
-        ``precondition(g)`` applies the inverse of an approximate Hessian.
+    preconditioner : Preconditioner, optional
+        Inverse of an approximate Hessian; :meth:`begin` puts it into the state, where later steps find it.
     """
 
     name = "lbfgs"
 
-    def __init__(self, memory: int = 20, precondition: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
-        self.memory, self.precondition = memory, precondition
+    def __init__(self, memory: int = 20, preconditioner: Preconditioner | None = None) -> None:
+        self.memory, self.preconditioner = memory, preconditioner
 
     def begin(self, objective: Objective, theta: np.ndarray) -> State:
         """State at theta, after one pass."""
         loss, grad = objective.value_and_grad(theta)
-        return self.aimed(State(theta, loss, grad), [])
+        return with_direction(State(theta, loss, grad), [], self.preconditioner)
 
     def step(self, objective: Objective, state: State) -> State:
         """One step: usually one pass, more when the trial point must be pulled back."""
         g, pairs, direction = state.grad, state.memory["pairs"], state.memory["direction"]
+        preconditioner: Preconditioner | None = state.memory["preconditioner"]
         slope = float(direction @ g)
         if slope >= 0:
             direction, slope, pairs = -g, -float(g @ g), []
-        first = 1.0 if pairs or self.precondition else min(1.0, np.sqrt(2 * abs(state.loss)) / np.linalg.norm(g))
+        known = bool(pairs) or preconditioner is not None
+        first = 1.0 if known else min(1.0, np.sqrt(2 * abs(state.loss)) / np.linalg.norm(g))
         trials = self._trials(objective, state, direction, slope, first)
         found = next((trial for trial in trials if self._lower(state.loss, slope, direction, *trial)), None)
         if found is None:
             if pairs:
-                return self.aimed(replace(state), [])
+                return with_direction(replace(state), [], preconditioner)
             return replace(
                 state, stopped=True, message="stalled: no step along the search direction decreases the loss"
             )
         t, loss, grad = found
         new = State(state.theta + t * direction, loss, grad, iteration=state.iteration, stalled=state.stalled)
-        return self.aimed(new, extended(pairs, t * direction, grad - g, self.memory))
+        return with_direction(new, extended(pairs, t * direction, grad - g, self.memory), preconditioner)
 
     @staticmethod
     def _lower(before: float, slope: float, direction: np.ndarray, t: float, loss: float, grad: np.ndarray) -> bool:
@@ -68,7 +77,11 @@ class LBFGS:
             return True
         return indistinct(before, loss) and abs(float(direction @ grad)) <= _FLATTER * abs(slope)
 
-    def _trials(self, objective, state, direction, slope, t):
+    @staticmethod
+    def _trials(
+        objective: Objective, state: State, direction: np.ndarray, slope: float, t: float
+    ) -> Iterator[tuple[float, float, np.ndarray]]:
+        """Step lengths with their losses and gradients, each length from a parabola through the last."""
         for _ in range(12):
             loss, grad = objective.value_and_grad(state.theta + t * direction)
             if not np.isfinite(loss):
@@ -78,31 +91,34 @@ class LBFGS:
             guess = -slope * t * t / curved if np.isfinite(curved) and curved > 0 else 0.0
             t = float(np.clip(guess, 0.1 * t, 0.5 * t))
 
-    def _apply(self, g: np.ndarray, pairs: list) -> np.ndarray:
-        q, alphas = g.copy(), []
-        for s, y, rho in reversed(pairs):
-            alphas.append(rho * (s @ q))
-            q -= alphas[-1] * y
-        if self.precondition:
-            q = self.precondition(q)
-        elif pairs:
-            s, y, _ = pairs[-1]
-            q *= (s @ y) / (y @ y)
-        for (s, y, rho), alpha in zip(pairs, reversed(alphas), strict=True):
-            q += (alpha - rho * (y @ q)) * s
-        return q
 
-    def aimed(self, state: State, pairs: list) -> State:
-        """A new state, given its search direction, and the decrement along it."""
-        direction = -self._apply(state.grad, pairs)
-        state.memory = {"pairs": pairs, "direction": direction}
-        # The curvature pairs alone tell the metric once there are a few of them.
-        told = self.precondition or len(pairs) >= _TELLING_PAIRS
-        state.decrement = math.sqrt(max(-float(state.grad @ direction), 0.0)) if told else np.inf
-        return state
+def with_direction(state: State, pairs: list[Pair], preconditioner: Preconditioner | None) -> State:
+    """A new state, given its search direction, and the decrement along it."""
+    direction = -_applied(state.grad, pairs, preconditioner)
+    state.memory = {"pairs": pairs, "direction": direction, "preconditioner": preconditioner}
+    # The curvature pairs alone tell the metric once there are a few of them.
+    has_metric = preconditioner is not None or len(pairs) >= _TELLING_PAIRS
+    state.decrement = math.sqrt(max(-float(state.grad @ direction), 0.0)) if has_metric else np.inf
+    return state
 
 
-def extended(pairs: list, s: np.ndarray, y: np.ndarray, memory: int) -> list:
+def _applied(g: np.ndarray, pairs: list[Pair], preconditioner: Preconditioner | None) -> np.ndarray:
+    """The inverse of the curvature model times g, by the two-loop recursion."""
+    q, alphas = g.copy(), []
+    for s, y, rho in reversed(pairs):
+        alphas.append(rho * (s @ q))
+        q -= alphas[-1] * y
+    if preconditioner is not None:
+        q = preconditioner.apply(q)
+    elif pairs:
+        s, y, _ = pairs[-1]
+        q *= (s @ y) / (y @ y)
+    for (s, y, rho), alpha in zip(pairs, reversed(alphas), strict=True):
+        q += (alpha - rho * (y @ q)) * s
+    return q
+
+
+def extended(pairs: list[Pair], s: np.ndarray, y: np.ndarray, memory: int) -> list[Pair]:
     """Curvature pairs with a new one, if it has positive curvature."""
     sy = float(s @ y)
     if sy <= 1e-10 * float(np.linalg.norm(s) * np.linalg.norm(y)):

@@ -1,172 +1,29 @@
-"""The one loop around every solver, and the record it keeps.
-
-A solver is ``begin(objective, theta) -> State`` and ``step(objective, state) -> State``; everything it must
-remember is plain data in the state, so a run can be stopped, looked at and continued between any two steps.
-"""
+"""The one loop around every solver: when a run has converged, stalled, or used its budget."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
-from ..sweeps import Landscape, Objective
+from ..sweeps import Function
+from .monitor import Monitor
+from .state import Solver, State
 
 #: With a kinked activation the empirical gradient jumps where a row crosses a kink; decreases below this fraction
 #: of the statistical excess loss ``loss p / n`` are those jumps and end a run after three steps.
 _KINK_RESOLUTION = 1e-4
 
-#: So the gradient tells the distance to the minimiser only to about KINK_DISTANCE / sqrt(n) of its statistical error;
-#: a tolerance within KINK_SLACK of that is not worth the passes in which steps are refused.
+#: Kinks limit the gradient's estimate of the distance to about KINK_DISTANCE / sqrt(n) standard errors; a tolerance
+#: within KINK_SLACK of that is not worth the passes in which steps are refused.
 _KINK_DISTANCE, _KINK_SLACK = 5.0, 20.0
-
-_SILENCE = 1.0  # seconds that a callback is left without a word
-
-T = TypeVar("T")
-
-#: A loss below (EXACT * eps)^2 of the mean square of y is rounding: the fit is exact.
-EXACT = 30.0
 
 _ROUNDING = 16  # units in the last place by which losses of equal points may differ
 #: A step at rounding level counts where what is left of the gradient is below this fraction.
 SHRUNK = 0.7
 
-
-@dataclass
-class State:
-    """Where a solver is.
-
-    Attributes
-    ----------
-    theta, grad : ndarray (n_parameters,)
-    loss : float
-    decrement : float
-        Newton decrement ``sqrt(g' B^-1 g)`` with the solver's curvature model B: the distance to the minimiser
-        in the metric of the loss; inf where the solver cannot tell.
-    iteration, stalled : int
-    converged, stopped : bool
-    message : str
-    memory : dict
-        What the solver itself remembers.
-    """
-
-    theta: np.ndarray
-    loss: float
-    grad: np.ndarray
-    decrement: float = np.inf
-    iteration: int = 0
-    stalled: int = 0
-    converged: bool = False
-    stopped: bool = False
-    message: str = ""
-    memory: dict[str, Any] = field(default_factory=dict)
-
-
-class Solver(Protocol):
-    """What the loop needs of a solver; the objective is a loss, or a landscape, of one flat vector."""
-
-    name: str
-
-    def begin(self, objective: Any, theta: np.ndarray) -> State: ...
-
-    def step(self, objective: Any, state: State) -> State: ...
-
-
-class _Ended(Exception):
-    """The callback or the budget ended a piece of work between two sweeps."""
-
-
-class Monitor:
-    """History, progress callback and budget of one fit, shared by all its stages.
-
-    Parameters
-    ----------
-    callback : callable, optional
-        Called with a dict (stage, pass, loss, grad_norm, rows, seconds) after every step, and every second between
-        steps; returning True ends the fit.
-    max_passes : float
-        Passes after which stages stop.
-    """
-
-    columns = ("stage", "pass", "loss", "grad_norm", "rows", "seconds")
-
-    def __init__(self, callback: Callable[[dict], Any] | None = None, max_passes: float = np.inf) -> None:
-        self.callback, self.max_passes = callback, max_passes
-        self.history: dict[str, list] = {name: [] for name in self.columns}
-        self.started = time.perf_counter()
-        self.ended = False
-        self._last: tuple[str, float] = ("start", np.nan)
-        self._told, self._endable = 0.0, False
-
-    @property
-    def seconds(self) -> float:
-        """Time since the fit began."""
-        return time.perf_counter() - self.started
-
-    def record(
-        self, objective: Objective | Landscape, stage: str, loss: float, grad: np.ndarray | float = np.nan
-    ) -> None:
-        """Add one line to the history and tell the callback."""
-        norm = float(np.linalg.norm(grad))
-        line = (stage, objective.passes, float(loss), norm, objective.n_rows, self.seconds)
-        for name, value in zip(self.columns, line, strict=True):
-            self.history[name].append(value)
-        self._last = stage, float(loss)
-        self._tell(line)
-
-    def _tell(self, line: tuple) -> None:
-        if self.callback is None or self.ended:
-            return
-        answer = self.callback(dict(zip(self.columns, line, strict=True)))
-        self._told = self.seconds
-        self.ended = isinstance(answer, (bool, np.bool_)) and bool(answer)
-
-    @contextmanager
-    def watching(self, meter: Any) -> Iterator[None]:
-        """Hear of every sweep that a meter counts, since a start may take longer than all that follows.
-
-        The callback is told of them where it has not been called for a second: the stage of the last step ("start"
-        before the first) and its loss.  The history is of steps alone.
-        """
-
-        def swept(rows: int) -> None:
-            if self.seconds >= self._told + _SILENCE:
-                stage, loss = self._last
-                self._tell((stage, meter.passes, loss, np.nan, rows, self.seconds))
-            if self._endable and self.spent(meter):
-                raise _Ended
-
-        meter.tell = swept
-        try:
-            yield
-        finally:
-            meter.tell = None
-
-    def spent(self, meter: Any) -> bool:
-        """Whether the callback or the budget has ended the fit."""
-        return self.ended or meter.passes >= self.max_passes
-
-    def unless_ended(self, work: Callable[[], T], otherwise: Callable[[], T]) -> T:
-        """What `work` returns, or `otherwise` where the fit is ended before one of its sweeps."""
-        before, self._endable = self._endable, True
-        try:
-            return work()
-        except _Ended:
-            pass
-        finally:
-            self._endable = before
-        return otherwise()
-
-
-def tolerance(objective: Objective, y_square: float, dtype: np.dtype) -> float:
-    """Loss at and below which a fit counts as exact; no likelihood does."""
-    if objective.model.is_classifier:
-        return -1.0
-    return (EXACT * float(np.finfo(dtype).eps)) ** 2 * y_square
+G = TypeVar("G", bound=Function)
 
 
 def indistinct(old: float, new: float) -> bool:
@@ -175,8 +32,8 @@ def indistinct(old: float, new: float) -> bool:
 
 
 def run(
-    solver: Solver,
-    objective: Objective | Landscape,
+    solver: Solver[G],
+    objective: G,
     theta: np.ndarray,
     *,
     monitor: Monitor,
@@ -197,7 +54,7 @@ def run(
     Parameters
     ----------
     solver : Solver
-    objective : Objective or Landscape
+    objective : Function
     theta : ndarray (n_parameters,)
     monitor : Monitor
     stage : str
@@ -221,7 +78,7 @@ def run(
     patience = getattr(solver, "patience", patience)
     if begun is None and objective.runs_off(theta):
         state = solver.begin(objective, objective.pulled_back(theta))
-        state.stopped, state.message = True, objective.off
+        state.stopped, state.message = True, objective.divergence_message
         monitor.record(objective, stage, state.loss, state.grad)
         return state
     state = solver.begin(objective, theta) if begun is None else replace(begun, message="")
@@ -239,7 +96,7 @@ def run(
             return state
         before, state = state, solver.step(objective, state)
         if objective.runs_off(state.theta):
-            before.stopped, before.message = True, objective.off
+            before.stopped, before.message = True, objective.divergence_message
             return before
         state.iteration += 1
         moved = state.theta is not before.theta  # a decrement also falls with more damping
@@ -254,7 +111,7 @@ def run(
 
 def _settled(
     state: State,
-    objective: Objective | Landscape,
+    objective: Function,
     tol: float,
     exact_loss: float,
     patience: int,

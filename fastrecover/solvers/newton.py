@@ -1,7 +1,7 @@
 """Gauss-Newton with Levenberg-Marquardt damping.
 
 Up to DENSE_LIMIT parameters the matrix is formed (one sweep) and factored; above, the damped system is solved
-by conjugate gradients whose products are sweeps.  Several damping values are tried in one pass, since reading
+by conjugate gradients whose products are sweeps.  Several damping values are tried in one pass, since loading
 the rows costs more than evaluating a few more columns.
 """
 
@@ -13,7 +13,8 @@ import numpy as np
 
 from ..linalg import damped_solve
 from ..sweeps import Objective
-from .loop import SHRUNK, State, indistinct
+from .loop import SHRUNK, indistinct
+from .state import State
 
 DENSE_LIMIT = 600
 _TRIALS = (0.1, 1.0, 10.0)
@@ -80,7 +81,7 @@ class GaussNewton:
         return replace(state, memory={**state.memory, "mu": mu, "failed": failed}, stopped=done, message=message)
 
     def _bold(self, objective: Objective, state: State) -> State:
-        """Matrix and all at the step of least damping, without a look at others: the last one was the best, too."""
+        """Evaluate the Gauss-Newton matrix at the least-damped step, which won last time."""
         mu = max(state.memory["mu"] * _TRIALS[0], _LEAST)
         theta = state.theta - damped_solve(state.memory["matrix"], state.grad, mu)
         new = self._at(objective, theta, {**state.memory, "mu": mu})

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from .array import ArraySource
+from .base import Block, Source, peek, read_all
+from .blocks import BlockSource
 from .lagged import lagged
+from .whitened import WhitenedSource
 
-__all__ = ["ArraySource", "lagged"]
+__all__ = ["ArraySource", "Block", "BlockSource", "Source", "WhitenedSource", "lagged", "peek", "read_all"]

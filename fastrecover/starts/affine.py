@@ -6,10 +6,11 @@ variance.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
+from ..engines import Engine
 from ..linalg import least_squares
 from ..models import Parameters
 from ..sweeps import MomentSweeps
@@ -17,7 +18,7 @@ from ..sweeps import MomentSweeps
 _DENSE = 400
 
 
-def affine_fit(engine: Any) -> Parameters:
+def affine_fit(engine: Engine) -> Parameters:
     """Least squares of y on x and a constant.
 
     Up to 400 features all second moments are formed, in one pass; above, the system is solved by conjugate gradients
@@ -25,7 +26,7 @@ def affine_fit(engine: Any) -> Parameters:
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
 
     Returns
     -------
@@ -45,7 +46,9 @@ def affine_fit(engine: Any) -> Parameters:
     return Parameters(np.zeros((0, d)), np.zeros(0), b, float(mean_y - mu @ b))
 
 
-def _conjugate_gradients(apply: Any, right: np.ndarray, tol: float = 1e-6, most: int = 50) -> np.ndarray:
+def _conjugate_gradients(
+    apply: Callable[[np.ndarray], np.ndarray], right: np.ndarray, tol: float = 1e-6, most: int = 50
+) -> np.ndarray:
     x, r, q = np.zeros_like(right), right.copy(), right.copy()
     rr = first = float(r @ r)
     for _ in range(most):

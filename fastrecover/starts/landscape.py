@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from ..engines import Engine
 from ..models import Network, Parameters
 from ..sweeps import Landscape, MomentSweeps, TensorLandscape
 from .affine import affine_fit
-from .tensor import QUADRATIC, QuadraticFit, StartError, hermite_tensor, quadratic_fit, ridge_lengths
+from .base import StartError, ridge_lengths
+from .quadratic_fit import QUADRATIC, QuadraticFit, quadratic_fit
+from .tensor import hermite_tensor
 
 _LEAST_COEFFICIENT = 1e-3
 _TENSOR_SIDE = 20  # above, sweeps of the projected rows cost less than building m^4 numbers
@@ -34,7 +36,7 @@ def check_landscape(model: Network, n_features: int) -> None:
     n_features : int
     """
     act, v = model.activation, model.known_v
-    if model.n_patches > 1 or model.is_classifier:
+    if model.n_patches > 1 or not model.loss.least_squares:
         raise StartError("the landscape is for fully connected regressions: use init='tensor'")
     if model.n_hidden > n_features:
         raise StartError(
@@ -47,18 +49,18 @@ def check_landscape(model: Network, n_features: int) -> None:
             raise StartError(
                 f"activation {act.name!r} has a Hermite coefficient of order {order} of "
                 f"{coefficients[order]:.1e}, and the landscape sees its units through orders 2 and 4 alone: "
-                + ("use model='quadratic' with init='spectral'" if act.name == "quadratic" else "use init='tensor'")
+                + ("use model='quadratic' with init='spectral'" if act.is_quadratic else "use init='tensor'")
             )
     if v is not None and np.ptp(np.sign(v)) > 0:
         raise StartError("the landscape needs output weights of one sign: use init='tensor'")
 
 
-def landscape_start(engine: Any, model: Network, seed: np.random.SeedSequence) -> Parameters:
+def landscape_start(engine: Engine, model: Network, seed: np.random.SeedSequence) -> Parameters:
     """Parameters from the landscape in whitened coordinates, orthonormal rows.
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
     model : Network
         Of an activation with Hermite coefficients of order 2 and 4; units of one that is not homogeneous are
         taken to have unit length.
@@ -98,7 +100,7 @@ class Descent:
         Below the inverse of the largest curvature.
     """
 
-    engine: Any
+    engine: Engine
     model: Network
     fit: QuadraticFit
     landscape: Landscape
@@ -106,12 +108,12 @@ class Descent:
     step_size: float
 
     @classmethod
-    def of(cls, engine: Any, model: Network, seed: np.random.SeedSequence, mu: float | None = None) -> Descent:
+    def of(cls, engine: Engine, model: Network, seed: np.random.SeedSequence, mu: float | None = None) -> Descent:
         """The descent on the rows of an engine.
 
         Parameters
         ----------
-        engine : ThreadEngine
+        engine : Engine
         model : Network
         seed : SeedSequence
         mu : float, optional
@@ -189,7 +191,7 @@ def one_sided(model: Network, fit: QuadraticFit) -> tuple[float, float, np.ndarr
     return side, side * float(np.sign(coefficients[4])), np.sqrt(np.abs(eigenvalues))
 
 
-def _reduced(engine: Any, fit: QuadraticFit, m: int, sign: float, rng: np.random.Generator) -> Landscape:
+def _reduced(engine: Engine, fit: QuadraticFit, m: int, sign: float, rng: np.random.Generator) -> Landscape:
     """The landscape on the row space: of a tensor, or of the projected rows where a tensor would cost more."""
     if m <= _TENSOR_SIDE:
         return TensorLandscape(hermite_tensor(engine, fit.parameters(), fit.basis, 4, rng)[0][4], m, sign)

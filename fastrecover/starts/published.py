@@ -6,26 +6,26 @@ and needs one to two orders of magnitude fewer rows.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ..engines import Engine
 from ..models import Network, Parameters
 from ..sweeps import MomentSweeps
 from ..tensors import decompose, hermite_to_tensor
 from .affine import affine_fit
-from .tensor import StartError, check_resolvable, filter_start, lengths_from_moments
+from .base import StartError
+from .tensor import check_resolvable, filter_start, lengths_from_moments
 
 _POWER_ITERATIONS = 60
 _NEARLY_PARALLEL = 0.1  # singular values below this share of the largest would blow lengths up
 
 
-def published_start(engine: Any, model: Network, seed: np.random.SeedSequence, *, split: bool = False) -> Parameters:
+def published_start(engine: Engine, model: Network, seed: np.random.SeedSequence, *, split: bool = False) -> Parameters:
     """Tensor start by moment averages.
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
     model : Network
         Homogeneous activations with signs, others with known output weights.
     seed : SeedSequence

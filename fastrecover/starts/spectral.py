@@ -10,17 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import numpy as np
 
+from ..engines import Engine
 from ..linalg import orthonormal
 from ..models import Network, Parameters, Quadratic
 from ..sweeps import MomentSweeps, Objective
 from ..tensors import hermite_to_tensor
 from .affine import affine_fit
-from .random import random_start
-from .tensor import QUADRATIC, QuadraticFit, StartError, quadratic_network
+from .base import StartError
+from .quadratic_fit import QuadraticFit, quadratic_network
+from .tensor import check_resolvable
 
 _DEPTH = 8
 _SPARE = 4
@@ -28,7 +30,20 @@ _LEAST_SHARE = 0.05
 _MOST_FEATURES = 1500
 
 
-def spectral_start(engine: Any, model: Network, seed: np.random.SeedSequence) -> Parameters:
+def check_spectral(model: Network, n_features: int) -> None:
+    """Raise StartError where the second moment does not hold all of a network.
+
+    Parameters
+    ----------
+    model : Network
+    n_features : int
+    """
+    if not model.is_quadratic_form:
+        raise StartError("init='spectral' is for model='quadratic', whose second moment holds all: use 'tensor'")
+    check_resolvable(model, n_features)
+
+
+def spectral_start(engine: Engine, model: Network, seed: np.random.SeedSequence) -> Parameters:
     """Leading eigenvectors of ``mean t (x x' - I)``, ``t = (q - mean q) / (|q| + mean |q| / 2)``, with a fitted core.
 
     q are the responses without linear term and intercept.  The linear term, where the model has one, is taken away
@@ -37,7 +52,7 @@ def spectral_start(engine: Any, model: Network, seed: np.random.SeedSequence) ->
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
     model : Network
         Quadratic network.
     seed : SeedSequence
@@ -51,8 +66,8 @@ def spectral_start(engine: Any, model: Network, seed: np.random.SeedSequence) ->
     k, (n, d) = model.n_hidden, engine.shape
     rng = np.random.default_rng(seed)
     affine = affine_fit(engine) if model.linear_term else _mean_fit(engine)
-    bounded = MomentSweeps(engine.with_responses(bounded_responses(engine, model, affine)))
-    known = model.known_v
+    bounded = MomentSweeps(bounded_responses(engine, model, affine))
+    known = model.known_squares
     positive, count = None if known is None else int((known > 0).sum()), k
     if known is None and 2 * k <= d and math.comb(2 * k + 2, 2) <= min(_MOST_FEATURES, n // 2):
         # The bulk of t's eigenvalues is not centred: both ends are candidates where signs are unknown.
@@ -77,35 +92,51 @@ def spectral_start(engine: Any, model: Network, seed: np.random.SeedSequence) ->
     return quadratic_network(QuadraticFit(vectors.T @ basis, values, affine, loss), model)
 
 
-def definite(engine: Any, model: Network) -> Network:
-    """The model with all signs positive where they are unknown and no response is negative.
+def definite(engine: Engine, model: Network) -> Network:
+    """The model with ones where signs are unknown and no response has the other sign than its squares.
 
     That is a guess: a negative eigenvalue that is small beside the others may show in no row.
     """
     hidden = model.known_v is not None or model.linear_term or model.fit_intercept
-    return model if hidden or (engine.source.y < 0).any() else model.with_output_weights("ones")
+    if hidden:
+        return model
+    downwards = (model.activation.quadratic_coefficient or 1.0) < 0
+    squares = engine.with_responses(np.negative) if downwards else engine
+    return model if squares.smallest_response() < 0 else model.with_output_weights("ones")
 
 
-def bounded_responses(engine: Any, model: Network, affine: Parameters) -> np.ndarray:
-    """t of :func:`spectral_start` for every row, (n,)."""
-    y, w = engine.source.y, engine.source.w
-    k = model.n_hidden
-    residual = y - affine.intercept
+def bounded_responses(engine: Engine, model: Network, affine: Parameters) -> Engine:
+    """The same rows with responses t of :func:`spectral_start`."""
     if model.linear_term:
         plane = Quadratic(1, linear_term=True, fit_intercept=True)
         flat = plane.pack(Parameters(np.zeros((1, engine.shape[1])), np.ones(1), affine.slope, affine.intercept))
-        residual = y - Objective(engine, plane).predict(flat)
-    trace = float(np.average(y, weights=w))
+        residual = Objective(engine, plane).residual(flat).engine
+    else:
+        residual = engine.with_responses(partial(_shifted, by=-affine.intercept))
+    trace = engine.average()
     if model.fit_intercept:
-        deviation = float(np.sqrt(np.average(residual**2, weights=w)))
+        k, deviation = model.n_hidden, float(np.sqrt(residual.average(np.square)))
         most = deviation * np.sqrt(k / 2.0)
-        if model.known_v is None:
-            third = float(np.average(residual**3, weights=w))
+        if model.known_squares is None:
+            third = residual.average(_cubed)
             trace = float(np.clip(0.25 * k * third / max(deviation, 1e-300) ** 2, -most, most))
         else:
-            trace = most * float(np.sign(model.known_v).mean())
-    q = residual + trace
-    return (q - np.average(q, weights=w)) / (np.abs(q) + 0.5 * np.average(np.abs(q), weights=w))
+            trace = most * float(np.sign(model.known_squares).mean())
+    q = residual.with_responses(partial(_shifted, by=trace))
+    return q.with_responses(partial(_bounded, mean=q.average(), size=q.average(np.abs)))
+
+
+# Named, since an engine may send them to where its rows are.
+def _shifted(y: np.ndarray, by: float) -> np.ndarray:
+    return y + by
+
+
+def _cubed(y: np.ndarray) -> np.ndarray:
+    return y**3
+
+
+def _bounded(q: np.ndarray, mean: float, size: float) -> np.ndarray:
+    return (q - mean) / (np.abs(q) + 0.5 * size)
 
 
 def leading_eigenvectors(
@@ -165,7 +196,7 @@ def _chosen(values: np.ndarray, count: int, positive: int | None) -> np.ndarray:
     return np.r_[len(values) - positive : len(values), 0 : count - positive]
 
 
-def wider(engine: Any, model: Network, at: Parameters, extra: int, rng: np.random.Generator) -> Parameters:
+def wider(engine: Engine, model: Network, at: Parameters, extra: int, rng: np.random.Generator) -> Parameters:
     """A quadratic network with more rows, along which its loss falls fastest, at the length where each stops falling.
 
     A local minimum with k rows is mostly a saddle point with k + 1: a small row u of output weight +-1 changes the
@@ -173,7 +204,7 @@ def wider(engine: Any, model: Network, at: Parameters, extra: int, rng: np.rando
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
     model : Network
         What is known of the signs: only positive rows are added where all output weights are known and positive.
     at : Parameters
@@ -186,7 +217,7 @@ def wider(engine: Any, model: Network, at: Parameters, extra: int, rng: np.rando
     Parameters
         The rows of `at`, then the new ones with output weights +1 and -1.
     """
-    sweeps = MomentSweeps(engine, at, QUADRATIC)
+    sweeps = MomentSweeps(engine, at, model.activation)
 
     def product(v: np.ndarray) -> np.ndarray:
         image, mean, _ = sweeps.second(v)
@@ -194,10 +225,11 @@ def wider(engine: Any, model: Network, at: Parameters, extra: int, rng: np.rando
 
     d = engine.shape[1]
     extra = min(extra, d)
-    alike = model.known_v is not None and bool((model.known_v > 0).all())
+    c, known = model.activation.quadratic_coefficient or 1.0, model.known_squares
+    alike = known is not None and bool((known > 0).all())
     values, vectors = leading_eigenvectors(product, d, extra, rng, extra if alike else None)
-    signs = np.ones(extra) if alike else np.where(values < 0, -1.0, 1.0)
-    lengths = np.sqrt(np.abs(values) / 3.0)
+    signs = np.sign(c) * (np.ones(extra) if alike else np.where(values < 0, -1.0, 1.0))
+    lengths = np.sqrt(np.abs(values) / (3.0 * abs(c)))
     return replace(
         at,
         weights=np.concatenate([at.weights, lengths[:, None] * vectors]),
@@ -221,49 +253,13 @@ def narrower(model: Network, at: Parameters) -> Parameters:
     """
     k = model.n_hidden
     q, r = np.linalg.qr(at.weights.T)
-    values, vectors = np.linalg.eigh((r * at.output_weights) @ r.T)
-    positive = None if model.known_v is None else int((model.known_v > 0).sum())
+    values, vectors = np.linalg.eigh((r * at.output_weights) @ r.T * (model.activation.quadratic_coefficient or 1.0))
+    positive = None if model.known_squares is None else int((model.known_squares > 0).sum())
     chosen = _chosen(values, k, positive)
     mean = Parameters(np.zeros((0, len(q))), np.zeros(0), at.slope, at.intercept + float(values.sum()))
     return quadratic_network(QuadraticFit((q @ vectors[:, chosen]).T, values[chosen], mean, 0.0), model)
 
 
-def small_random_start(engine: Any, model: Network, seed: Any, size: float = 0.01) -> Parameters:
-    """Gaussian rows with ``|W|_F^2 = size * mean |y|`` (Xia and Shi 2019 start at random; the size is not theirs).
-
-    Parameters
-    ----------
-    engine : ThreadEngine
-    model : Network
-        Quadratic network; unknown signs are drawn by fair coins.
-    seed : SeedSequence or Generator
-    size : float
-
-    Returns
-    -------
-    Parameters
-
-    Raises
-    ------
-    StartError
-        As many units as features.
-    """
-    if model.n_hidden >= engine.shape[1]:
-        raise StartError(
-            f"n_hidden={model.n_hidden} must be below the {engine.shape[1]} features: small random rows are for a rank "
-            "r < d; use init='spectral'"
-        )
-    start = random_start(model, engine.shape[1], np.random.default_rng(seed))
-    length = np.sqrt(size * mean_size(engine))
-    return replace(start, weights=start.weights * (length / np.linalg.norm(start.weights)))
-
-
-def mean_size(engine: Any) -> float:
-    """Mean of |y|, which is ``|W|_F^2`` for a sum of squares and exact rows."""
-    return float(np.average(np.abs(engine.source.y), weights=engine.source.w))
-
-
-def _mean_fit(engine: Any) -> Parameters:
+def _mean_fit(engine: Engine) -> Parameters:
     d = engine.shape[1]
-    mean = float(np.average(engine.source.y, weights=engine.source.w))
-    return Parameters(np.zeros((0, d)), np.zeros(0), np.zeros(d), mean)
+    return Parameters(np.zeros((0, d)), np.zeros(0), np.zeros(d), engine.average())

@@ -10,18 +10,19 @@ orders of magnitude more samples for the same error.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from ..activations import Activation
-from ..linalg import orthonormal
+from ..engines import Engine
 from ..models import Network, Parameters
-from ..sweeps import MomentSweeps, Objective
+from ..sweeps import MomentSweeps
 from ..tensors import decompose, hermite_to_tensor
 from .affine import affine_fit
+from .base import StartError, ridge_lengths
+from .quadratic_fit import QUADRATIC, leading_directions, quadratic_fit, quadratic_network
 
 #: Ridge of the Hermite regression, whose Gram matrix is the identity in expectation.
 RIDGE = 0.2
@@ -31,17 +32,10 @@ _DUAL_ROWS = 4000
 _DUAL_GAIN = 8  # an average needs about as many times the rows of a regression
 #: Saturating units longer than this look alike to a noisy moment.
 MAX_LENGTH = 6.0
-_POWERS = 6
-_FLAT = 4e-3  # gain to be expected of the next round: the gains fall like powers
-_QUICK = 2  # rounds that are enough where rows are many
 _STILL = 1e-3  # one minus the cosine by which the subspace moves; sampling moves it by ten times as much
 _UNEVEN = 2.0  # what is left of y varies most where the features are large, and their coefficients with it
 _NEAR = 1e-2  # last move of the components; the tensor's own error moves them by far more
 _SCALES = np.geomspace(0.05, MAX_LENGTH, 200)
-
-
-class StartError(ValueError):
-    """The start cannot resolve the weights; the message says why."""
 
 
 def check_resolvable(model: Network, n_features: int) -> None:
@@ -58,7 +52,7 @@ def check_resolvable(model: Network, n_features: int) -> None:
             f"n_hidden={k} exceeds the number of features {d}: moments resolve at most as many units as features; "
             "use init='random'"
         )
-    if (act.parity == "even" and act.degree == 2) or model.n_patches > 1:
+    if act.is_quadratic or model.n_patches > 1:
         return
     if act.subspace_order is None or act.tensor_order is None:
         raise StartError(
@@ -67,12 +61,12 @@ def check_resolvable(model: Network, n_features: int) -> None:
         )
 
 
-def tensor_start(engine: Any, model: Network, seed: np.random.SeedSequence) -> Parameters:
+def tensor_start(engine: Engine, model: Network, seed: np.random.SeedSequence) -> Parameters:
     """Parameters from moments of the rows of an engine (Zhong et al. 2017, with regression for averaging).
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
         Usually on a sub-sample: ten to twenty rows for each parameter are enough.
     model : Network
     seed : SeedSequence
@@ -101,7 +95,7 @@ def tensor_start(engine: Any, model: Network, seed: np.random.SeedSequence) -> P
         return filter_start(engine, model, affine, rng)
     if act.subspace_order == 2:
         fit = quadratic_fit(engine, affine, k, rng)
-        if act.name == "quadratic":
+        if act.is_quadratic:
             return quadratic_network(fit, model)
         basis, fitted = fit.basis, fit.parameters()
     else:
@@ -140,7 +134,7 @@ def _assigned(found: Parameters, model: Network) -> Parameters:
     return replace(found, weights=weights, output_weights=v)
 
 
-def filter_start(engine: Any, model: Network, affine: Parameters, rng: np.random.Generator) -> Parameters:
+def filter_start(engine: Engine, model: Network, affine: Parameters, rng: np.random.Generator) -> Parameters:
     """Filter of a convolutional network: every patch has first moment ``v m_1(|w|) w / |w|``.
 
     Where phi is even the first moment is zero and the leading eigenvector of the second moment takes its place.
@@ -157,91 +151,8 @@ def filter_start(engine: Any, model: Network, affine: Parameters, rng: np.random
     return Parameters(scale * direction[None], np.array([v]), None, c)
 
 
-@dataclass(frozen=True)
-class QuadraticFit:
-    """``y ~ c + b.x + sum_a l_a (z_a^2 - 1)``, z = basis x, and half the mean square of what is left."""
-
-    basis: np.ndarray
-    eigenvalues: np.ndarray
-    affine: Parameters
-    loss: float
-
-    def parameters(self) -> Parameters:
-        """The fit as a quadratic network."""
-        c = self.affine.intercept - float(self.eigenvalues.sum())
-        return Parameters(self.basis, self.eigenvalues, self.affine.slope, c)
-
-
-def quadratic_fit(engine: Any, affine: Parameters, k: int, rng: np.random.Generator, rounds: int = 12) -> QuadraticFit:
-    """Low-rank quadratic fit of the responses, rank k, by products with at most 3k vectors.
-
-    Each round adds the image of the current basis under the residual's second moment (the direction of steepest
-    descent) to the basis, fits all quadratic features of the wider basis by least squares and keeps the k
-    largest eigenvalues: iterative hard thresholding with an exact fit in every subspace.
-
-    Parameters
-    ----------
-    engine : ThreadEngine
-    affine : Parameters
-        Affine part of the responses.
-    k : int
-    rng : Generator
-    rounds : int
-
-    Returns
-    -------
-    QuadraticFit
-    """
-    d, basis = engine.shape[1], leading_directions(MomentSweeps(engine, affine), min(k + 5, engine.shape[1]), rng)
-    best: QuadraticFit | None = None
-    previous, gain = basis[:0], 1.0
-    for number in range(rounds):
-        sweeps = MomentSweeps(engine, affine)
-        (mean, first, second), loss = sweeps.hermite_regression(basis, 2, ridge=1e-6)
-        last, gain = gain, 1.0 if best is None else 1.0 - loss / max(best.loss, 1e-300)
-        if best is None or gain > 0:
-            values, vectors = np.linalg.eigh(hermite_to_tensor(second, len(basis), 2) / 2.0)
-            top = np.argsort(-np.abs(values))[:k]
-            line = replace(affine, linear=affine.slope + first @ basis, intercept=affine.intercept + mean[0])
-            previous = previous if best is None else best.basis
-            best = QuadraticFit(vectors[:, top].T @ basis, values[top], line, loss)
-        if gain <= 0 or gain * gain / last < _FLAT:
-            break
-        image, mean_r, first_r = MomentSweeps(engine, best.parameters(), QUADRATIC).second(best.basis)
-        line = best.affine
-        affine = replace(line, linear=line.slope + first_r, intercept=line.intercept + mean_r)
-        # The last basis makes the fit dearer than the rounds that it saves, unless these are many.
-        wide = [best.basis, image, previous] if number >= _QUICK else [best.basis, image]
-        basis = orthonormal(np.concatenate(wide)[:d])
-    assert best is not None
-    return best
-
-
-def leading_directions(
-    sweeps: MomentSweeps, count: int, rng: np.random.Generator, order: int = 2, alpha: np.ndarray | None = None
-) -> np.ndarray:
-    """Orthonormal rows (count, d) that nearly span the leading eigenvectors of ``M_order(., ., alpha, ..)``.
-
-    Six block power iterations; where as many products form the matrix itself, its eigenvectors.
-    """
-    d = sweeps.n_features
-    if d <= _POWERS * count:
-        values, vectors = np.linalg.eigh(sweeps.product(np.eye(d), order, alpha))
-        return vectors[:, np.argsort(-np.abs(values))[:count]].T
-    basis = orthonormal(rng.standard_normal((count, d)))
-    for _ in range(_POWERS):
-        basis = orthonormal(sweeps.product(basis, order, alpha))
-    return basis
-
-
-def inertia(engine: Any, k: int, rng: np.random.Generator) -> int:
-    """Number of positive output weights by Sylvester's law, from the rank-k quadratic fit of the responses."""
-    fit = quadratic_fit(engine, affine_fit(engine), k, rng)
-    return int((fit.eigenvalues > 0).sum())
-
-
 def cubic_subspace(
-    engine: Any, affine: Parameters, k: int, rng: np.random.Generator, rounds: int = 12, few: Any = None
+    engine: Engine, affine: Parameters, k: int, rng: np.random.Generator, rounds: int = 12, few: Engine | None = None
 ) -> np.ndarray:
     """k directions from third-order moments: higher-order orthogonal iteration.
 
@@ -251,13 +162,13 @@ def cubic_subspace(
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
     affine : Parameters
         Affine part of the responses.
     k : int
     rng : Generator
     rounds : int
-    few : ThreadEngine, optional
+    few : Engine, optional
         Some of the rows, for the first guess.
 
     Returns
@@ -282,7 +193,7 @@ def cubic_subspace(
 
 
 def hermite_tensor(
-    engine: Any, fitted: Parameters, basis: np.ndarray, degree: int, rng: np.random.Generator
+    engine: Engine, fitted: Parameters, basis: np.ndarray, degree: int, rng: np.random.Generator
 ) -> tuple[list[np.ndarray], float]:
     """Tensors ``E[r He_j(z)]``, j = 0 .. degree, of what a quadratic network leaves of y, z = basis x.
 
@@ -292,7 +203,7 @@ def hermite_tensor(
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
     fitted : Parameters
         Of a quadratic network.
     basis : ndarray (k, d)
@@ -349,80 +260,6 @@ def _components(
     return found.vectors, found.coefficients
 
 
-def ridge_lengths(engine: Any, model: Network, rows: np.ndarray) -> Parameters:
-    """Sides, output weights and lengths of unit rows by least squares of y on ``phi(+-u.x)``.
-
-    Exact for exact directions.  The rows of an activation that is not homogeneous keep their unit length.
-
-    Parameters
-    ----------
-    engine : ThreadEngine
-    model : Network
-    rows : ndarray (n_hidden, d)
-        Unit directions, their signs unknown.
-
-    Returns
-    -------
-    Parameters
-    """
-    act, k, d = model.activation, len(rows), rows.shape[1]
-    linear = np.zeros(d) if model.linear_term else None
-    objective = Objective(engine, replace_free(model, k))
-    if act.parity is None:
-        both = Parameters(np.concatenate([rows, -rows]), np.ones(2 * k), linear)
-        fitted, _, gram = objective.output_regression(both, ridge=1e-6)
-        a = np.abs(fitted.output_weights.reshape(2, k))
-        other = a[1] > a[0]
-        rows = np.where(other[:, None], -rows, rows)
-        kept = np.concatenate([np.arange(k) + k * other, np.arange(2 * k, len(gram))])
-        fitted = objective.regressed(rows, gram[np.ix_(kept, kept)], ridge=1e-6)[0]
-    else:
-        fitted = objective.output_regression(Parameters(rows, np.ones(k), linear), ridge=1e-6)[0]
-    a, v = fitted.output_weights, model.known_v
-    if act.degree is None and v is None:
-        return replace(fitted, output_weights=a if model.free_v else np.where(a < 0, -1.0, 1.0))
-    if v is None:
-        v = np.where(a < 0, -1.0, 1.0)
-        size = np.abs(a)
-    else:
-        size = np.maximum(a * np.sign(v), 0.0) / np.abs(v)
-    if act.degree is None:
-        return replace(fitted, output_weights=v)
-    typical = float(np.median(size[size > 0])) if (size > 0).any() else 1.0
-    size = np.clip(size, 0.05 * typical, 5.0 * typical)
-    weights = rows * (size ** (1.0 / (act.degree or 1)))[:, None]
-    return Parameters(weights, v, fitted.linear, fitted.intercept)
-
-
-def with_output_weights(engine: Any, model: Network, rows: np.ndarray) -> Parameters:
-    """Given rows with output weights: the model's, or those of least squares (their signs where only these are free).
-
-    Parameters
-    ----------
-    engine : ThreadEngine
-    model : Network
-    rows : ndarray (n_hidden, d)
-
-    Returns
-    -------
-    Parameters
-    """
-    linear = np.zeros(rows.shape[1]) if model.linear_term else None
-    if model.known_v is not None:
-        return Parameters(rows, model.known_v, linear)
-    k = len(rows)
-    free = Objective(engine, replace_free(model, k))
-    v = free.output_regression(Parameters(rows, np.ones(k), linear), ridge=1e-6)[0].output_weights
-    if model.free_v and model.activation.degree is None:
-        return Parameters(rows, v, linear)
-    return Parameters(rows, np.where(v < 0, -1.0, 1.0), linear)
-
-
-def replace_free(model: Network, k: int) -> Network:
-    """`model` with k units and free output weights."""
-    return model.changed(n_hidden=k, output_weights="free")
-
-
 def lengths_from_moments(
     model: Network,
     rows: np.ndarray,
@@ -476,20 +313,3 @@ def _output_weight_options(model: Network, shapes: np.ndarray, target: np.ndarra
         return np.array([1.0, -1.0])[None, None, :, None]
     fitted = np.einsum("slo,uo->usl", shapes, target) / np.maximum((shapes**2).sum(axis=2), 1e-300)
     return fitted[:, :, None]
-
-
-def quadratic_network(fit: QuadraticFit, model: Network) -> Parameters:
-    """Rows sqrt|l| times the eigenvectors; with all-positive units negative eigenvalues are cut off."""
-    values, v = fit.eigenvalues, model.known_v
-    if v is None:
-        v = np.where(values < 0, -1.0, 1.0)
-    else:
-        order = np.argsort(-values)[np.argsort(np.argsort(-v))]
-        fit, values = replace(fit, basis=fit.basis[order]), values[order]
-    size = np.maximum(values / v, 1e-3 * np.abs(values).max(initial=1e-300))
-    c = fit.parameters().intercept if model.fit_intercept else 0.0
-    linear = fit.affine.slope if model.linear_term else None
-    return Parameters(fit.basis * np.sqrt(size)[:, None], np.asarray(v, np.float64), linear, c)
-
-
-QUADRATIC = Activation("quadratic", 3, degree=2, parity="even")

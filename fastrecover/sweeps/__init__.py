@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from .function import Function
 from .landscape import Landscape, TensorLandscape, population_tensor
+from .local import local_rows
 from .moments import MomentSweeps
 from .objective import Objective
 
-__all__ = ["Landscape", "MomentSweeps", "Objective", "TensorLandscape", "population_tensor"]
+__all__ = ["Function", "Landscape", "MomentSweeps", "Objective", "TensorLandscape", "local_rows", "population_tensor"]

@@ -8,11 +8,11 @@ small m, many restarts and, with the exact tensor, the population.
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import numpy as np
 
 from ..activations import Activation
+from ..engines import Engine
 from ..models import Parameters
 from .moments import MomentSweeps
 
@@ -32,7 +32,7 @@ class Landscape:
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
     n_hidden : int
         Rows of B, m.
     sign : float
@@ -55,11 +55,11 @@ class Landscape:
     """
 
     kinked = False
-    off = "the rows run off to infinity: a larger penalty or more rows are needed"
+    divergence_message = "the rows run off to infinity: a larger penalty or more rows are needed"
 
     def __init__(
         self,
-        engine: Any,
+        engine: Engine,
         n_hidden: int,
         sign: float,
         *,
@@ -73,7 +73,7 @@ class Landscape:
         self.residual, self.activation, self.n_hidden = residual, activation, n_hidden
         self._move(engine)
 
-    def _move(self, engine: Any) -> None:
+    def _move(self, engine: Engine) -> None:
         self.engine = engine
         self.sweeps = MomentSweeps(engine, self.residual, self.activation)
         self.n_rows, self.n_features = engine.shape
@@ -84,7 +84,7 @@ class Landscape:
         """Full passes over the data so far."""
         return self.engine.meter.passes
 
-    def on(self, engine: Any) -> Landscape:
+    def on(self, engine: Engine) -> Landscape:
         """The same G on another engine's rows."""
         new = copy.copy(self)
         new._move(engine)
@@ -167,10 +167,10 @@ class TensorLandscape(Landscape):
 
     @property
     def passes(self) -> float:
-        """None: there are no rows to read."""
+        """0: a tensor has no rows."""
         return 0.0
 
-    def on(self, engine: Any) -> Landscape:
+    def on(self, engine: Engine) -> Landscape:
         """The tensor has no rows to exchange."""
         raise ValueError("a landscape of a tensor cannot move to other rows: make it from their tensor")
 

@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 
 from ..activations import Activation
+from ..engines import Engine
 from ..kernels import Op, RowFunction
 from ..linalg import least_squares, mirrored
 from ..models import Parameters
 from ..tensors import exponents
+from .local import local_rows
 
 _KERNEL_ROWS = 32
+_GRAM_FEATURES, _COLUMNS = 1000, 512  # above, sums of a block are held for so many columns at a time
 _HEAVIEST = 200.0  # weight of a row, relative to the mean, up to which it is believed
 _NO_UNITS = np.zeros((1, 0))
 _NO_NETWORK: dict[str, Any] = {}
@@ -31,14 +34,16 @@ class MomentSweeps:
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
     activation : Activation, optional
     parameters : Parameters, optional
         The network whose output is subtracted from y; it may have no hidden units, only a linear term and an
         intercept.
     """
 
-    def __init__(self, engine: Any, parameters: Parameters | None = None, activation: Activation | None = None) -> None:
+    def __init__(
+        self, engine: Engine, parameters: Parameters | None = None, activation: Activation | None = None
+    ) -> None:
         self.engine = engine = engine.patches()
         self.n_rows, self.n_features = engine.shape
         self._p, self._fields = np.zeros((0, self.n_features)), _NO_NETWORK
@@ -77,6 +82,15 @@ class MomentSweeps:
         gram[-1, :-1] *= -1.0  # the residual of a network without output is -y
         gram[:-1, -1] *= -1.0
         return gram
+
+    def second_moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """``E[x]`` (d,) and ``E[x x^T]`` (d, d), in one pass for up to 1000 features."""
+        d = self.n_features
+        if d <= _GRAM_FEATURES:
+            gram = self.gram()
+            return gram[-2, :d], gram[:d, :d]
+        unit = (np.eye(min(_COLUMNS, d - i), d, i) for i in range(0, d, _COLUMNS))
+        return self.mean(), np.concatenate([self.covariance(v) for v in unit])
 
     def mean(self) -> np.ndarray:
         """``E[x]``, (d,)."""
@@ -135,7 +149,7 @@ class MomentSweeps:
         i, j = np.triu_indices(len(v))
         return a[:-1] - (i == j)[:, None] * b - beta[j][:, None] * v[i] - beta[i][:, None] * v[j]
 
-    def reduced(self, v: np.ndarray) -> Any:
+    def reduced(self, v: np.ndarray) -> Engine:
         """Engine whose rows are the projections Vx (n, m) and whose responses are r, in two passes.
 
         Parameters
@@ -144,20 +158,11 @@ class MomentSweeps:
 
         Returns
         -------
-        ThreadEngine
+        Engine
         """
-        f = np.empty((self.n_rows, 1))
-        self.engine.run(self._p, RowFunction(Op.PREDICT, **self._fields), f)
-        return self.engine.derived(self.projections(v), self.engine.source.y - f[:, 0], self.engine.source.w)
+        return self.engine.residual(self._p, RowFunction(Op.PREDICT, **self._fields)).projected(v)
 
-    def projections(self, v: np.ndarray) -> np.ndarray:
-        """Vx of every row, (n, m), for rows v (m, d)."""
-        m = len(v)
-        x = np.empty((self.n_rows, m))
-        self.engine.run(v, RowFunction(Op.PREDICT, reps=m, linear=1, v=np.zeros((m, 0)), c=np.zeros(m)), x)
-        return x
-
-    def hermite_dual(self, v: np.ndarray, degree: int, ridge: float) -> Any:
+    def hermite_dual(self, v: np.ndarray, degree: int, ridge: float) -> Engine:
         """The ridge regression of :meth:`hermite_regression` where there are more features than rows.
 
         Its coefficients are averages ``E[alpha_i h_m(Vx_i)]`` against responses alpha that solve the n x n system
@@ -172,15 +177,16 @@ class MomentSweeps:
 
         Returns
         -------
-        ThreadEngine
+        Engine
             Rows Vx, responses alpha.
         """
         reduced = self.reduced(v)
-        z, r, w = reduced.source.x, reduced.source.y, reduced.source.w
+        z, r, w = local_rows(reduced)
+        penalty = np.full(len(z), ridge)
         if w is not None:
             z, r, w = z[w > 0], r[w > 0], w[w > 0] / w[w > 0].mean()
-            ridge = ridge / np.minimum(w, _HEAVIEST)
-        return reduced.derived(z, _dual_solved(z, degree, np.broadcast_to(ridge, len(z)), r))
+            penalty = ridge / np.minimum(w, _HEAVIEST)
+        return reduced.local(z, _dual_solved(z, degree, penalty, r))
 
     def quartic(self, v: np.ndarray, pair: float, single: float) -> tuple[tuple, tuple]:
         """Raw sums of the quartic ``q = pair |u|^4 / 2 - single / 24 sum_j u_j^4``, u = Vx, of every row.

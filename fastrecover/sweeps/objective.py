@@ -1,6 +1,6 @@
 """Loss, gradient and curvature of a model on a source, as functions of one flat vector.
 
-Each method is one sweep: one reading of every row.  The methods fit ``scipy.optimize.minimize``
+Each method is one sweep: every row is read once.  The methods fit ``scipy.optimize.minimize``
 (``fun=objective.value_and_grad, jac=True, hessp=objective.hessp``).
 """
 
@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import CROSS_ENTROPY, SQUARED, Op, RowFunction
+from ..engines import Engine
+from ..kernels import Op, RowFunction
 from ..linalg import least_squares, mirrored
 from ..models import Network, Parameters
 
@@ -24,7 +25,7 @@ class Objective:
 
     Parameters
     ----------
-    engine : ThreadEngine
+    engine : Engine
         Runs the sweeps and counts the rows.
     model : Network
         With known or free output weights (unknown signs have no flat vector yet).
@@ -35,9 +36,11 @@ class Objective:
         Length of theta, inputs of one unit (features, or those of one patch), samples.
     """
 
-    off = "the weights run off to infinity: the data are separable, or too few rows for this many parameters"
+    divergence_message = (
+        "the weights run off to infinity: the data are separable, or too few rows for this many parameters"
+    )
 
-    def __init__(self, engine: Any, model: Network) -> None:
+    def __init__(self, engine: Engine, model: Network) -> None:
         if model.known_v is None and not model.free_v:
             raise ValueError("output_weights='signs' leaves v unknown: give the signs as an array, or use 'free'")
         self.engine, self.model = engine, model
@@ -49,7 +52,7 @@ class Objective:
         """Full passes over the data so far."""
         return self.engine.meter.passes
 
-    def on(self, engine: Any) -> Objective:
+    def on(self, engine: Engine) -> Objective:
         """The same objective on another engine's rows."""
         return self if engine is self.engine else Objective(engine, self.model)
 
@@ -60,11 +63,12 @@ class Objective:
     @property
     def kinked(self) -> bool:
         """Whether the empirical gradient jumps, where a row crosses a kink of the activation."""
-        return self.model.activation.degree == 1 or self.model.activation.functions is not None
+        smoothness = self.model.activation.smoothness
+        return smoothness is not None and smoothness <= 1
 
     def runs_off(self, theta: np.ndarray) -> bool:
         """Whether a classification has no finite optimum in sight."""
-        return self.model.is_classifier and self._longest(theta) > _INFINITE
+        return self.model.loss.separable and self._longest(theta) > _INFINITE
 
     def pulled_back(self, theta: np.ndarray) -> np.ndarray:
         """A point that has run off, at the border."""
@@ -75,7 +79,7 @@ class Objective:
 
     def noise(self, loss: float) -> float:
         """Scale of the noise: residual standard deviation, or 1 where the loss is a log likelihood."""
-        return 1.0 if self.model.is_classifier else float(np.sqrt(2.0 * loss))
+        return self.model.loss.noise(loss)
 
     def unpack(self, theta: np.ndarray) -> Parameters:
         """Parameters in a flat vector."""
@@ -88,7 +92,7 @@ class Objective:
         row = RowFunction(
             op,
             self.model.activation,
-            loss=CROSS_ENTROPY if self.model.is_classifier else SQUARED,
+            loss=self.model.loss.code,
             group=patches,
             reps=len(sets),
             k=self.model.n_hidden * patches,
@@ -240,10 +244,11 @@ class Objective:
 
     def predict(self, theta: np.ndarray) -> np.ndarray:
         """Output f on every row, (n,)."""
-        p, row = self.row(Op.PREDICT, self.unpack(theta))
-        out = np.empty((self.n_rows, 1))
-        self.engine.run(p, row, out)
-        return out[:, 0]
+        return self.engine.output(*self.row(Op.PREDICT, self.unpack(theta)))[:, 0]
+
+    def residual(self, theta: np.ndarray) -> Objective:
+        """The same objective on rows whose responses are what the network at theta leaves of them, ``y - f``."""
+        return self.on(self.engine.residual(*self.row(Op.PREDICT, self.unpack(theta))))
 
     def _direction(self, v: np.ndarray) -> Parameters:
         fixed = self.model.free_v

@@ -17,3 +17,7 @@ __all__ = [
     "pack",
     "unpack",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,30 +1,24 @@
 """Decompose a small symmetric tensor into non-orthogonal rank-one components of mixed sign.
 
-Joint diagonalisation of slices and the final fit of the tensor itself are one least-squares problem,
-sum_m |T_m - sum_r c_mr u_r^(x)o|^2 with the c eliminated (variable projection), so one Levenberg-Marquardt
-solver serves both; its matrices come from Gram identities, never from a Jacobian with k^o rows.
+Joint diagonalisation of slices and the final fit of the tensor itself are one least-squares problem, that of
+``joint_fit``; here are the starts of the one, the order in which both are tried, and the checks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import permutations
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .._blas import one_blas_thread
-from ..linalg import mirrored
-
-Array: TypeAlias = NDArray[np.float64]
-Random: TypeAlias = int | np.random.Generator | np.random.SeedSequence | None
+from .._typing import RandomState
+from .joint_fit import EXACT, Block, Solution, minimise
+from .symmetric import Array
 
 _RANK_TOL = 1e-10
 _SYMMETRY_TOL = 1e-6
-_GRAM_TOL = 1e-13
-_PIVOT = 1e-3  # of the Gram matrix of unit vectors that needs no look at its eigenvalues
-_EXACT = 1e-14
 _AGREE = 1e-3
 _START_ITERATIONS = 60
 _START_TOL = 1e-6
@@ -64,7 +58,7 @@ def decompose(
     n_starts: int = 6,
     tol: float = 1e-10,
     max_iter: int = 200,
-    random_state: Random = None,
+    random_state: RandomState = None,
 ) -> Decomposition:
     """Decompose a symmetric tensor of order 3 or 4 as sum_r c_r u_r^(x)order, u_r unit, not orthogonal.
 
@@ -121,7 +115,7 @@ def decompose(
     size = float(np.linalg.norm(tensor))
     tensor, stack = tensor / size, stack / size
     rng = np.random.default_rng(random_state)
-    blocks = [_Block(tensor[None], order)] + ([_Block(stack, 2)] if len(stack) else [])
+    blocks = [Block(tensor[None], order)] + ([Block(stack, 2)] if len(stack) else [])
     with one_blas_thread():
         if rank == k:
             basis, slices = np.eye(k), np.concatenate([_slices(tensor), stack])
@@ -129,14 +123,14 @@ def decompose(
             basis, singular = _column_space(tensor, stack)
             basis = basis[:, : rank or int((singular > _RANK_TOL * singular[0]).sum())]
             slices = np.concatenate([_slices(_project(tensor[None], basis)[0]), _project(stack, basis)])
-        joint = [_Block(slices, 2)]
+        joint = [Block(slices, 2)]
         if noise:
             for start in _jennrich(joint[0], _FIRST_TRIES, rng)[:1]:
-                best = _minimise(blocks, start @ basis.T, max_iter, tol)
+                best = minimise(blocks, start @ basis.T, max_iter, tol)
                 if 2.0 * best.loss <= (noise / size) ** 2:
                     return _sorted(best, size, order)
         diagonal = _lowest(joint, _starts(joint[0], n_starts, rng), _START_ITERATIONS, _START_TOL)
-        best = _minimise(blocks, diagonal.vectors @ basis.T, max_iter, tol)
+        best = minimise(blocks, diagonal.vectors @ basis.T, max_iter, tol)
         if best.residual > _POOR:
             turned = [q @ basis.T for q in _orthogonal(basis.shape[1], n_starts, rng)]
             others = _lowest(blocks, turned, max_iter, tol)
@@ -144,167 +138,14 @@ def decompose(
     return _sorted(best, size, order)
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Tensors `target` (m, k, ..., k) of one order that share unit vectors, with a coefficient each."""
-
-    target: Array
-    order: int
-
-    @property
-    def size(self) -> float:
-        return 0.5 * float(np.sum(self.target**2))
-
-    def model(self, vectors: Array, coefficients: Array) -> Array:
-        left = _powers(vectors, self.order // 2)
-        right = _powers(vectors, self.order - self.order // 2)
-        return ((left.T * coefficients[:, None, :]) @ right).reshape(self.target.shape)
-
-    def contract(self, tensors: Array, vectors: Array) -> Array:
-        """Return E_m(I, u_r, ..., u_r), shape (m, k, rank)."""
-        count, k = tensors.shape[:2]
-        powers = _powers(vectors, self.order - 1)
-        return (tensors.reshape(count * k, -1) @ powers.T).reshape(count, k, -1)
-
-    def fit(self, vectors: Array) -> _Fit:
-        gram = vectors @ vectors.T
-        inverse = _inverse(gram**self.order)
-        coefficients = _full(self.contract(self.target, vectors), vectors) @ inverse
-        error = self.target - self.model(vectors, coefficients)
-        return _Fit(self, vectors, gram, inverse, coefficients, error)
-
-
-@dataclass(frozen=True)
-class _Solution:
-    """Fits of all blocks at common unit vectors, and whether the solver that found them converged."""
-
-    fits: list[_Fit]
-    converged: bool
-
-    @property
-    def vectors(self) -> Array:
-        return self.fits[0].vectors
-
-    @property
-    def loss(self) -> float:
-        return sum(fit.loss for fit in self.fits)
-
-    @property
-    def residual(self) -> float:
-        return float(np.sqrt(self.fits[0].loss / self.fits[0].block.size))
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """A block at given unit vectors with its best coefficients, and the normal equations there."""
-
-    block: _Block
-    vectors: Array
-    gram: Array
-    inverse: Array
-    coefficients: Array
-    error: Array
-
-    @property
-    def loss(self) -> float:
-        flat = self.error.ravel()
-        return 0.5 * float(flat @ flat)
-
-    def descent(self) -> Array:
-        """Return minus the gradient by the vectors, shape (rank, k)."""
-        contracted = self.block.contract(self.error, self.vectors)
-        return self.block.order * np.asarray(np.einsum("mr,mkr->rk", self.coefficients, contracted))
-
-    def normal(self) -> Array:
-        """Return Kaufman's Gauss-Newton matrix J^T (I - A A^+) J, shape (rank, k, rank, k).
-
-        The loss ignores the lengths of the vectors, so each of them is a null direction of its own block; a
-        term along it fixes the length.
-        """
-        o, u, gram = self.block.order, self.vectors, self.gram
-        rank, k = u.shape
-        near = gram ** (o - 1)
-        coupling = (near[:, :, None] * u[:, None, :]).reshape(rank, rank * k)
-        removed = (coupling.T @ (self.inverse @ coupling)).reshape(rank, k, rank, k)
-        weight = o * (o - 1) * gram ** (o - 2)
-        matrix = weight[:, None, :, None] * u.T[None, :, :, None] * u[:, None, None, :] - o**2 * removed
-        each, axis = np.arange(rank), np.arange(k)
-        matrix[:, axis, :, axis] += o * near
-        matrix[each, :, each, :] += o * u[:, :, None] * u[:, None, :]
-        matrix *= (self.coefficients.T @ self.coefficients)[:, None, :, None]
-        return matrix
-
-
-def _powers(vectors: Array, power: int) -> Array:
-    """Return rows u_r (x) ... (x) u_r, shape (rank, k^power)."""
-    out = vectors
-    for _ in range(power - 1):
-        out = (out[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
-    return out
-
-
-def _full(contracted: Array, vectors: Array) -> Array:
-    return np.asarray(np.einsum("mkr,rk->mr", contracted, vectors))
-
-
-def _inverse(gram: Array) -> Array:
-    """Invert a positive semidefinite matrix, dropping directions that parallel components leave undefined."""
-    from scipy.linalg import lapack
-
-    factor, info = lapack.dpotrf(gram)
-    if info == 0 and factor.diagonal().min() > _PIVOT:
-        upper = lapack.dpotri(factor)[0]
-        return mirrored(upper)
-    values, basis = np.linalg.eigh(gram)
-    keep = values > _GRAM_TOL * values[-1]
-    return (basis * np.where(keep, 1.0 / np.where(keep, values, 1.0), 0.0)) @ basis.T
-
-
-def _unit(vectors: Array) -> Array:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def _minimise(blocks: list[_Block], start: Array, max_iter: int, tol: float) -> _Solution:
-    """Levenberg-Marquardt on the unit vectors."""
-    fits = [block.fit(_unit(start)) for block in blocks]
-    loss = sum(fit.loss for fit in fits)
-    total = sum(block.size for block in blocks)
-    damping, converged = 1e-3, False
-    for _ in range(max_iter):
-        vectors = fits[0].vectors
-        descent = np.sum([fit.descent() for fit in fits], axis=0)
-        step = _solve(np.sum([fit.normal() for fit in fits], axis=0), descent, damping)
-        trial = [block.fit(_unit(vectors + step)) for block in blocks]
-        trial_loss = sum(fit.loss for fit in trial)
-        gain = float(np.sum(step * descent))
-        flat = gain <= 1e-13 * loss or loss <= _EXACT**2 * total
-        if trial_loss < loss or (flat and trial_loss <= (1 + 1e-12) * loss):
-            fits, loss, damping = trial, trial_loss, max(damping / 5, 1e-12)
-            converged = flat or float(np.abs(step).max()) <= tol
-        else:
-            damping *= 4
-            converged = flat or damping > 1e12
-        if converged:
-            break
-    return _Solution(fits, converged)
-
-
-def _solve(normal: Array, descent: Array, damping: float) -> Array:
-    n = descent.size
-    matrix = normal.reshape(n, n)
-    diagonal = matrix.diagonal()
-    damped = matrix + np.diag(damping * np.maximum(diagonal, 1e-9 * diagonal.max()))
-    return np.asarray(np.linalg.solve(damped, descent.ravel())).reshape(descent.shape)
-
-
-def _lowest(blocks: list[_Block], starts: list[Array], max_iter: int, tol: float) -> _Solution:
+def _lowest(blocks: list[Block], starts: list[Array], max_iter: int, tol: float) -> Solution:
     """Minimise from each start in turn, until two agree on the lowest loss or one is exact."""
     total = sum(block.size for block in blocks)
-    best = _minimise(blocks, starts[0], max_iter, tol)
+    best = minimise(blocks, starts[0], max_iter, tol)
     for start in starts[1:]:
-        if best.loss <= _EXACT * total:
+        if best.loss <= EXACT * total:
             break
-        found = _minimise(blocks, start, max_iter, tol)
+        found = minimise(blocks, start, max_iter, tol)
         agree = abs(found.loss - best.loss) <= _AGREE * best.loss
         best = found if found.loss < best.loss else best
         if agree:
@@ -312,7 +153,7 @@ def _lowest(blocks: list[_Block], starts: list[Array], max_iter: int, tol: float
     return best
 
 
-def _starts(block: _Block, n_starts: int, rng: np.random.Generator) -> list[Array]:
+def _starts(block: Block, n_starts: int, rng: np.random.Generator) -> list[Array]:
     """Return the best of a dozen Jennrich starts, each followed by a random orthogonal one.
 
     Two Jennrich starts can agree on a stationary point that is no minimum (they do for a defective tensor);
@@ -328,7 +169,7 @@ def _orthogonal(k: int, count: int, rng: np.random.Generator) -> list[Array]:
     return [np.linalg.qr(rng.standard_normal((k, k)))[0] for _ in range(count)]
 
 
-def _jennrich(block: _Block, count: int, rng: np.random.Generator) -> list[Array]:
+def _jennrich(block: Block, count: int, rng: np.random.Generator) -> list[Array]:
     """Return eigenvectors of A B^+ for pairs of random mixtures of the slices, best first, degenerate ones left out."""
     mixtures = np.tensordot(rng.standard_normal((count, 2, len(block.target))), block.target, axes=1)
     try:
@@ -367,7 +208,7 @@ def _project(tensors: Array, basis: Array) -> Array:
     return out
 
 
-def _sorted(best: _Solution, size: float, order: int) -> Decomposition:
+def _sorted(best: Solution, size: float, order: int) -> Decomposition:
     vectors, coefficients = best.vectors, size * best.fits[0].coefficients[0]
     peak = np.argmax(np.abs(vectors), axis=1)
     signs = np.where(np.take_along_axis(vectors, peak[:, None], axis=1)[:, 0] < 0, -1.0, 1.0)

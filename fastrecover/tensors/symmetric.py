@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from itertools import combinations_with_replacement
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -148,7 +148,7 @@ def hermite_to_tensor(coefs: ArrayLike, k: int, order: int) -> Array:
     return unpack(packed * scale, k, order)
 
 
-def _checked(k: Any, order: Any) -> tuple[int, int]:
+def _checked(k: int, order: int) -> tuple[int, int]:
     for label, value, least in (("k", k, 1), ("order", order, 0)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise TypeError(f"{label} must be an integer, got {type(value).__name__}")

@@ -1,6 +1,6 @@
 """The same bits for any number of threads and any kind of memory, and a pool that survives errors and forks.
 
-Threads are forced on small data by lowering the work below which the engine stays on the calling thread.
+Threads are had on small data by lowering the work below which the engine stays on the calling thread.
 """
 
 from __future__ import annotations
@@ -16,20 +16,18 @@ import pytest
 
 import fastrecover as fr
 from fastrecover import kernels
+from fastrecover._blas import one_blas_thread
 from fastrecover.engines import Meter, ThreadEngine, threads
 from fastrecover.kernels import Op
 from fastrecover.kernels.tree import merge
 from fastrecover.models import Parameters, Regression
+from fastrecover.plan import Problem, carry_out
+from fastrecover.solvers import Monitor
 from fastrecover.sources import ArraySource
 from fastrecover.sweeps import MomentSweeps, Objective
 
 JOBS = (1, 2, 3, 8)
 N, D, K = 30_011, 64, 3
-
-
-@pytest.fixture(autouse=True)
-def always_threads(monkeypatch):
-    monkeypatch.setattr(threads, "_SMALL", 1)
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +36,14 @@ def data():
     return rng.standard_normal((N, D)), rng.standard_normal(N), rng.uniform(0, 2, N)
 
 
+def threaded(x, y=None, w=None, n_jobs=None):
+    """An engine that takes other threads for any work."""
+    return ThreadEngine(ArraySource(x, y, w), n_jobs, least_work=1)
+
+
 def answers(x, y, w, n_jobs):
     """One result of every kind of sweep."""
-    engine = ThreadEngine(ArraySource(x, y, w), n_jobs)
+    engine = threaded(x, y, w, n_jobs)
     objective = Objective(engine, Regression("tanh", K, "free", True, True))
     rng = np.random.default_rng(1)
     d = x.shape[1]
@@ -113,7 +116,7 @@ def test_engine_follows_the_canonical_tree(data, n):
 
     expected = tree(0, -(-n // block))
     for n_jobs in JOBS:
-        assert_same(ThreadEngine(ArraySource(x, y, w), n_jobs).run(p, row), expected)
+        assert_same(threaded(x, y, w, n_jobs).run(p, row), expected)
 
 
 @pytest.mark.parametrize("count", [*range(1, 20), 100])
@@ -139,7 +142,7 @@ def test_a_sweep_holds_few_sums(data, monkeypatch):
 
     monkeypatch.setattr(threads._Sums, "add", watched)
     x, y, _ = data
-    engine = ThreadEngine(ArraySource(np.tile(x, (4, 1)), np.tile(y, 4)), 4)
+    engine = threaded(np.tile(x, (4, 1)), np.tile(y, 4), n_jobs=4)
     MomentSweeps(engine).mean()
     assert held[0] >= 32 and most[0] <= 4 * 6
 
@@ -155,7 +158,7 @@ def test_several_threads_do_the_work(data, monkeypatch):
         return original(*args, **kwargs)
 
     monkeypatch.setattr(threads, "sweep", watched)
-    MomentSweeps(ThreadEngine(ArraySource(*data), 3)).mean()
+    MomentSweeps(threaded(*data, 3)).mean()
     assert len(seen) == 3
 
 
@@ -183,14 +186,16 @@ def test_same_bits_for_views_and_copies(data, dtype):
         assert_same(answers(wide[:, 3 : 3 + D], y, w, n_jobs), expected)
 
 
-def fitted(x, y, w=None, n_jobs=None, **options):
-    options = {"random_state": 7, "output_weights": "signs"} | options
-    rec = fr.fit(x, y, "relu", 3, sample_weight=w, n_jobs=n_jobs, **options)
-    columns = [rec.history[name] for name in ("stage", "pass", "loss", "grad_norm", "rows")]
-    return [rec.weights, rec.output_weights, rec.loss, rec.n_passes, *columns]
+def fitted(x, y, n_jobs=None, *, init="auto", solver="auto", inputs="auto", max_passes=np.inf, callback=None):
+    """What ``fit`` does, on an engine that takes other threads for any work."""
+    engine, monitor = threaded(x, y, n_jobs=n_jobs), Monitor(callback, max_passes)
+    problem = Problem(engine, Regression("relu", 3, "signs"), np.random.SeedSequence(7), monitor, 1e-3, inputs)
+    with one_blas_thread(), monitor.watching(engine.meter):
+        outcome = carry_out(problem, init, solver)
+    columns = [monitor.history[name] for name in ("stage", "pass", "loss", "grad_norm", "rows")]
+    return [outcome.state.theta, outcome.candidate.model.known_v, outcome.state.loss, engine.meter.passes, *columns]
 
 
-@pytest.mark.filterwarnings("ignore:fit did not converge")
 @pytest.mark.parametrize("options", [{}, {"solver": "lbfgs"}, {"init": "random", "max_passes": 40}])
 def test_fits_have_the_same_bits(options, tmp_path):
     teacher = fr.datasets.make_teacher("relu", 20, 3, random_state=1)
@@ -221,7 +226,7 @@ def test_fits_on_several_threads_at_once():
 
 def test_meter_counts_rows(data):
     x, y, _ = data
-    engine = ThreadEngine(ArraySource(x, y), 3)
+    engine = threaded(x, y, n_jobs=3)
     sweeps = MomentSweeps(engine)
     sweeps.mean()
     assert (engine.meter.rows, engine.meter.passes) == (N, 1.0)
@@ -233,7 +238,7 @@ def test_meter_counts_rows(data):
 
 
 def test_meter_tells_of_a_sweep_before_it_begins(data):
-    engine, told = ThreadEngine(ArraySource(*data), 2), []
+    engine, told = threaded(*data, 2), []
     few = engine.sample(500, np.random.SeedSequence(1))
     engine.meter.tell = lambda rows: told.append((rows, engine.meter.rows))
     MomentSweeps(engine).mean()
@@ -250,7 +255,7 @@ def test_meter_tells_of_a_sweep_before_it_begins(data):
 
 
 def test_samples_are_reproducible(data):
-    engine = ThreadEngine(ArraySource(*data), 2)
+    engine = threaded(*data, 2)
     one, two, other = (engine.sample(500, np.random.SeedSequence(s)).source for s in (1, 1, 2))
     for a, b in ((one.x, two.x), (one.y, two.y), (one.w, two.w)):
         np.testing.assert_array_equal(a, b)
@@ -264,15 +269,16 @@ def test_samples_are_reproducible(data):
 
 
 def test_errors_inside_a_part_reach_the_caller(data, monkeypatch):
-    engine = ThreadEngine(ArraySource(*data), 3)
+    engine = threaded(*data, 3)
     expected = MomentSweeps(engine).mean()
-    original = threads.sweep
+    original, begin = threads.sweep, data[0].ctypes.data
     for broken in range(0, 14, 3):
 
-        def failing(x, y, w, p, row, first, count, broken=broken, **kwargs):
-            if first <= broken < first + count:
+        def failing(x, y, w, p, row, first, count, *, blocks, broken=broken, **kwargs):
+            start = (x.ctypes.data - begin) // (x.strides[0] * blocks[1]) + first
+            if start <= broken < start + count:
                 raise RuntimeError(f"block {broken}")
-            return original(x, y, w, p, row, first, count, **kwargs)
+            return original(x, y, w, p, row, first, count, blocks=blocks, **kwargs)
 
         monkeypatch.setattr(threads, "sweep", failing)
         with pytest.raises(RuntimeError, match=f"block {broken}"):
@@ -304,12 +310,11 @@ def test_fork_after_use_of_the_pool():
     script = """
         import os, sys
         import numpy as np
-        from fastrecover.engines import ThreadEngine, threads
+        from fastrecover.engines import ThreadEngine
         from fastrecover.sources import ArraySource
         from fastrecover.sweeps import MomentSweeps
-        threads._SMALL = 1
         x = np.random.default_rng(0).standard_normal((30_000, 64))
-        sweeps = MomentSweeps(ThreadEngine(ArraySource(x), 3))
+        sweeps = MomentSweeps(ThreadEngine(ArraySource(x), 3, least_work=1))
         before = sweeps.covariance(np.eye(64))
         child = os.fork()
         if child == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,17 +11,15 @@ import pytest
 import fastrecover as fr
 from fastrecover.engines import ThreadEngine
 from fastrecover.models import Regression
-from fastrecover.sources import ArraySource, array
+from fastrecover.sources import ArraySource
 from fastrecover.sweeps import Objective
 
 N, D = 1003, 6
 SEED = np.random.SeedSequence(5)
 
 
-@pytest.fixture
-def large(monkeypatch):
-    """Every copy counts as large."""
-    monkeypatch.setattr(array, "_LARGEST_COPY", 0)
+#: A source that takes every copy for a large one.
+large = partial(ArraySource, largest_copy=0)
 
 
 def rows_of(n=N, d=D, dtype=np.float64):
@@ -45,8 +44,8 @@ def check(source, sampled):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("m", [1, 50, 333, 334, 501])
-def test_large_samples_are_views_of_every_sth_row(large, m, dtype):
-    source = ArraySource(rows_of(dtype=dtype), np.random.default_rng(1).standard_normal(N))
+def test_large_samples_are_views_of_every_sth_row(m, dtype):
+    source = large(rows_of(dtype=dtype), np.random.default_rng(1).standard_normal(N))
     few = source.sample(m, SEED)
     rows = check(source, few)
     assert np.shares_memory(few.x, source.x)
@@ -54,13 +53,13 @@ def test_large_samples_are_views_of_every_sth_row(large, m, dtype):
     assert m <= len(rows) < 2 * m + 1
 
 
-def test_more_than_half_of_the_rows_are_all_of_them(large):
-    source = ArraySource(rows_of(), np.zeros(N))
+def test_more_than_half_of_the_rows_are_all_of_them():
+    source = large(rows_of(), np.zeros(N))
     assert source.sample(502, SEED) is source and source.sample(N, SEED) is source
 
 
-def test_the_first_row_is_drawn(large):
-    first = {numbers(ArraySource(rows_of()).sample(10, np.random.SeedSequence(seed)))[0] for seed in range(20)}
+def test_the_first_row_is_drawn():
+    first = {numbers(large(rows_of()).sample(10, np.random.SeedSequence(seed)))[0] for seed in range(20)}
     assert len(first) > 10 and max(first) < 100  # of 100 rows 20 draws hit fewer than 11 with chance 1e-8
 
 
@@ -72,10 +71,10 @@ def test_small_samples_are_random_rows_and_copied():
     assert not np.shares_memory(few.x, source.x)
 
 
-def test_rows_without_weight_do_not_count(large):
+def test_rows_without_weight_do_not_count():
     w = np.ones(N)
     w[np.random.default_rng(2).choice(N, 400, replace=False)] = 0.0
-    source = ArraySource(rows_of(), np.zeros(N), w)
+    source = large(rows_of(), np.zeros(N), w)
     few = source.sample(100, SEED)
     check(source, few)
     # Steps of 6 in place of 10; 168 rows of which 0.6 count, give or take 6.
@@ -83,17 +82,17 @@ def test_rows_without_weight_do_not_count(large):
     assert 80 < np.count_nonzero(few.w) < 120
 
 
-def test_where_few_rows_have_weight_these_are_copied(large):
+def test_where_few_rows_have_weight_these_are_copied():
     w = (np.arange(N) % 3 == 0).astype(float)
-    source = ArraySource(rows_of(), np.zeros(N), w)
+    source = large(rows_of(), np.zeros(N), w)
     for m in (100, 400):
         few = source.sample(m, SEED)
         rows = check(source, few)
         assert len(rows) == min(m, 335) and (few.w == 1.0).all() and not np.shares_memory(few.x, source.x)
 
 
-def test_samples_of_several_patches_are_copied_whole(large):
-    source = ArraySource(rows_of(), np.arange(N) + 0.5, group=3)
+def test_samples_of_several_patches_are_copied_whole():
+    source = large(rows_of(), np.arange(N) + 0.5, group=3)
     few = source.sample(100, SEED)
     rows = check(source, few)
     assert few.shape == (100, 2) and len(rows) == 100 and not np.shares_memory(few.x, source.x)
@@ -101,27 +100,27 @@ def test_samples_of_several_patches_are_copied_whole(large):
 
 
 @pytest.mark.parametrize("d", [511, 512])
-def test_short_rows_of_a_file_are_copied(large, tmp_path, d):
+def test_short_rows_of_a_file_are_copied(tmp_path, d):
     """Rows of less than a page would have every pass read the whole file."""
     np.save(tmp_path / "x.npy", rows_of(40, d))
     x = np.asarray(np.load(tmp_path / "x.npy", mmap_mode="r"))
-    few = ArraySource(x).sample(10, SEED)
+    few = large(x).sample(10, SEED)
     assert np.shares_memory(few.x, x) == (d == 512)
-    assert np.shares_memory(ArraySource(x + 0.0).sample(10, SEED).x, x) is False
+    assert np.shares_memory(large(x + 0.0).sample(10, SEED).x, x) is False
     windows = fr.lagged(x, 2)
-    assert np.shares_memory(ArraySource(windows).sample(10, SEED).x, x) == (d == 512)
+    assert np.shares_memory(large(windows).sample(10, SEED).x, x) == (d == 512)
 
 
-def test_samples_of_samples(large):
-    source = ArraySource(rows_of(), np.zeros(N))
+def test_samples_of_samples():
+    source = large(rows_of(), np.zeros(N))
     rows = numbers(source.sample(200, SEED).sample(30, np.random.SeedSequence(6)))
     assert set(np.diff(rows)) == {30} and 30 <= len(rows) <= 34
 
 
-def test_sweeps_of_a_view_have_the_bits_of_a_copy(large):
+def test_sweeps_of_a_view_have_the_bits_of_a_copy():
     x, y, w = rows_of(30_000, 40), *np.random.default_rng(3).uniform(0.5, 2, (2, 30_000))
     x[:, 0] = 1.0
-    few = ArraySource(x, y, w).sample(9000, SEED)
+    few = large(x, y, w).sample(9000, SEED)
     assert np.shares_memory(few.x, x)
     theta = np.random.default_rng(4).standard_normal(80) / 8
     answers = [

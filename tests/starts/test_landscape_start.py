@@ -9,7 +9,8 @@ import fastrecover as fr
 from fastrecover.engines import ThreadEngine
 from fastrecover.models import Parameters, Regression
 from fastrecover.sources import ArraySource
-from fastrecover.starts import Descent, StartError, check_landscape, landscape_start
+from fastrecover.starts import Descent, StartError, landscape_start
+from fastrecover.starts.landscape import check_landscape
 from fastrecover.sweeps import TensorLandscape, population_tensor
 
 

@@ -20,12 +20,11 @@ from fastrecover.sources import ArraySource
 from fastrecover.starts import (
     StartError,
     affine_fit,
-    check_resolvable,
     inertia,
     random_start,
     tensor_start,
 )
-from fastrecover.starts.tensor import cubic_subspace
+from fastrecover.starts.tensor import check_resolvable, cubic_subspace
 
 
 @pytest.fixture(autouse=True)

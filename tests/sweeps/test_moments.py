@@ -17,7 +17,7 @@ from fastrecover.activations import get_activation
 from fastrecover.engines import ThreadEngine
 from fastrecover.models import Parameters
 from fastrecover.sources import ArraySource
-from fastrecover.sweeps import MomentSweeps
+from fastrecover.sweeps import MomentSweeps, local_rows
 from fastrecover.tensors import hermite_to_tensor, multi_indices, pack
 
 D = 4
@@ -90,10 +90,15 @@ def test_gram(case):
     np.testing.assert_allclose(sweeps.gram(), columns.T @ (w[:, None] * columns) / w.sum(), atol=1e-13)
 
 
-def test_projections(case):
-    sweeps, x, _, _, rng = case
-    v = rng.standard_normal((3, D))
-    np.testing.assert_allclose(sweeps.projections(v), x @ v.T, atol=1e-13)
+def test_reduced(case):
+    """Projected rows with what is left of the responses, in two sweeps."""
+    sweeps, x, r, w, rng = case
+    v, before = rng.standard_normal((3, D)), sweeps.engine.meter.rows
+    z, left, weights = local_rows(sweeps.reduced(v))
+    assert sweeps.engine.meter.rows == before + 2 * sweeps.n_rows
+    np.testing.assert_allclose(z, x @ v.T, atol=1e-13)
+    np.testing.assert_allclose(left, r, atol=1e-13)
+    np.testing.assert_array_equal(np.ones(len(x)) if weights is None else weights, w)
 
 
 def test_products(case):

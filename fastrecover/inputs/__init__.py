@@ -1,0 +1,8 @@
+"""Are the rows drawn from N(0, I), as starts assume, and what to do where they are not."""
+
+from __future__ import annotations
+
+from .diagnosis import DENSE_LIMIT, InputDiagnosis, diagnose, needs_whitening
+from .whitening import Whitening, whiten
+
+__all__ = ["DENSE_LIMIT", "InputDiagnosis", "Whitening", "diagnose", "needs_whitening", "whiten"]

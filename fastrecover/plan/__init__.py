@@ -1,0 +1,26 @@
+"""How a fit is carried out: strategies propose, refinement finishes, one judge accepts, one budget ends."""
+
+from __future__ import annotations
+
+from .policy import Policy
+from .problem import Candidate, Problem
+from .report import Report
+from .search import SOLVERS, Chosen, Outcome, Position, Search, carry_out
+from .starting import INITS, Init
+from .units import number_of_units
+
+__all__ = [
+    "INITS",
+    "SOLVERS",
+    "Candidate",
+    "Chosen",
+    "Init",
+    "Outcome",
+    "Policy",
+    "Position",
+    "Problem",
+    "Report",
+    "Search",
+    "carry_out",
+    "number_of_units",
+]

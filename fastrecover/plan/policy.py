@@ -1,0 +1,147 @@
+"""Every number that steers the plan of a fit, each with its reason, in one record that is passed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Numbers that steer a fit; the defaults are those of :func:`fastrecover.fit`.
+
+    They decide how much work is done where, not what a result means.  Rows "for each parameter" count parameters as
+    :meth:`Network.n_parameters` does.
+    """
+
+    # Sub-samples.
+    rows_per_parameter: int = 20
+    """Rows of the first sub-sample for each parameter: a start from moments is then near enough to be refined."""
+    rows_per_labelled_parameter: int = 250
+    """The same where responses are labels, each of which says far less than a number."""
+    fewest_rows: int = 2000
+    """No sub-sample is smaller, since so few rows cost nothing."""
+    fewest_rows_for_units: int = 4000
+    """The same where numbers of units are compared, whose losses differ by little."""
+    more_rows: int = 8
+    """Factor by which a sub-sample grows that hardly determines its minimiser."""
+    large: int = 1500
+    """Parameters above which the first sub-sample has half as many rows for each, and no matrix is formed of one."""
+
+    # Refinement.
+    near: float = 1e-2
+    """Tolerance on a sub-sample, in its statistical errors: its minimiser is a stepping stone."""
+    near_labelled: float = 0.5
+    """The same for labels, whose minima need not be told apart by their losses."""
+    iterations: int = 200
+    """Most steps of one stage."""
+    lbfgs_iterations: int = 2000
+    """Most steps of L-BFGS where it is the solver asked for."""
+    gd_iterations: int = 20_000
+    """Most steps of gradient descent."""
+    pncg_iterations: int = 600
+    """Most steps of conjugate gradients for quadratic networks."""
+    other_iterations: int = 1000
+    """Most steps of a solver that a user hands in."""
+    dear_matrix: int = 100
+    """Parameters above which a dense matrix costs as much as many gradients, so that few are formed in a row."""
+    few_matrices: int = 8
+    """Steps that are taken with such matrices before gradients are asked to go further."""
+    fisher_steps: int = 60
+    """Steps with Fisher's matrix, which where labels leave a direction open is far from the Hessian."""
+    dear_work: float = 1e8
+    """Multiply-adds of a dense matrix above which the curvature of Gaussian rows is tried first."""
+    rows_to_average: int = 4
+    """Rows for each parameter from which the curvature of Gaussian rows is near that of the rows at hand."""
+    first_steps: int = 7
+    """Steps after which that curvature is taken anew: the start has then been left behind."""
+    steps_of_few: int = 40
+    """Steps on a sub-sample after which a minimum that is still far away calls for more rows."""
+    precondition_rows: int = 6
+    """Least rows for each parameter of a matrix that preconditions the corrections on all rows."""
+    contraction: float = 1.35
+    """A matrix of m rows shortens the distance to the minimiser by about this times sqrt(p / m) a pass."""
+    matrix_cost: float = 1 / 8
+    """Cost of a row of a matrix of p parameters, relative to p rows of a gradient."""
+    leg: int = 5
+    """Steps between two looks at such a preconditioner."""
+    legs: int = 40
+    """Most of these."""
+    slow: float = 0.02
+    """A good preconditioner leaves less than this of the decrement after a leg."""
+
+    # Acceptance.
+    agree: float = 1e-4
+    """Relative difference of losses up to which two minima count as one."""
+    rows_to_trust: int = 10
+    """Rows for each parameter from which a residual that looks like noise vouches for a fit."""
+    misfit_level: float = 1e-6
+    """Chance of calling noise a misfit."""
+    suspicious: float = 1e-2
+    """The same while searching further costs little."""
+    close_second: float = 0.25
+    """Relative distance from start to minimum up to which second moments vouch for it."""
+    close_third: float = 1.0
+    """The same for third moments, which are noisier, but whose odd units have no signs to get wrong."""
+    parallel: float = 3.0
+    """Condition number of unit rows above which wrong minima leave a residual that no test of few projections sees."""
+    tiny: float = 0.2
+    """Share of the typical length below which a unit may be what another left over by standing in for two."""
+    cancelling_cosine: float = 0.95
+    """Cosine above which two units are nearly parallel, a mark of units that cancel."""
+    cancelling_size: float = 10.0
+    """Multiple of the typical amplitude above which a unit is far larger than the others, the other mark."""
+    long_step: float = 0.02
+    """Newton step, relative to the weights, above which a likelihood has no maximum nearby."""
+    saturated: float = 20.0
+    """Length of a row above which a bounded unit is a step."""
+    mostly_noise: float = 0.25
+    """Share of the variance of the responses above which a loss explains less than half of it."""
+    noisy: float = 1e-3
+    """Share of that variance below which a loss may be what is left of a fit that is not finished."""
+
+    # Search.
+    restarts: int = 8
+    """Least number of random starts side by side."""
+    restart_numbers: int = 1 << 15
+    """Parameters of all of them together, within eight times that number of starts."""
+    restart_iterations: int = 400
+    """Passes of one round of them."""
+    restart_rounds: int = 3
+    """Rounds of random starts until two agree."""
+    many_features: int = 1500
+    """Entries of the start's tensor above which wide students cost less than its moments."""
+    rows_to_expand: int = 6
+    """Rows for each parameter that wide students see: on few of many rows the noise is fitted."""
+    scarce: float = 2.5
+    """Rows for each parameter below which only exact fits are told from wrong ones."""
+    expand_rounds: int = 12
+    """Rounds of growing and pruning."""
+    scarce_rounds: int = 80
+    """The same where rows are scarce."""
+    flat_rounds: int = 3
+    """Rounds without a gain after which the minima are refined and judged."""
+    patient_rounds: int = 25
+    """Rounds without a gain after which the search ends."""
+    round_work: float = 5e10
+    """Multiply-adds of a round's two hundred gradients, which bound the number of chains."""
+    fewest_chains: int = 4
+    """Chains there always are."""
+    gain: float = 1e-3
+    """Relative decrease of the loss that counts as one."""
+    gain_of_noise: float = 0.1
+    """The same in units of d / n where there is noise, some of which one more unit fits."""
+    together: float = 2.0
+    """Ratio of the two lowest losses of chains up to which their refinement to one minimum vouches for it."""
+    nearly_exact: float = 1e-10
+    """Share of the variance at which chains end: Gauss-Newton is faster from there."""
+
+    def most_iterations(self, solver: str) -> int:
+        """Most steps of a named solver that runs by itself."""
+        own = {
+            "gauss-newton": self.iterations,
+            "lbfgs": self.lbfgs_iterations,
+            "gd": self.gd_iterations,
+            "sgd": 1 << 30,  # it ends by itself
+            "pncg": self.pncg_iterations,
+        }
+        return own.get(solver, self.other_iterations)

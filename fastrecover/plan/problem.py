@@ -1,0 +1,200 @@
+"""What all parts of a plan share: the rows, the model, the seeds, the budget, and what has been learned so far.
+
+Candidates name their rows by how these were drawn, so that they are plain data: the engines are made again from the
+same seeds wherever they are needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+
+from ..engines import Engine
+from ..inputs import InputDiagnosis, needs_whitening
+from ..losses import EXACT_SLACK
+from ..models import Network, Parameters
+from ..random import Stream, generator, stream
+from ..solvers import Monitor, Solver, State, run
+from ..sweeps import Objective
+from .policy import Policy
+from .report import Report
+from .residual import Verdict
+
+#: Sub-sample of a sub-sample: purpose and number of rows of each draw; empty for all rows.
+Rows: TypeAlias = tuple[tuple[Stream, int], ...]
+ALL: Rows = ()
+
+
+@dataclass(eq=False)
+class Candidate:
+    """A refined start, as plain data.
+
+    Attributes
+    ----------
+    state : State
+        Where its refinement ended.
+    model : Network
+        With definite output weights.
+    rows : Rows
+        What it was refined on.
+    label : str
+        Where it came from.
+    judged : bool
+    verdict : Verdict or None
+        What tests of its residual say, once `judged`.
+    """
+
+    state: State
+    model: Network
+    rows: Rows
+    label: str
+    judged: bool = False
+    verdict: Verdict | None = None
+
+
+@dataclass(eq=False)
+class Problem:
+    """One fit on one engine.
+
+    Attributes
+    ----------
+    engine : Engine
+    model : Network
+        As asked for.
+    seeds : SeedSequence
+        Root of the random numbers.
+    monitor : Monitor
+    tol : float
+    inputs : {"auto", "whiten", "gaussian"}
+        Whether starts see whitened rows: where a test says so, always, or never.
+    policy : Policy
+    report : Report
+    diagnosis : InputDiagnosis or None
+        Of the rows, once it has been asked for.
+    """
+
+    engine: Engine
+    model: Network
+    seeds: np.random.SeedSequence
+    monitor: Monitor
+    tol: float
+    inputs: str = "auto"
+    policy: Policy = Policy()
+    report: Report = field(default_factory=Report)
+    diagnosis: InputDiagnosis | None = None
+    _engines: dict[Rows, Engine] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def p(self) -> int:
+        """Parameters of the model."""
+        return self.model.n_parameters(self.engine.shape[1])
+
+    @cached_property
+    def response_variance(self) -> float:
+        """Variance of all responses."""
+        return self.engine.response_variance()
+
+    @cached_property
+    def exact_loss(self) -> float:
+        """Loss at and below which a fit is exact."""
+        return self.model.loss.exact_loss(self.response_variance, self.engine.dtype)
+
+    @cached_property
+    def base(self) -> Rows:
+        """The first sub-sample: enough rows to identify the weights."""
+        policy = self.policy
+        each = policy.rows_per_parameter if self.p <= policy.large else policy.rows_per_parameter // 2
+        if self.model.loss.takes_labels:
+            each = policy.rows_per_labelled_parameter
+        return self.drawn(ALL, max(each * self.p, policy.fewest_rows), Stream.SAMPLE)
+
+    @property
+    def spent(self) -> bool:
+        """Whether the callback or the budget has ended the fit."""
+        return self.monitor.spent(self.engine.meter)
+
+    @property
+    def expandable(self) -> bool:
+        """Whether wide students can be pruned to the model, and Gaussian rows give its curvature."""
+        return self.model.loss.least_squares and self.model.n_patches == 1
+
+    @property
+    def known_white(self) -> bool:
+        """Whether the rows are known to have unit covariance."""
+        if self.inputs == "gaussian":
+            return True
+        return self.diagnosis is not None and not needs_whitening(self.diagnosis)
+
+    def is_exact(self, loss: float) -> bool:
+        """Whether a loss is at the level of rounding."""
+        return loss <= EXACT_SLACK * self.exact_loss
+
+    def seed(self, purpose: Stream) -> np.random.SeedSequence:
+        """Seed of one purpose."""
+        return stream(self.seeds, purpose)
+
+    def generator(self, purpose: Stream) -> np.random.Generator:
+        """Fresh generator of one purpose."""
+        return generator(self.seeds, purpose)
+
+    def drawn(self, rows: Rows, m: int, purpose: Stream) -> Rows:
+        """A sub-sample of `m` of some rows; the same rows where there are not more."""
+        few = (*rows, (purpose, m))
+        engine = self.on(rows)
+        if few not in self._engines:
+            self._engines[few] = engine.sample(m, self.seed(purpose))
+        return rows if self._engines[few] is engine else few
+
+    def on(self, rows: Rows) -> Engine:
+        """Engine on some rows."""
+        if not rows:
+            return self.engine
+        if rows not in self._engines:
+            (purpose, m), before = rows[-1], self.on(rows[:-1])
+            self._engines[rows] = before.sample(m, self.seed(purpose))
+        return self._engines[rows]
+
+    def n_rows(self, rows: Rows) -> int:
+        """Number of some rows."""
+        return self.on(rows).shape[0]
+
+    def objective(self, candidate: Candidate) -> Objective:
+        """The objective that a candidate was refined with."""
+        return Objective(self.on(candidate.rows), candidate.model)
+
+    def parameters(self, candidate: Candidate) -> Parameters:
+        """The network that a candidate is."""
+        return candidate.model.unpack(candidate.state.theta, self.engine.shape[1])
+
+    def with_signs(self, start: Parameters) -> tuple[Network, np.ndarray]:
+        """Model and flat vector that refinement works on from a start."""
+        model = self.model.with_resolved_signs(start.output_weights)
+        if model is not self.model and model.known_v is not None:
+            start = start.absorbed(model.activation)
+        return model, model.pack(start)
+
+    def run(
+        self,
+        solver: Solver[Objective],
+        objective: Objective,
+        theta: np.ndarray,
+        stage: str,
+        iterations: int,
+        tol: float | None = None,
+        begun: State | None = None,
+    ) -> State:
+        """One run of a solver, recorded as a stage."""
+        return run(
+            solver,
+            objective,
+            theta,
+            monitor=self.monitor,
+            stage=stage,
+            tol=self.tol if tol is None else tol,
+            exact_loss=self.exact_loss,
+            max_iterations=iterations,
+            begun=begun,
+        )

@@ -1,0 +1,109 @@
+"""Quadratic networks: a spectral start, conjugate gradients, and wider networks as a way out of local minima.
+
+Wider networks have fewer spurious minima while the rows of X still make M unique, and adding one row of W at a time
+costs far less than beginning with d of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..random import Stream
+from ..starts.spectral import definite, narrower, wider
+from ..sweeps import Objective
+from .judge import Judge
+from .problem import Candidate, Problem
+from .refine import refined
+from .starting import refined_start
+from .strategies import Progress
+
+_CREDIBLE = 0.003
+_FEW_ROWS = 10  # for each parameter, below which there are local minima
+_ATTEMPTS, _FAILURES = 8, 3  # for each guess of the signs; failures are counted in a row
+_LOWER = 0.999  # of a loss, that counts as lower
+
+
+@dataclass
+class SpectralProgress(Progress):
+    """Where the search among wider networks is.
+
+    Attributes
+    ----------
+    guess, attempt, failed : int
+        Which guess of the signs, which attempt under it, and how many in a row have not lowered the loss.
+    here : Candidate or None
+        Minimum that the next attempt starts from.
+    """
+
+    guess: int = 0
+    attempt: int = 0
+    failed: int = 0
+    here: Candidate | None = None
+
+
+class Spectral:
+    """Spectral start; where rows are few, rows of W are added, minimised, and the leading eigenvalues kept, in turn.
+
+    It ends at an exact fit, at a minimum whose loss no local one has, or after eight attempts or three in a row without
+    a lower loss, for each guess of the signs: all positive, where no response is negative, and then unknown.
+    """
+
+    def begin(self, problem: Problem, judge: Judge, known: Sequence[Candidate]) -> SpectralProgress:
+        """Before the start."""
+        return SpectralProgress(rng=problem.generator(Stream.RESTART))
+
+    def advance(self, problem: Problem, judge: Judge, known: Sequence[Candidate], progress: Progress) -> None:
+        """The start, its refinement, or one attempt to get lower by way of a wider network."""
+        assert isinstance(progress, SpectralProgress) and progress.rng is not None
+        progress.round += 1
+        if progress.round == 1:
+            found = refined_start(problem, judge, "spectral")[0]
+            many = problem.n_rows(found.rows) >= _FEW_ROWS * problem.p
+            progress.candidates = [found]
+            progress.done = progress.trusted = judge.is_exact(found) or many or problem.spent
+            return
+        if progress.here is None:
+            start = progress.candidates[0]
+            progress.here = refined(problem, start.rows, start.model, start.state.theta, "added rows")
+            progress.candidates = [progress.here]
+            return
+        best = progress.candidates[0]
+        guesses = [problem.model]
+        first = definite(problem.on(best.rows), problem.model)
+        if first is not problem.model:
+            guesses.insert(0, first)
+        found_it = judge.is_exact(best) or (best.state.converged and self._is_credible(problem, best)) or problem.spent
+        if found_it or progress.failed == _FAILURES or progress.attempt == _ATTEMPTS:
+            progress.guess, progress.attempt, progress.failed = progress.guess + 1, 0, 0
+            if progress.guess >= len(guesses):
+                progress.done, few = True, problem.n_rows(best.rows) < problem.policy.scarce * problem.p
+                # With more rows, wider networks would have found a way down.
+                progress.trusted = self._is_credible(problem, best) or not few
+                progress.candidates = [replace(best, label="spectral")]
+            return
+        guess = guesses[progress.guess]
+        engine, here = problem.on(best.rows), progress.here
+        at = wider(engine, guess, problem.parameters(here), 1 + progress.attempt // 2, progress.rng)
+        fixed = here.model.changed(n_hidden=len(at.weights), output_weights=at.output_weights)
+        passage = refined(problem, best.rows, fixed, fixed.pack(at), "added rows")
+        model, theta = problem.with_signs(narrower(guess, problem.parameters(passage)))
+        progress.here = here = refined(problem, best.rows, model, theta, "added rows")
+        progress.attempt += 1
+        progress.failed = 0 if here.state.loss < _LOWER * best.state.loss else progress.failed + 1
+        if here.state.loss < best.state.loss:
+            progress.candidates = [here]
+
+    @staticmethod
+    def _is_credible(problem: Problem, candidate: Candidate) -> bool:
+        """Whether the noise of a minimum is small beside what wrong rows leave.
+
+        Minima below this loss are taken as global; spurious ones of planted problems with 1 to 5 rows left at least
+        ``0.1 (1 - p / n)^2`` of the variance of y in fifty dimensions and 0.013 times the same square in twenty, p the
+        free numbers of M (measured, not proved).
+        """
+        objective: Objective = problem.objective(candidate)
+        k, n = candidate.model.n_hidden, objective.n_rows
+        free = objective.n_parameters - k * (k - 1) / 2
+        credible = 0.5 * _CREDIBLE * max(1.0 - free / n, 0.0) ** 2 * objective.engine.response_variance()
+        return candidate.state.loss <= credible

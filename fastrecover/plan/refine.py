@@ -1,0 +1,181 @@
+"""From a start to the minimum nearby: on a sub-sample first, then on all rows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..models import Network
+from ..random import Stream
+from ..solvers import (
+    DENSE_LIMIT,
+    LBFGS,
+    FactoredMatrix,
+    GaussianCurvature,
+    GaussNewton,
+    QuarticConjugateGradients,
+    Solver,
+    State,
+    gaussian_curvature,
+)
+from ..solvers.lbfgs import with_direction
+from ..sweeps import Objective
+from .problem import ALL, Candidate, Problem, Rows
+
+_NEARLY_SINGULAR = 1e-10  # of a preconditioning matrix, relative to its mean diagonal
+
+
+def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, label: str) -> Candidate:
+    """The minimum near theta on some rows.
+
+    Parameters
+    ----------
+    problem : Problem
+    rows : Rows
+    model : Network
+        With definite output weights.
+    theta : ndarray (n_parameters,)
+    label : str
+        Stage in the history.
+
+    Returns
+    -------
+    Candidate
+    """
+    policy, labels = problem.policy, problem.model.loss.takes_labels
+    objective = Objective(problem.on(rows), model)
+    # A sub-sample's minimiser is a stepping stone: a fraction of its own error is near enough.
+    near = policy.near_labelled if labels else policy.near
+    tol = problem.tol if rows == ALL else max(problem.tol, near)
+    if _matrix_is_dear(problem, objective):
+        state = _with_gaussian_curvature(problem, rows, objective, theta, label, tol)
+        if state.converged or problem.p > DENSE_LIMIT or problem.spent:
+            return Candidate(state, model, rows, label)
+        theta = state.theta
+    quadratic = problem.model.is_quadratic_form
+    solver: Solver[Objective] = QuarticConjugateGradients() if quadratic else GaussNewton()
+    dear = not quadratic and problem.p > policy.dear_matrix
+    most = policy.pncg_iterations if quadratic else policy.iterations
+    most = policy.few_matrices if dear else policy.fisher_steps if labels else most
+    state = problem.run(solver, objective, theta, label, most, tol)
+    # A matrix costs as much as p / 4 gradients: far from a minimum these go further.  Where labels leave a
+    # direction open, Fisher's matrix is far from the Hessian and its steps are short.
+    slow = labels and not state.stopped
+    if (dear or slow) and not state.converged and not problem.spent:
+        state = problem.run(LBFGS(), objective, state.theta, label, policy.iterations, tol)
+        state = problem.run(solver, objective, state.theta, label, policy.iterations // 5, tol)
+    return Candidate(state, model, rows, label)
+
+
+def moved(problem: Problem, candidate: Candidate, rows: Rows) -> Candidate:
+    """A candidate refined on other rows, itself if these are its own."""
+    if candidate.rows == rows:
+        return candidate
+    return refined(problem, rows, candidate.model, candidate.state.theta, candidate.label)
+
+
+def polished(problem: Problem, best: Candidate) -> Candidate:
+    """A candidate of a sub-sample refined on all rows, in few passes.
+
+    L-BFGS on the curvature of Gaussian rows or, with labels or patches, on that of a sub-sample.
+
+    Parameters
+    ----------
+    problem : Problem
+    best : Candidate
+
+    Returns
+    -------
+    Candidate
+    """
+    if best.rows == ALL:
+        return best
+    policy, theta = problem.policy, best.state.theta
+    objective = Objective(problem.engine, best.model)
+    if problem.model.is_quadratic_form:
+        state = problem.run(
+            QuarticConjugateGradients(dense=False), objective, theta, "all rows", policy.pncg_iterations
+        )
+        return Candidate(state, best.model, ALL, best.label)
+    if problem.expandable or problem.spent:
+        # Spent, it only tells the loss.
+        curvature = None if problem.spent else _curvature(problem, problem.objective(best), theta)
+        state = problem.run(LBFGS(preconditioner=curvature), objective, theta, "all rows", policy.iterations)
+    elif problem.p <= policy.large:
+        state = _preconditioned(problem, objective, best)
+    else:
+        solver = GaussNewton(dense=False, damping=1e-4)
+        state = problem.run(solver, objective, theta, "all rows", policy.iterations)
+    if not state.converged and problem.p <= DENSE_LIMIT and not problem.spent:
+        state = problem.run(GaussNewton(), objective, state.theta, "all rows, dense", policy.iterations // 2)
+    return Candidate(state, best.model, ALL, best.label)
+
+
+def _matrix_is_dear(problem: Problem, objective: Objective) -> bool:
+    """Whether forming it costs more than many gradients, with rows enough to be near that of Gaussian rows."""
+    if not problem.expandable or problem.model.is_quadratic_form:
+        return False
+    n, p, policy = objective.n_rows, problem.p, problem.policy
+    return p > DENSE_LIMIT or (n * p**2 > policy.dear_work and n > policy.rows_to_average * p)
+
+
+def _curvature(problem: Problem, objective: Objective, theta: np.ndarray) -> GaussianCurvature:
+    return gaussian_curvature(objective, theta, problem.seed(Stream.CURVATURE), problem.known_white)
+
+
+def _with_gaussian_curvature(
+    problem: Problem, rows: Rows, objective: Objective, theta: np.ndarray, label: str, tol: float
+) -> State:
+    """L-BFGS on the curvature of Gaussian rows, taken anew when the start has been left behind."""
+    policy = problem.policy
+    # Unconverged after these steps: the search tries more rows.
+    last = policy.iterations if rows == ALL else policy.steps_of_few
+    for most in (policy.first_steps, last):
+        solver = LBFGS(preconditioner=_curvature(problem, objective, theta))
+        state = problem.run(solver, objective, theta, label, most, tol)
+        theta = state.theta
+        if state.converged or problem.spent:
+            break
+    return state
+
+
+def _preconditioned(problem: Problem, objective: Objective, best: Candidate) -> State:
+    """L-BFGS on the curvature of a sub-sample, taken anew where the way to the minimiser has changed it."""
+    policy, solver = problem.policy, LBFGS(preconditioner=_matrix_of_sample(problem, best))
+    state = problem.run(solver, objective, best.state.theta, "all rows", 0)
+    for _ in range(policy.legs):
+        before = state.decrement
+        state = problem.run(solver, objective, state.theta, "all rows", policy.leg, begun=state)
+        if state.converged or state.stopped or problem.spent:
+            break
+        if state.decrement > policy.slow * before and not objective.kinked:
+            anew = _matrix_of_sample(problem, Candidate(state, best.model, ALL, best.label))
+            state = with_direction(state, state.memory["pairs"], anew)
+    else:
+        state.message = f"not converged after {policy.legs * policy.leg} iterations"
+    return state
+
+
+def _matrix_of_sample(problem: Problem, at: Candidate) -> FactoredMatrix:
+    """The Gauss-Newton matrix that a candidate's solver left, or one of a sub-sample of its rows."""
+    matrix = at.state.memory.get("matrix")
+    if matrix is None:
+        few = problem.on(at.rows).sample(_matrix_rows(problem, at), problem.seed(Stream.CURVATURE))
+        matrix = Objective(few, at.model).gauss_newton(at.state.theta)[2]
+    return FactoredMatrix.of(matrix, _NEARLY_SINGULAR * float(np.trace(matrix)) / len(matrix))
+
+
+def _matrix_rows(problem: Problem, at: Candidate) -> int:
+    """Rows whose matrix makes the corrections on all rows cheapest."""
+    n, p, policy = problem.engine.shape[0], problem.p, problem.policy
+    own = problem.n_rows(at.rows)
+
+    def cost(m: int) -> float:
+        shorter = max(math.log(m / (policy.contraction**2 * p)) / 2.0, 0.1)
+        away = math.sqrt(n / max(m, own))
+        return max(math.log(away / problem.tol), 1.0) / shorter + m / n * p * policy.matrix_cost
+
+    least = policy.precondition_rows * p
+    options = [least << i for i in range(8) if i == 0 or (least << i) <= n // 2]
+    return min(options, key=cost)

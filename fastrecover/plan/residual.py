@@ -1,0 +1,120 @@
+"""Is what a network leaves of the responses more than noise?
+
+A minimum that is not exact is believed only if its residual looks like noise: F tests see structure in the span of
+the units, and the first moments of the residual see a missing unit that points elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..activations import Activation
+from ..engines import Engine
+from ..linalg import orthonormal
+from ..models import Parameters
+from ..sweeps import MomentSweeps
+
+_MOST_FEATURES = 400
+_DENSE, _DIRECTIONS, _ITERATIONS = 64, 2, 8
+_EDGE, _SCORE = 2.5, 8.5  # a quarter over the edge, and six standard deviations of one entry
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the tests say of a residual.
+
+    Attributes
+    ----------
+    chance : float
+        Chance that noise shows as much structure in the span of the units.
+    has_missing_unit : bool
+        Whether its moments of order one or two (three for odd activations) are beyond those of noise.
+    """
+
+    chance: float
+    has_missing_unit: bool
+
+    def misfit(self, level: float) -> bool:
+        """Whether the residual is more than noise, at a chance of error of `level` for the F tests."""
+        return self.chance < level or self.has_missing_unit
+
+
+def judge_residual(
+    engine: Engine, activation: Activation, found: Parameters, loss: float, seed: np.random.SeedSequence
+) -> Verdict | None:
+    """Test what a network leaves of the responses at a minimum.
+
+    Parameters
+    ----------
+    engine : Engine
+        The rows that it was fitted to.
+    activation : Activation
+    found : Parameters
+    loss : float
+        Half the mean square of the residual.
+    seed : SeedSequence
+
+    Returns
+    -------
+    Verdict or None
+        None where the rows are too few for any test.
+    """
+    chances = _chances(engine, activation, found, loss)
+    if not chances:
+        return None
+    return Verdict(min(1.0, len(chances) * min(chances)), _has_missing_unit(engine, activation, found, loss, seed))
+
+
+def _chances(engine: Engine, activation: Activation, found: Parameters, loss: float) -> list[float]:
+    """P values of the Hermite features of degree 2, and of the highest degree that the rows allow.
+
+    The features are not made orthogonal to the Jacobian, so the gain is a lower bound and the test cautious.
+    """
+    from scipy.special import fdtrc
+
+    n, d = engine.shape
+    basis, p = orthonormal(found.weights[:d]), found.flat().size
+    sizes = {degree: math.comb(len(basis) + degree, degree) for degree in (2, 3, 4)}
+    fitting = [degree for degree, size in sizes.items() if size <= min((n - p) // 4, _MOST_FEATURES)]
+    degrees, chances = tuple(sorted({*fitting[:1], *fitting[-1:]})), []
+    if not degrees:
+        return []
+    losses = MomentSweeps(engine, found, activation).hermite_losses(basis, degrees, ridge=1e-10)
+    for degree, left in zip(degrees, losses, strict=True):
+        count = sizes[degree]
+        rest = n - p - count
+        chances.append(float(fdtrc(count, rest, max((loss - left) / count, 0.0) / max(left / rest, 1e-300))))
+    return chances
+
+
+def _has_missing_unit(
+    engine: Engine, activation: Activation, found: Parameters, loss: float, seed: np.random.SeedSequence
+) -> bool:
+    """Moments of the residual beyond those of noise and white rows.
+
+    ``E[r x]`` is about ``sigma sqrt(d / n)`` long, the largest eigenvalue of P2 about ``2 sigma sqrt(d / n)``.
+    """
+    n, d = engine.shape
+    order, sweeps, rows = activation.subspace_order or 2, MomentSweeps(engine, found, activation), MomentSweeps(engine)
+    first, alpha = sweeps.first()[1], None
+    if order > 2:
+        alpha = rows.first()[1]
+        alpha /= max(float(np.linalg.norm(alpha)), 1e-300)
+    sizes = _largest(lambda v: sweeps.product(v, order, alpha), d, seed) / (order - 1), float(np.linalg.norm(first))
+    edge = math.sqrt(2.0 * loss) * (_EDGE * math.sqrt(d / n) + _SCORE / math.sqrt(n))
+    # Rows that vary by more than 1 in some direction only raise the edge.
+    return max(sizes) > edge and max(sizes) > edge * _largest(rows.covariance, d, seed)
+
+
+def _largest(product: Callable[[np.ndarray], np.ndarray], d: int, seed: np.random.SeedSequence) -> float:
+    """Largest eigenvalue in size of a symmetric matrix given by its products; of a small one, by all of them."""
+    if d <= _DENSE:
+        return float(np.abs(np.linalg.eigvalsh(product(np.eye(d)))).max())
+    v = np.random.default_rng(seed).standard_normal((_DIRECTIONS, d))
+    for _ in range(_ITERATIONS):
+        v = product(orthonormal(v))
+    return float(np.linalg.norm(v, 2))

@@ -1,0 +1,213 @@
+"""The plan of a fit: strategies propose candidates, one judge accepts, one budget ends the search.
+
+Start and refinement are on a sub-sample that is large enough to identify the weights; all rows are swept only for the
+last corrections.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ..inputs import InputDiagnosis
+from ..solvers import (
+    LBFGS,
+    GaussNewton,
+    GradientDescent,
+    OnLandscape,
+    QuarticConjugateGradients,
+    ResampledGradientDescent,
+    Solver,
+    State,
+    StochasticGradientDescent,
+)
+from ..sweeps import Objective
+from .descent import descended
+from .judge import DOUBT, MISFIT, Judge
+from .problem import ALL, Candidate, Problem
+from .quadratic import Spectral
+from .refine import polished
+from .report import Report
+from .starting import Init, found_start, refined_start
+from .strategies import Expand, Moments, Progress, Restarts, Strategy
+
+#: Solvers by name; "auto" is the plan itself.
+SOLVERS: dict[str, type[Solver[Objective]] | None] = {
+    "auto": None,
+    "gauss-newton": GaussNewton,
+    "lbfgs": LBFGS,
+    "gd": GradientDescent,
+    "resampled-gd": ResampledGradientDescent,
+    "sgd": StochasticGradientDescent,
+    "pncg": QuarticConjugateGradients,
+}
+#: What ``solver`` may be once it has been checked.
+Chosen: TypeAlias = str | Solver[Objective] | OnLandscape
+_SEARCHED = ("auto", "expand", "random")
+
+
+@dataclass
+class Position:
+    """Where a search is, as plain data: enough to go on from in another process.
+
+    Attributes
+    ----------
+    strategy : int
+        Number of the one at work.
+    progress : Progress or None
+        Its own position; None before it begins.
+    candidates : list of Candidate
+        What those before it found.
+    ended, trusted : bool
+        Whether the search is over, and whether its best candidate was accepted.
+    report : Report
+    diagnosis : InputDiagnosis or None
+        What has been learned of the rows.
+    """
+
+    strategy: int = 0
+    progress: Progress | None = None
+    candidates: list[Candidate] = field(default_factory=list)
+    ended: bool = False
+    trusted: bool = False
+    report: Report = field(default_factory=Report)
+    diagnosis: InputDiagnosis | None = None
+
+
+class Search:
+    """Strategies in turn, until one is trusted or the budget is spent.
+
+    Parameters
+    ----------
+    problem : Problem
+    strategies : list of Strategy
+    position : Position, optional
+        Where an earlier search was left.
+    """
+
+    def __init__(self, problem: Problem, strategies: list[Strategy], position: Position | None = None) -> None:
+        self.problem, self.strategies, self.judge = problem, strategies, Judge(problem)
+        self.position = position or Position()
+        if position is not None:
+            problem.report, problem.diagnosis = position.report, position.diagnosis
+
+    def advance(self) -> None:
+        """One round of the strategy at work."""
+        at, problem = self.position, self.problem
+        strategy = self.strategies[at.strategy]
+        if at.progress is None:
+            at.progress = strategy.begin(problem, self.judge, at.candidates)
+        strategy.advance(problem, self.judge, at.candidates, at.progress)
+        at.report, at.diagnosis = problem.report, problem.diagnosis
+        if at.progress.done:
+            at.candidates = [*at.candidates, *at.progress.candidates]
+            at.trusted, at.progress = at.progress.trusted, None
+            at.strategy += 1
+            spent = bool(at.candidates) and problem.spent
+            at.ended = at.trusted or spent or at.strategy == len(self.strategies)
+            at.trusted = at.trusted or spent
+
+    def run(self) -> Candidate:
+        """All rounds that are left, and the best of what was found."""
+        while not self.position.ended:
+            self.advance()
+        found, report = self.position.candidates, self.problem.report
+        best = self.judge.best(found)
+        report.candidates, report.agreeing = len(found), self.judge.agreeing(best, found)
+        return best
+
+
+@dataclass
+class Outcome:
+    """End of a fit.
+
+    Attributes
+    ----------
+    objective : Objective
+        On all rows, of the model with definite output weights.
+    candidate : Candidate
+    report : Report
+    exact : bool
+        Whether the loss is at the level of rounding.
+    """
+
+    objective: Objective
+    candidate: Candidate
+    report: Report
+    exact: bool
+
+    @property
+    def state(self) -> State:
+        """Where refinement ended."""
+        return self.candidate.state
+
+
+def carry_out(problem: Problem, init: Init, solver: Chosen) -> Outcome:
+    """Find the weights.
+
+    Parameters
+    ----------
+    problem : Problem
+    init : str, callable, ndarray or Parameters
+        A name of ``INITS``, a start, or where to begin.
+    solver : str, Solver or OnLandscape
+        A name of ``SOLVERS``, or an object; all but "auto" run on all rows from the start.
+
+    Returns
+    -------
+    Outcome
+    """
+    judge, notes = Judge(problem), ""
+    doubt = False
+    if isinstance(solver, OnLandscape):
+        found = descended(problem, solver)
+    elif solver != "auto":
+        found = _solved(problem, init, solver)
+    else:
+        if isinstance(init, str) and init in _SEARCHED:
+            search = Search(problem, strategies_for(problem, init))
+            best = search.run()
+            doubt = not search.position.trusted and not problem.model.loss.takes_labels
+            tested = len(search.position.candidates) > 1 and problem.model.loss.least_squares
+            notes = MISFIT if tested and not judge.is_exact(best) and judge.misfit(best) else ""
+        else:
+            best = refined_start(problem, judge, init)[0]
+        problem.report.start, problem.report.sample_rows = best.label, problem.n_rows(best.rows)
+        found = polished(problem, best)
+    judge.check_maximum(found)
+    exact, state = judge.is_exact(found), found.state
+    if state.converged and not exact:
+        state.message += notes
+        if doubt:
+            state.converged, state.message = False, DOUBT
+    return Outcome(problem.objective(found), found, problem.report, exact)
+
+
+def strategies_for(problem: Problem, init: str) -> list[Strategy]:
+    """What is tried in turn for an ``init`` that asks for a search: "auto", "expand" or "random"."""
+    if init != "auto":
+        return [Expand()] if init == "expand" else [Restarts()]
+    model = problem.model
+    if model.is_quadratic_form:
+        return [Spectral()]
+    if not problem.expandable:
+        return [Moments(), Restarts()]
+    k, order = model.n_hidden, model.activation.tensor_order or 0
+    # Many units: the moments of order four cost more than students that need few rows.
+    many = math.comb(k + order, order) > problem.policy.many_features
+    return [Expand(), Moments()] if many else [Moments(), Expand()]
+
+
+def _solved(problem: Problem, init: Init, solver: str | Solver[Objective]) -> Candidate:
+    """One solver on all rows, from a start on a sub-sample of them."""
+    chosen: Solver[Objective] | None = solver if not isinstance(solver, str) else None
+    if isinstance(solver, str):
+        kind = SOLVERS[solver]
+        assert kind is not None
+        chosen = kind()
+    assert chosen is not None
+    model, theta = problem.with_signs(found_start(problem, problem.base, init))
+    objective = Objective(problem.engine, model)
+    state = problem.run(chosen, objective, theta, chosen.name, problem.policy.most_iterations(chosen.name))
+    return Candidate(state, model, ALL, chosen.name)

@@ -1,0 +1,126 @@
+"""Where refinement begins: what was given, what a named start finds, or random rows where the budget ends first."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+
+from ..inputs import diagnose, needs_whitening, whiten
+from ..models import Parameters
+from ..random import Stream
+from ..starts import STARTS, NamedStart, Start, StartError, random_start, ridge_lengths, with_output_weights
+from .judge import Judge
+from .problem import ALL, Candidate, Problem, Rows
+from .refine import refined
+from .students import expanded_starts
+
+#: What ``init`` may be once it has been checked: a name, a function, rows of weights, or all parameters.
+Init: TypeAlias = str | Start | np.ndarray | Parameters
+INITS = ("auto", *STARTS, "expand", "random")
+
+
+def refined_start(problem: Problem, judge: Judge, init: Init) -> tuple[Candidate, Parameters]:
+    """A start, and the minimum near it, on more rows where few have a minimiser far from that of all.
+
+    Parameters
+    ----------
+    problem : Problem
+    judge : Judge
+    init : str, callable, ndarray or Parameters
+
+    Returns
+    -------
+    candidate : Candidate
+    start : Parameters
+        As it was before refinement.
+
+    Raises
+    ------
+    StartError
+        Moments that cannot resolve the weights.
+    """
+    n, rows = problem.engine.shape[0], problem.base
+    while True:
+        start = found_start(problem, rows, init)
+        label = init if isinstance(init, str) else "given"
+        label = "random" if problem.report.start == "random" else label
+        candidate = refined(problem, rows, *problem.with_signs(start), label)
+        if rows == ALL or problem.spent or not judge.is_poorly_determined(candidate):
+            return candidate, start
+        more = problem.policy.more_rows * problem.n_rows(rows)
+        rows = ALL if 2 * more > n else problem.drawn(ALL, more, Stream.SAMPLE)
+
+
+def found_start(problem: Problem, rows: Rows, init: Init) -> Parameters:
+    """Unrefined start; random rows where the fit is ended before it is found.
+
+    Parameters
+    ----------
+    problem : Problem
+    rows : Rows
+        What the start may look at.
+    init : str, callable, ndarray or Parameters
+
+    Returns
+    -------
+    Parameters
+        With definite output weights.
+
+    Raises
+    ------
+    StartError
+        Moments that cannot resolve the weights.
+    """
+    if isinstance(init, Parameters):
+        return init
+    if isinstance(init, np.ndarray):
+        return with_output_weights(problem.on(rows), problem.model, init)
+    found = problem.monitor.attempt(lambda: _found(problem, rows, init))
+    return _random(problem) if found is None else found
+
+
+def _found(problem: Problem, rows: Rows, init: str | Start) -> Parameters:
+    if not isinstance(init, str):
+        problem.report.start = getattr(init, "__name__", type(init).__name__)
+        return init(problem.on(rows), problem.model, problem.seed(Stream.START))
+    problem.report.start = init
+    if init in STARTS:
+        return _from_moments(problem, rows, STARTS[init])
+    if init == "expand":
+        rng, count = problem.generator(Stream.RESTART), problem.policy.restarts
+        return expanded_starts(problem.on(rows), problem.model, rng, count=count).parameters[0]
+    if init == "auto":
+        try:
+            return _from_moments(problem, rows, STARTS["tensor"])
+        except StartError:
+            pass
+    return _random(problem)
+
+
+def _random(problem: Problem) -> Parameters:
+    problem.report.start = "random"
+    return random_start(problem.model, problem.engine.shape[1], problem.generator(Stream.RESTART))
+
+
+def _from_moments(problem: Problem, rows: Rows, start: NamedStart) -> Parameters:
+    """A start that relies on Gaussian rows, on whitened ones where the rows need it."""
+    model, seed = problem.model, problem.seed(Stream.START)
+    if not start.whitens:
+        return start.find(problem.engine, model, seed)
+    if problem.diagnosis is None and problem.inputs != "gaussian":
+        problem.diagnosis = diagnose(problem.engine, problem.seed(Stream.DIAGNOSIS))
+    diagnosis, engine, report = problem.diagnosis, problem.on(rows), problem.report
+    if diagnosis is None or not (problem.inputs == "whiten" or needs_whitening(diagnosis)):
+        report.inputs = [] if diagnosis is None else diagnosis.shape_departures
+        return start.find(engine, model, seed)
+    white, whitening = whiten(engine, diagnosis, most_copied=problem.n_rows(problem.base))
+    report.inputs = diagnosis.shape_departures + ([whitening.note] if whitening.note else [])
+    report.whitened = True
+    found, act = whitening.back(start.find(white, model, seed)), model.activation
+    homogeneous = act.degree is not None and not act.is_quadratic
+    if whitening.shift.any() and homogeneous and model.n_patches == 1:
+        # The offsets that centring gave the units have gone into their lengths.
+        unit = found.weights / np.maximum(np.linalg.norm(found.weights, axis=1), 1e-300)[:, None]
+        found = ridge_lengths(engine, model, unit)
+    return found

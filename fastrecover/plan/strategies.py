@@ -1,0 +1,253 @@
+"""Ways to look for the minimum: each proposes candidates in rounds, and keeps where it is in a plain record.
+
+A search asks a strategy for one round at a time, so it can be saved between any two and gone on with elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from ..models import Network
+from ..random import Stream
+from ..solvers import minimise_many
+from ..starts import StartError, inertia, random_start
+from ..sweeps import Objective
+from .judge import Judge
+from .problem import Candidate, Problem, Rows
+from .refine import moved, refined
+from .starting import refined_start
+from .students import Chains, default_extra, expanded_starts, regrown
+
+_DENSEST, _MANY = 8, 16  # units up to which many chains, and a few, run side by side
+
+
+@dataclass
+class Progress:
+    """Where a strategy is.
+
+    Attributes
+    ----------
+    round : int
+        Rounds done.
+    done : bool
+        Nothing further will be proposed.
+    trusted : bool
+        The best candidate is accepted; the search ends.
+    candidates : list of Candidate
+        What it has found.
+    rng : Generator or None
+    """
+
+    round: int = 0
+    done: bool = False
+    trusted: bool = False
+    candidates: list[Candidate] = field(default_factory=list)
+    rng: np.random.Generator | None = None
+
+
+class Strategy(Protocol):
+    """A way to look for the minimum."""
+
+    def begin(self, problem: Problem, judge: Judge, known: Sequence[Candidate]) -> Progress:
+        """Where it is before the first round.
+
+        Parameters
+        ----------
+        problem : Problem
+        judge : Judge
+        known : sequence of Candidate
+            What earlier strategies found.
+        """
+        ...
+
+    def advance(self, problem: Problem, judge: Judge, known: Sequence[Candidate], progress: Progress) -> None:
+        """One round, which moves `progress` on."""
+        ...
+
+
+class Moments:
+    """The tensor start, refined: accepted where the minimum is close to it."""
+
+    def begin(self, problem: Problem, judge: Judge, known: Sequence[Candidate]) -> Progress:
+        """Before the start."""
+        return Progress()
+
+    def advance(self, problem: Problem, judge: Judge, known: Sequence[Candidate], progress: Progress) -> None:
+        """The one round there is."""
+        progress.done = True
+        try:
+            candidate, start = refined_start(problem, judge, "tensor")
+        except StartError as reason:
+            problem.report.tensor = str(reason)
+            return
+        progress.candidates, progress.trusted = [candidate], judge.is_trusted(candidate, start)
+
+
+class Restarts:
+    """Random starts side by side, the two best refined, until the lowest minimum has been found twice."""
+
+    def begin(self, problem: Problem, judge: Judge, known: Sequence[Candidate]) -> Progress:
+        """Before the first round."""
+        return Progress(rng=problem.generator(Stream.RESTART))
+
+    def advance(self, problem: Problem, judge: Judge, known: Sequence[Candidate], progress: Progress) -> None:
+        """One round; none where something is known and the budget is spent."""
+        assert progress.rng is not None
+        if not (problem.spent and (known or progress.candidates)):
+            progress.round += 1
+            pair = self._round(problem, progress.rng, f"random restarts {progress.round}")
+            rows = widest(problem, known)
+            progress.candidates += [moved(problem, candidate, rows) for candidate in pair]
+            if judge.agree([*progress.candidates, *known]):
+                progress.done = progress.trusted = True
+                return
+            if progress.round < problem.policy.restart_rounds:
+                return
+        progress.done = True
+        if progress.candidates:
+            progress.trusted = judge.is_plausible(min(progress.candidates, key=lambda c: c.state.loss))
+
+    @staticmethod
+    def _round(problem: Problem, rng: np.random.Generator, stage: str) -> list[Candidate]:
+        model, policy, rows = problem.model, problem.policy, problem.base
+        engine = problem.on(rows)
+        count = int(np.clip(policy.restart_numbers // problem.p, policy.restarts, 8 * policy.restarts))
+        positive = None
+        if model.known_v is None and model.activation.parity != "odd":
+            rng_moments = problem.generator(Stream.START)
+            positive = problem.monitor.attempt(lambda: inertia(engine, model.n_hidden, rng_moments))
+        starts = []
+        for i in range(count):
+            # The inertia of a noisy moment is off by one now and then: half the starts allow for it.
+            shift = rng.integers(-1, 2) * (i % 2)
+            near = None if positive is None else int(np.clip(positive + shift, 0, model.n_hidden))
+            starts.append(random_start(model, engine.shape[1], rng, positive=near))
+        signed = problem.with_signs(starts[0])[0]
+        objective = Objective(engine, signed)
+        v = None if signed.known_v is None else np.array([start.output_weights for start in starts])
+        thetas, losses = minimise_many(
+            objective,
+            np.array([signed.pack(start) for start in starts]),
+            iterations=policy.restart_iterations,
+            memory=10,
+            exact_loss=problem.exact_loss,
+            output_weights=v,
+            stop=lambda: problem.spent,
+        )
+        problem.monitor.record(objective, stage, float(losses.min()))
+        found = []
+        for at in np.argsort(losses)[:2]:
+            own = signed if v is None else signed.with_output_weights(v[at])
+            found.append(refined(problem, rows, own, thetas[at], stage))
+        return found
+
+
+@dataclass
+class ExpandProgress(Progress):
+    """Where growing and pruning is.
+
+    Attributes
+    ----------
+    rows : Rows
+        What the students see.
+    noisy : bool
+        Whether something known leaves noise alone.
+    chains : Chains or None
+        Minima so far, grown and pruned in every round.
+    flat : int
+        Rounds in a row without a gain.
+    shown : Network or None
+        Model whose losses the history shows.
+    """
+
+    rows: Rows = ()
+    noisy: bool = False
+    chains: Chains | None = None
+    flat: int = 0
+    shown: Network | None = None
+
+
+class Expand:
+    """Wide students, pruned, then rounds that grow and prune the minima found, until one is exact or convincing."""
+
+    def begin(self, problem: Problem, judge: Judge, known: Sequence[Candidate]) -> ExpandProgress:
+        """Before the first students."""
+        rows, policy = problem.base, problem.policy
+        noisy = any(judge.is_noise(c) for c in known)
+        if not known:
+            # On few of many rows the noise is fitted; where moments have failed there may be some.
+            rows = problem.drawn(rows, max(policy.rows_to_expand * problem.p, policy.fewest_rows), Stream.SCARCE)
+        return ExpandProgress(rng=problem.generator(Stream.RESTART), rows=rows, noisy=noisy)
+
+    def advance(self, problem: Problem, judge: Judge, known: Sequence[Candidate], progress: Progress) -> None:
+        """Grow and prune, and where that has led somewhere, or nowhere, refine the two lowest and judge them."""
+        assert isinstance(progress, ExpandProgress) and progress.rng is not None
+        engine, model, policy = problem.on(progress.rows), problem.model, problem.policy
+        (n, d), k, nearly_exact = engine.shape, model.n_hidden, policy.nearly_exact * problem.response_variance
+        scarce = n < policy.scarce * problem.p
+        if progress.chains is None:
+            progress.chains = chains = self._first(problem, known, progress, nearly_exact)
+        else:
+            before = progress.chains.losses[0]
+            progress.chains = chains = regrown(
+                engine,
+                model,
+                progress.chains,
+                progress.rng,
+                extra=1 if k < _MANY else 3,
+                exact_loss=nearly_exact,
+                stop=lambda: problem.spent,
+            )
+            # One more unit fits some noise.
+            gain = max(policy.gain, policy.gain_of_noise * d / n) if progress.noisy else policy.gain
+            progress.flat = progress.flat + 1 if chains.losses[0] > (1.0 - gain) * before else 0
+        progress.round += 1
+        stage, lowest = f"expand {progress.round}", float(chains.losses[0])
+        assert progress.shown is not None
+        problem.monitor.record(Objective(engine, progress.shown), stage, lowest)
+        rounds = policy.scarce_rounds if scarce else policy.expand_rounds
+        last = progress.round == rounds or progress.flat == policy.patient_rounds or problem.spent
+        alike = chains.losses[-1] <= (1.0 + policy.gain) * lowest  # from wherever a chain begins it ends here
+        if not (lowest <= nearly_exact or alike or progress.flat == policy.flat_rounds or last):
+            return
+        pair = [refined(problem, progress.rows, *problem.with_signs(one), stage) for one in chains.parameters[:2]]
+        rows = widest(problem, known)
+        progress.candidates = [moved(problem, candidate, rows) for candidate in pair]
+        best = min(progress.candidates, key=lambda c: c.state.loss)
+        # Chains that were far apart and are then refined to one minimum have only met in it.
+        convincing = not scarce and chains.losses[1] <= policy.together * lowest
+        progress.trusted = judge.is_plausible(best) or (convincing and judge.agree(progress.candidates))
+        progress.done = progress.trusted or last or progress.noisy
+
+    @staticmethod
+    def _first(problem: Problem, known: Sequence[Candidate], progress: ExpandProgress, nearly_exact: float) -> Chains:
+        assert progress.rng is not None
+        engine, model, policy = problem.on(progress.rows), problem.model, problem.policy
+        (n, d), k = engine.shape, model.n_hidden
+        scarce = n < policy.scarce * problem.p
+        count = 64 if scarce else 32 if k < _DENSEST else 16 if k < _MANY else 8
+        width = k + 1 if scarce else k + default_extra(n, d, k, most=k)
+        count = int(np.clip(policy.round_work / (800.0 * width * n * d), policy.fewest_chains, count))
+        progress.shown = problem.with_signs(random_start(model, d, progress.rng))[0]
+        chains = expanded_starts(
+            engine,
+            model,
+            progress.rng,
+            count=count,
+            width=width,
+            exact_loss=nearly_exact,
+            stop=lambda: problem.spent,
+        )
+        for candidate in known:
+            loss = problem.objective(candidate).on(engine).value(candidate.state.theta)
+            chains = chains.joined(problem.parameters(candidate), loss)
+        return chains
+
+
+def widest(problem: Problem, known: Sequence[Candidate]) -> Rows:
+    """Rows that earlier candidates were refined on, which may be more than the first sub-sample."""
+    return max([problem.base, *(c.rows for c in known)], key=problem.n_rows)

@@ -1,0 +1,180 @@
+"""What a call of ``fit`` asks for: every option is parsed here, once, and every default stands here.
+
+What leaves this module is known to be right, as far as it can be told without the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ._validation import check_finite, check_positive, check_rows, check_vector
+from .activations import NAMES as ACTIVATIONS
+from .activations import Activation
+from .models import ModelOptions, Network, Parameters, get_model, nearest
+from .papers import PRESETS, preset
+from .plan import INITS, SOLVERS, Chosen, Init
+from .plan.students import check_expandable
+from .random import seed_sequence
+from .solvers import OnLandscape
+from .starts import STARTS
+
+INPUTS = ("auto", "whiten", "gaussian")
+#: Distance to the minimiser at which a fit stops, in units of its statistical error.
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of a fit, checked as far as they can be without the data.
+
+    Attributes
+    ----------
+    model : Network
+    finds_units : bool
+        Whether the number of units is to be found, in place of the model's own.
+    init : str, callable, ndarray, Parameters or any
+        Checked by :meth:`start`, which knows the number of features.
+    solver : str or solver object
+    inputs : str
+    tol, max_passes : float
+    seeds : SeedSequence
+    callback : callable or None
+    verbose : int
+    """
+
+    model: Network
+    finds_units: bool
+    init: Any
+    solver: Chosen
+    inputs: str
+    tol: float
+    max_passes: float
+    seeds: np.random.SeedSequence
+    callback: Callable[[dict[str, Any]], Any] | None
+    verbose: int
+
+    @classmethod
+    def parsed(
+        cls,
+        model: str | Activation | Network,
+        n_hidden: int | str | None,
+        *,
+        init: Any,
+        solver: Any,
+        inputs: str,
+        random_state: Any,
+        tol: float | None,
+        max_passes: float | None,
+        callback: Callable[[dict[str, Any]], Any] | None,
+        verbose: int,
+        model_options: ModelOptions,
+    ) -> Request:
+        """The options of :func:`fastrecover.fit`, by the same names.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The message names the argument, what was wrong and what would be right.
+        """
+        finds_units = isinstance(n_hidden, str)
+        if isinstance(n_hidden, str):
+            _check_unit_search(model, n_hidden, init)
+            n_hidden = None if isinstance(model, Network) else 1
+        if isinstance(model, str) and model in PRESETS:
+            network, init, solver = preset(model, n_hidden, init, solver, model_options)
+        else:
+            network = get_model(model, n_hidden, also=tuple(PRESETS), **model_options)
+        _check_solver(solver)
+        if inputs not in INPUTS:
+            hint = nearest(str(inputs), INPUTS)
+            raise ValueError(f"inputs must be one of {', '.join(INPUTS)}, got {inputs!r}{hint}")
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be callable, got {callback!r}")
+        if not isinstance(verbose, (int, np.integer)):
+            raise TypeError(f"verbose must be 0, 1 or 2, got {verbose!r}")
+        return cls(
+            model=network,
+            finds_units=finds_units,
+            init=init,
+            solver=solver,
+            inputs=inputs,
+            tol=TOLERANCE if tol is None else check_positive(tol, "tol"),
+            max_passes=np.inf if max_passes is None else check_positive(max_passes, "max_passes", most=np.inf),
+            seeds=seed_sequence(random_state),
+            callback=_reporter(callback, int(verbose)),
+            verbose=int(verbose),
+        )
+
+    def start(self, n_features: int) -> Init:
+        """Where refinement begins, checked against the number of features.
+
+        Parameters
+        ----------
+        n_features : int
+            Of one unit.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No start, or one that cannot find the weights of this model (StartError).
+        """
+        init, model, d = self.init, self.model, n_features
+        if callable(init):
+            return init
+        if isinstance(init, str):
+            if init not in INITS:
+                known = f"(known: {', '.join(INITS)}, or an array)"
+                raise ValueError(f"unknown init {init!r}{nearest(init, INITS)} {known}")
+            if init in STARTS:
+                STARTS[init].check(model, d)
+            if init == "expand":
+                check_expandable(model)
+            return init
+        weights = init.weights if isinstance(init, Parameters) else init
+        if weights is None or np.ndim(weights) == 0:
+            raise TypeError(
+                f"init must be one of {', '.join(INITS)}, or an array ({model.n_hidden}, {d}), got {init!r}"
+            )
+        weights = check_rows(weights, "init").astype(np.float64)
+        if weights.shape != (model.n_hidden, d):
+            raise ValueError(f"init must have shape ({model.n_hidden}, {d}), got {weights.shape}")
+        check_finite(weights, "init")
+        if not isinstance(init, Parameters) or model.known_v is not None:
+            return weights
+        v = check_vector(init.output_weights, model.n_hidden, "init.output_weights")
+        linear = None if init.linear is None else check_vector(init.linear, d, "init.linear")
+        return Parameters(weights, v, linear, check_vector([init.intercept], 1, "init.intercept")[0])
+
+
+def _check_unit_search(model: str | Activation | Network, n_hidden: str, init: Any) -> None:
+    if n_hidden != "auto":
+        raise ValueError(f"n_hidden must be an integer or 'auto', got {n_hidden!r}")
+    known = isinstance(model, Network) and not isinstance(model.output_weights, str)
+    if known or not (isinstance(model, (Activation, Network)) or model in ACTIVATIONS):
+        raise ValueError(
+            f"n_hidden='auto' is for regressions by name ({', '.join(ACTIVATIONS)}) or a model object whose output "
+            f"weights are ones, signs or free, got model={model!r}"
+        )
+    if isinstance(model, Network) and not (model.loss.least_squares and model.n_patches == 1):
+        raise ValueError("n_hidden='auto' is for fully connected regressions")
+    if not (isinstance(init, str) and init == "auto"):
+        raise ValueError("n_hidden='auto' finds its own start: leave init='auto'")
+
+
+def _check_solver(solver: Any) -> None:
+    if isinstance(solver, str) and solver not in SOLVERS:
+        raise ValueError(f"unknown solver {solver!r}{nearest(solver, tuple(SOLVERS))} (known: {', '.join(SOLVERS)})")
+    if not isinstance(solver, (str, OnLandscape)) and not (hasattr(solver, "begin") and hasattr(solver, "step")):
+        raise TypeError(f"solver must be a name or an object with begin and step, got {solver!r}")
+
+
+def _reporter(callback: Callable[[dict[str, Any]], Any] | None, verbose: int) -> Callable[[dict[str, Any]], Any] | None:
+    if not verbose:
+        return callback
+    from ._progress import printed
+
+    return printed(callback, verbose)

@@ -1,0 +1,107 @@
+"""History, progress callback and budget of one fit, shared by all its stages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .._history import COLUMNS
+from ..engines import Meter
+from ..sweeps import Function
+
+T = TypeVar("T")
+
+
+class _Ended(Exception):
+    """The callback or the budget ended a piece of work between two sweeps."""
+
+
+class Monitor:
+    """History, progress callback and budget of one fit.
+
+    Parameters
+    ----------
+    callback : callable, optional
+        Called with a dict (stage, pass, loss, grad_norm, rows, seconds) after every step; returning True ends the
+        fit.
+    max_passes : float
+        Passes after which stages stop.
+    interval : float
+        Seconds after which the callback is called between two sweeps as well, where no step ends.
+    """
+
+    def __init__(
+        self,
+        callback: Callable[[dict[str, Any]], Any] | None = None,
+        max_passes: float = np.inf,
+        interval: float = 1.0,
+    ) -> None:
+        self.callback, self.max_passes, self.interval = callback, max_passes, interval
+        self.history: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        self.started = time.perf_counter()
+        self.ended = False
+        self._last: tuple[str, float] = ("start", np.nan)
+        self._called, self._interruptible = 0.0, False
+
+    @property
+    def seconds(self) -> float:
+        """Time since the fit began."""
+        return time.perf_counter() - self.started
+
+    def record(self, objective: Function, stage: str, loss: float, grad: np.ndarray | float = np.nan) -> None:
+        """Add one line to the history and call the callback with it."""
+        norm = float(np.linalg.norm(grad))
+        line = (stage, objective.passes, float(loss), norm, objective.n_rows, self.seconds)
+        for name, value in zip(COLUMNS, line, strict=True):
+            self.history[name].append(value)
+        self._last = stage, float(loss)
+        self._call(line)
+
+    def _call(self, line: tuple[Any, ...]) -> None:
+        if self.callback is None or self.ended:
+            return
+        answer = self.callback(dict(zip(COLUMNS, line, strict=True)))
+        self._called = self.seconds
+        self.ended = isinstance(answer, (bool, np.bool_)) and bool(answer)
+
+    @contextmanager
+    def watching(self, meter: Meter) -> Iterator[None]:
+        """Hear of every sweep that a meter counts, since a start may take longer than all that follows.
+
+        The callback is called where it has not been for the interval, with the stage of the last step ("start" before
+        the first) and its loss.  The history is of steps alone.
+        """
+
+        def swept(rows: int) -> None:
+            if self.seconds >= self._called + self.interval:
+                stage, loss = self._last
+                self._call((stage, meter.passes, loss, np.nan, rows, self.seconds))
+            if self._interruptible and self.spent(meter):
+                raise _Ended
+
+        meter.tell = swept
+        try:
+            yield
+        finally:
+            meter.tell = None
+
+    def spent(self, meter: Meter) -> bool:
+        """Whether the callback or the budget has ended the fit."""
+        return self.ended or meter.passes >= self.max_passes
+
+    def attempt(self, work: Callable[[], T]) -> T | None:
+        """What `work` returns, or None where the fit is ended before one of its sweeps.
+
+        Long work that has no steps, such as a start, is made interruptible by this alone.
+        """
+        before, self._interruptible = self._interruptible, True
+        try:
+            return work()
+        except _Ended:
+            return None
+        finally:
+            self._interruptible = before
