@@ -22,10 +22,7 @@ CASES = (*MODULES, *studies.STUDIES)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run cases, print their tables, write JSON and pictures.
-
-    Exit status: 1 if a case failed or the results cannot be written, 130 after Ctrl-C.
-    """
+    """Run cases, print, write JSON and pictures; 1 if a case failed or nothing can be written, 130 after Ctrl-C."""
     options = _options(argv)
     context = Context(options.threads, options.quick)
     try:

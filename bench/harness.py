@@ -163,7 +163,7 @@ def environment() -> Row:
     from fastrecover.cli.info import collect
 
     named = re.search("model name\t*: (.*)", _read("/proc/cpuinfo"))
-    installed = {one.metadata["Name"].lower(): one.version for one in metadata.distributions()}
+    installed = {str(one.metadata["Name"]).lower(): one.version for one in metadata.distributions()}
     found = {key: value for key, value in collect().items() if key not in ("platform", "extras")}
     found["processor"] = named[1] if named else platform.machine()
     return found | {"system": platform.system(), "peers": {name: installed.get(name) for name in _PEERS}}

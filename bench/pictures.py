@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-Rows = list[dict[str, Any]]
+from .report import Rows
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def _key(row: dict[str, Any], columns: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def _shown(panel: Lines, row: dict[str, Any]) -> list[str]:
-    return [key for key in row if row[key] is not None and any(fnmatch(key, pattern) for pattern in panel.y)]
+    found = (key for key in row if row[key] is not None and any(fnmatch(key, pattern) for pattern in panel.y))
+    return [key for key in found if np.isfinite(row[key])]
 
 
 def _facets(panel: Lines, rows: Rows) -> Iterator[tuple[str, Rows]]:
@@ -110,7 +111,7 @@ def _series(panel: Lines, rows: Rows) -> Iterator[tuple[str, list[tuple[Any, flo
         for column in _shown(panel, row):
             value = row[column] / (row["seeds"] if panel.share else 1)
             at = ", ".join(map(str, _key(row, panel.x))) if isinstance(panel, Bars) else row[panel.x[0]]
-            found.setdefault((column, *_key(row, panel.by)), []).append((at, value if np.isfinite(value) else np.nan))
+            found.setdefault((column, *_key(row, panel.by)), []).append((at, value))
     several = len({column for column, *_ in found}) > 1
     for (column, *by), points in found.items():
         named = [one if isinstance(one, str) else f"{name} {one}" for name, one in zip(panel.by, by, strict=True)]
@@ -138,6 +139,7 @@ def _lines(ax: Any, panel: Lines, rows: Rows) -> None:
     ax.set_yscale("log" if "y" in panel.log else "linear")
     ax.set_xlabel(panel.x[0])
     ax.set_ylabel("share of seeds" if panel.share else ", ".join(panel.y))
-    ax.set_ylim((-0.03, 1.03) if panel.share else None)
+    if panel.share:
+        ax.set_ylim(-0.03, 1.03)
     if panel.line is not None:
         ax.axhline(panel.line, color="black", lw=1, ls="--")

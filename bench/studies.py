@@ -264,5 +264,6 @@ STUDIES: dict[str, Study] = {
         + _quadratic(100, 10, 10.0, _SOLVERS, 5)
         + _quadratic(100, 10, 10.0, _GD, 2)
         + _quadratic(500, 10, 6.0, _SOLVERS, 2),
+        quick=_quadratic(20, 2, 6.0, (*_SOLVERS, _GN, _GD), 2),
     ),
 }

@@ -4,34 +4,8 @@ the GIL is released for the whole of a sweep so that a plain thread pool scales.
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 
 cdef extern from "fastrecover.h" nogil:
-    ctypedef void (*fr_user_fn)(const double*, double*, double*, double*, int64_t) noexcept
     ctypedef struct fr_row:
-        int op
-        int activation
-        double slope
-        fr_user_fn user
-        int loss
-        int64_t group
-        int64_t reps
-        int64_t k
-        int64_t linear
-        const double *v
-        const double *c
-        int grad
-        int newton
-        const double *dv
-        double dc
-        int free_w
-        int free_v
-        int free_c
-        int64_t m
-        int order
-        int unit_response
-        double alpha2
-        double pair
-        double single
-        int64_t n_features
-        const int32_t *factors
+        pass
     ctypedef struct fr_data:
         const void *x
         int64_t stride
@@ -54,6 +28,12 @@ cdef extern from "fastrecover.h" nogil:
         fr_sweep_fn sweep_f32
         fr_sweep_fn sweep_f64
         fr_activate_fn activate
+    ctypedef struct fr_field:
+        const char *name
+        size_t offset
+        size_t size
+    const fr_field *fr_row_fields
+    int FR_LOSS_COUNT
     const fr_isa *fr_current_isa()
     int fr_select_isa(const char *name)
 
@@ -63,18 +43,15 @@ ctypedef fused real:
     double
 
 
-def sweep(const real[:, :] x, const double[::1] y, const double[::1] w, const double[:, ::1] p, object row,
+def sweep(const real[:, :] x, const double[::1] y, const double[::1] w, const double[:, ::1] p, object op,
           int64_t tile, int64_t block, int64_t first, int64_t count, double[:, ::1] a, double[::1] s,
           double[:, ::1] out=None):
     """Sums of blocks ``first .. first + count`` into `a` and `s`; see ``kernels.sweep`` for the meaning."""
     cdef fr_data data
-    cdef fr_row r
-    cdef const double[:, ::1] v = row.v
-    cdef const double[::1] c = row.c
-    cdef const double[::1] dv = row.dv
-    cdef const int32_t[:, ::1] factors = row.factors
-    cdef uintptr_t user = row.user_address
+    cdef const unsigned char[::1] record = op.record
     cdef int status
+    if record.shape[0] != sizeof(fr_row):
+        raise ValueError("the row record is not that of fastrecover.h")
     if x.shape[0] and x.shape[1] > 1 and x.strides[1] != sizeof(real):
         raise ValueError("X must have unit column stride")
     if x.strides[0] % <Py_ssize_t> sizeof(real):
@@ -93,39 +70,28 @@ def sweep(const real[:, :] x, const double[::1] y, const double[::1] w, const do
     data.tile = tile
     data.block = block
     data.out = NULL if out is None else &out[0, 0] if out.shape[0] else NULL
-    r.op = row.op
-    r.activation = row.activation.code
-    r.slope = row.activation.slope
-    r.user = <fr_user_fn> user
-    r.loss = row.loss
-    r.group = row.group
-    r.reps = row.reps
-    r.k = row.k
-    r.linear = row.linear
-    r.v = &v[0, 0] if v.shape[0] and v.shape[1] else NULL
-    r.c = &c[0] if c.shape[0] else NULL
-    r.grad = row.grad
-    r.newton = row.newton
-    r.dv = &dv[0] if dv.shape[0] else NULL
-    r.dc = row.dc
-    r.free_w = row.free_w
-    r.free_v = row.free_v
-    r.free_c = row.free_c
-    r.m = row.m
-    r.order = row.order
-    r.unit_response = row.unit_response
-    r.alpha2 = row.alpha2
-    r.pair = row.pair
-    r.single = row.single
-    r.n_features = row.factors.shape[0]
-    r.factors = &factors[0, 0] if factors.shape[0] else NULL
     cdef double *pa = &a[0, 0] if a.shape[0] and a.shape[1] else NULL
     cdef double *ps = &s[0] if s.shape[0] else NULL
     cdef fr_sweep_fn run = fr_current_isa().sweep_f32 if real is float else fr_current_isa().sweep_f64
     with nogil:
-        status = run(&data, &r, first, count, pa, ps)
+        status = run(&data, <const fr_row*> &record[0], first, count, pa, ps)
+    if status == -2:
+        raise ValueError("a loss that the compiled kernels do not have")
     if status:
         raise MemoryError("no memory for the work space of a sweep")
+
+
+LOSSES = frozenset(range(FR_LOSS_COUNT))
+
+
+def record_layout():
+    """Name, offset and size of every field of the row record, and the size of all, as the C compiler lays it out."""
+    fields = []
+    cdef const fr_field *field = fr_row_fields
+    while field.name != NULL:
+        fields.append((field.name.decode(), field.offset, field.size))
+        field += 1
+    return fields, sizeof(fr_row)
 
 
 def activate(int code, double slope, const double[::1] z, double[::1] u, double[::1] d1, double[::1] d2):

@@ -1,4 +1,5 @@
 /* The widest instruction set this processor has, unless the caller asks for a narrower one by name. */
+#include <stddef.h>
 #include <string.h>
 
 #include "fastrecover.h"
@@ -24,6 +25,18 @@ static const fr_isa *find(const char *name)
 #endif
     return !name || !strcmp(name, fr_isa_v0.name) ? &fr_isa_v0 : NULL;
 }
+
+#define FR_FIELD(name) {#name, offsetof(fr_row, name), sizeof(((fr_row *)0)->name)}
+const fr_field fr_row_fields[] = {
+    FR_FIELD(op), FR_FIELD(activation), FR_FIELD(slope), FR_FIELD(user),
+    FR_FIELD(loss), FR_FIELD(group), FR_FIELD(reps), FR_FIELD(k),
+    FR_FIELD(linear), FR_FIELD(v), FR_FIELD(c), FR_FIELD(grad),
+    FR_FIELD(newton), FR_FIELD(dv), FR_FIELD(dc), FR_FIELD(free_w),
+    FR_FIELD(free_v), FR_FIELD(free_c), FR_FIELD(m), FR_FIELD(order),
+    FR_FIELD(unit_response), FR_FIELD(alpha2), FR_FIELD(pair), FR_FIELD(single),
+    FR_FIELD(n_features), FR_FIELD(factors),
+    {NULL, 0, 0},
+};
 
 const fr_isa *fr_current_isa(void)
 {

@@ -72,6 +72,7 @@ static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed
 
 int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_row *row, int64_t first, int64_t count, double *a, double *s)
 {
+    if (row->loss < 0 || row->loss >= FR_LOSS_COUNT) return -2;
     const int64_t group = row->group, size = dt->g * dt->l + dt->s;
     const int64_t raw_ld = (FR_MIN(dt->tile, dt->n) + 15) / 16 * 16, ld = (raw_ld / group + 7) / 8 * 8;
     const int64_t fold = group > 1 ? (dt->q > dt->g ? dt->q : dt->g) * raw_ld : 0;

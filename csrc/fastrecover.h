@@ -11,15 +11,22 @@
 enum { FR_LOSS, FR_CURVATURE, FR_GRAM, FR_PREDICT, FR_MOMENT, FR_PAIRS, FR_HERMITE, FR_HERMITE_GRAM, FR_LANDSCAPE,
        FR_THIRD };
 
+/* NAME, code: those of losses.py.  A code that is not here is refused. */
+#define FR_LOSSES(X) X(SQUARED, 0) X(CROSS_ENTROPY, 1)
+#define FR_LOSS_CODE(NAME, CODE) FR_##NAME = CODE,
+enum { FR_LOSSES(FR_LOSS_CODE) FR_LOSS_COUNT };
+#undef FR_LOSS_CODE
+
 /* User activation on n values: u and d1 always, d2 may be NULL. */
 typedef void (*fr_user_fn)(const double *z, double *u, double *d1, double *d2, int64_t n);
 
+/* op.py declares the same record; dispatch.c lists where its fields lie. */
 typedef struct {
     int op;
     int activation;      /* code of activations.h */
     double slope;
     fr_user_fn user;
-    int loss;            /* 0: squared; 1: cross entropy of the mean of k sigmoid units */
+    int loss;            /* FR_SQUARED, or FR_CROSS_ENTROPY of the mean of k sigmoid units */
     int64_t group;       /* rows of X that make one sample (patches of a convolutional net), else 1 */
     int64_t reps;        /* parameter sets side by side */
     int64_t k;           /* hidden units of one set, patches counted as units; may be 0 */
@@ -56,7 +63,7 @@ typedef struct {
 } fr_data;
 
 /* Sums over blocks [first, first + count) merged in the canonical binary tree; a: (g, l), s: (s,).
-   Returns 0, or -1 when memory is short. */
+   Returns 0, -1 when memory is short, or -2 for a loss that is not among FR_LOSSES. */
 typedef int (*fr_sweep_fn)(const fr_data *data, const fr_row *row, int64_t first, int64_t count, double *a,
                            double *s);
 typedef void (*fr_activate_fn)(int code, double slope, ptrdiff_t n, const double *z, double *u, double *d1,
@@ -67,6 +74,13 @@ typedef struct {
     fr_sweep_fn sweep_f32, sweep_f64;
     fr_activate_fn activate;
 } fr_isa;
+
+typedef struct {
+    const char *name;
+    size_t offset, size;
+} fr_field;
+
+extern const fr_field fr_row_fields[]; /* ends with a field without a name */
 
 const fr_isa *fr_current_isa(void);
 int fr_select_isa(const char *name); /* 0, or -1 when this processor or build has no such variant */

@@ -1,191 +1,221 @@
-"""The benchmarks: what they time and in which order, what they keep, and the arithmetic behind their claims.
+"""The arithmetic of the benchmarks: medians and ratios, what is kept and resumed, how fits are judged.
 
-Time is counted by a fake clock that only the fake candidates move, so each median and ratio is known exactly; the
-peers are held against finite differences and sums written out.
+Time is counted by a fake clock that only the fake candidates move, so each number is known exactly.
 """
 
 from __future__ import annotations
 
-import builtins
+import ast
 import itertools
 import json
 import math
+import multiprocessing
+import pickle
+import re
+import time
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastrecover as fr
-from bench import memory, minimisers, moments, passes, peers, recovery, report, rowfunctions, scaling, sweeps, zoo
-from bench.__main__ import CASES, main
-from bench.harness import Context, Measured, Neighbours, Results, alternate, median, quietest, ratio
+from bench import harness, methods, moments, passes, peers, pictures, recovery, report, scaling, studies, tasks
+from bench.__main__ import CASES, MODULES, main
+from bench.harness import Context, Results, alternate, ratio
+from bench.planted import planted
+from bench.probes import Probes
+from fastrecover.models import Parameters
+
+BENCH = Path(harness.__file__).parent
 
 
 class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.slept = 0.0
+    """Stands for the module `time`."""
 
-    def __call__(self) -> float:
+    def __init__(self) -> None:
+        self.now, self.log = 0.0, []
+
+    def perf_counter(self):
         return self.now
 
-    def sleep(self, seconds: float) -> None:
-        self.slept += seconds
+    def sleep(self, seconds):
         self.now += seconds
 
+    def calls(self, **seconds):
+        """Candidates that take so many seconds, one number for each call."""
+        left = {name: iter(values) for name, values in seconds.items()}
 
-def candidates(clock: Clock, log: list[str], **seconds: list[float]):
-    def make(name: str, values: list[float]):
-        left = iter(values)
+        def call(name):
+            self.log.append(name)
+            self.now += next(left[name])
 
-        def call() -> None:
-            log.append(name)
-            clock.now += next(left)
-
-        return call
-
-    return {name: make(name, values) for name, values in seconds.items()}
+        return {name: partial(call, name) for name in seconds}
 
 
-def timed(clock: Clock, calls, **options):
-    return alternate(calls, clock=clock, sleep=clock.sleep, **options)
-
-
-def test_alternates_and_discards_what_is_untimed():
-    clock, log = Clock(), []
-    calls = candidates(clock, log, a=[9, 8, 1, 8, 2, 8, 6], b=[9, 8, 4, 8, 2, 8, 3])
-    times = timed(clock, calls, rounds=3, warmup=1, lead=1, pause=0.5)
-    assert log == ["a", "b"] + ["a", "a", "b", "b"] * 3
-    assert times == {"a": pytest.approx([1, 2, 6]), "b": pytest.approx([4, 2, 3])}
-    assert clock.slept == pytest.approx(0.5 * 6)
-
-
-def test_median_and_ratio_are_taken_round_by_round():
-    times = {"a": [1.0, 2.0, 6.0], "b": [4.0, 2.0, 3.0]}
-    assert median(times["a"]) == 2.0
-    assert ratio(times, "b", "a") == 1.0
-    assert ratio(times, "a", "b") == 1.0
-    assert ratio({"a": [1.0, 10.0, 1.0], "b": [3.0, 30.0, 3.0]}, "b", "a") == 3.0
-
-
-def test_a_candidate_may_bring_its_own_seconds():
+@pytest.fixture
+def clock(monkeypatch):
     clock = Clock()
-    assert timed(clock, {"a": lambda: Measured(0.25)}, rounds=2)["a"] == [0.25, 0.25]
+    for module in (harness, peers):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
 
 
-def test_budget_ends_after_the_least_rounds():
-    clock, log = Clock(), []
-    calls = candidates(clock, log, a=[10.0] * 20)
-    assert len(timed(clock, calls, rounds=9, warmup=0, lead=0, budget=5.0, least=2, pause=0.0)["a"]) == 2
-    assert len(timed(clock, calls, rounds=9, warmup=0, lead=0, budget=35.0, least=2, pause=0.0)["a"]) == 4
+def test_candidates_take_turns_after_an_untimed_call_and_a_rest(clock):
+    times = alternate(clock.calls(a=[8, 1, 8, 2, 8, 6], b=[8, 4, 8, 2, 8, 3]), 3, pause=0.5, awake=99.0)
+    assert clock.log == ["a", "a", "b", "b"] * 3
+    assert times == {"a": [1, 2, 6], "b": [4, 2, 3]}
+    assert clock.now == 8 * 6 + 18 + 0.5 * 6
 
 
-def test_long_calls_are_not_woken():
-    clock, log = Clock(), []
-    calls = candidates(clock, log, a=[1, 9, 1, 9, 1, 9], b=[5, 5, 5, 5])
-    timed(clock, calls, rounds=3, warmup=0, lead=1, awake=5.0)
-    assert log == ["a", "a", "b", "b"] + ["a", "b"] * 2  # b took 5 and a 9, so neither is woken again
+def test_long_calls_are_not_woken_and_the_budget_ends_after_three_rounds(clock):
+    times = alternate(clock.calls(a=[1, 9, 1, 9, 1, 9], b=[5, 5, 5, 5, 5]), 4, budget=20.0, pause=0.0, awake=5.0)
+    assert clock.log == ["a", "a", "b", "b"] + ["a", "b"] * 2  # both took 5 seconds or more in the first round
+    assert [len(values) for values in times.values()] == [3, 3]
 
 
-def test_quietest_keeps_the_try_that_others_disturbed_least(monkeypatch):
-    busy, seconds = iter([1.5, 0.5]), iter([1.0, 2.0])
-
-    class Others:
-        def __enter__(self):
-            self.cores = next(busy)
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-    monkeypatch.setattr("bench.harness.Neighbours", Others)
-    monkeypatch.setattr("bench.harness.alternate", lambda calls, **_: {"a": [next(seconds)]})
-    assert quietest({}, Context(threads=2, cores=2), 1.0) == ({"a": [2.0]}, 0.5)
-    busy, seconds = iter([1.1, 0.0]), iter([1.0, 2.0])
-    assert quietest({}, Context(threads=1, cores=2), 1.0) == ({"a": [1.0]}, 1.1)  # an idle processor is nobody's
-
-
-def test_ratio_needs_equal_rounds():
+def test_ratios_are_taken_round_by_round():
+    times = {"a": [1.0, 2.0, 6.0], "b": [4.0, 2.0, 3.0]}
+    assert ratio(times, "b", "a") == 1.0
+    assert ratio({"a": [1.0, 10.0, 1.0], "b": [3.0, 30.0, 3.0]}, "b", "a") == 3.0
     with pytest.raises(ValueError):
         ratio({"a": [1.0], "b": [1.0, 2.0]}, "a", "b")
 
 
-def test_neighbours_are_not_ourselves():
-    with Neighbours() as others:
-        sum(range(200_000))
-    assert others.cores is None or others.cores >= 0.0
+def test_a_row_of_candidates_and_limits(monkeypatch):
+    times = {"ours": [1.0, 2.0, 4.0], "ours 1": [3.0, 3.0, 3.0], "peer": [2.0, 8.0, 4.0]}
+    times |= {"read": [0.25, 0.5, 1.0], "fma": [1.0, 1.0, 1.0]}
+    probes = object.__new__(Probes)
+    probes._peaks = {("float64", 2): 1e9}
+    monkeypatch.setattr(probes, "limits", lambda x, threads: {"read": None, "fma": None})
+    context = Context(2, probes=probes)
+    monkeypatch.setattr(context, "timed", lambda calls, budget: (times, 0.5))
+    row = context.in_turn({"ours": None, "ours 1": None, "peer": None}, np.zeros(100), 5e8, beside=800)
+    assert (row["ours ms"], row["peer ms"], row["peer / ours"], row["speed-up"]) == (2000.0, 4000.0, 2.0, 1.5)
+    assert (row["GFLOP/s"], row["of peak"], row["others"]) == (0.25, 0.5, 0.5)
+    assert (row["of roofline"], row["bound"]) == (0.5, "compute")  # twice 0.25 s for reading, no more than the flops
+    assert probes.share(times, "ours", 1e8, np.float64, 2, more=2.0)["bound"] == "memory"
 
 
-def test_results_are_kept_row_by_row_and_resumed(tmp_path):
-    context = Context(threads=2)
-    results = Results(tmp_path, quick=False, threads=2)
+def interrupted():
+    yield {"x": 2}
+    raise KeyboardInterrupt
 
-    def rows():
-        yield {"x": 1}
-        assert json.loads(results.path.read_text())["cases"]["half"]["rows"] == [{"x": 1}]
-        raise KeyboardInterrupt
 
-    results.run("whole", iter([{"x": 1}, {"x": math.pi}]), context)
+def test_results_are_kept_row_by_row_for_the_same_settings(tmp_path):
+    results = Results(tmp_path, Context(2))
+    results.run("whole", iter([{"x": 1}, {"x": math.pi}]))
     with pytest.raises(KeyboardInterrupt):
-        results.run("half", rows(), context)
-    again = Results(tmp_path, quick=False, threads=2)
-    assert again.finished("whole") and not again.finished("half") and not again.finished("other")
-    assert not Results(tmp_path, quick=True, threads=2).finished("whole")
-    assert not Results(tmp_path, quick=False, threads=1).finished("whole")
-    assert again.data["cases"]["half"]["rows"] == [{"x": 1}]
+        results.run("half", interrupted())
+    again = Results(tmp_path, Context(2))
+    assert again.rows("whole") == ([{"x": 1}, {"x": math.pi}], True)
+    assert again.rows("half") == ([{"x": 2}], False)
+    for other in (Context(1), Context(2, quick=True)):
+        assert Results(tmp_path, other).rows("whole") == ([], False)
 
 
-def test_interrupted_repeat_keeps_the_finished_case(tmp_path):
-    context, results = Context(threads=1), Results(tmp_path, quick=False, threads=1)
-    results.run("case", iter([{"x": 1}]), context)
-
-    def rows():
-        yield {"x": 2}
-        raise KeyboardInterrupt
-
+def test_an_interrupted_repeat_keeps_the_finished_case(tmp_path):
+    results = Results(tmp_path, Context(1))
+    results.run("case", iter([{"x": 1}]))
     with pytest.raises(KeyboardInterrupt):
-        results.run("case", rows(), context)
-    assert Results(tmp_path, quick=False, threads=1).data["cases"]["case"]["rows"] == [{"x": 1}]
-
-
-def test_rows_of_an_interrupted_case_are_there_for_the_same_settings(tmp_path):
-    context, results = Context(threads=1), Results(tmp_path, quick=False, threads=1)
-
-    def rows():
-        yield {"x": 1}
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        results.run("case", rows(), context)
-    assert Results(tmp_path, quick=False, threads=1).rows("case") == [{"x": 1}]
-    assert Results(tmp_path, quick=True, threads=1).rows("case") == []
-    assert Results(tmp_path, quick=False, threads=1).rows("other") == []
+        results.run("case", interrupted())
+    assert Results(tmp_path, Context(1)).rows("case") == ([{"x": 1}], True)
 
 
 def test_a_damaged_result_file_is_refused(tmp_path):
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(ValueError, match="results.json"):
-        Results(tmp_path, quick=False, threads=1)
+        Results(tmp_path, Context(1))
 
 
-def test_table_aligns_and_leaves_blanks():
-    lines = report.table(
-        [{"a": 1.0, "b": None}, {"a": 12345678.0}], {"a": "a", "twice": lambda r: 2 * r["a"], "b": "b"}
-    ).split("\n")
-    assert lines[0].split() == ["a", "twice", "b"]
-    assert lines[2].split() == ["1", "2"] and lines[3].split() == ["1.2e+07", "2.5e+07"]
-    assert report.geometric_mean([2.0, 8.0]) == pytest.approx(4.0)
+def test_only_cells_without_a_kept_row_are_measured(monkeypatch):
+    context = Context(1, kept=[{"n": 2, "y": -1}, {"m": 3}])
+    rows = context.each([{"n": 1}, {"n": 2}, {"n": 3}], lambda context, n: {"y": n * n})
+    assert [row["y"] for row in rows] == [1, -1, 9]
+    asked = []
+
+    def task(cell, seed):
+        asked.append((cell["n"], seed))
+        return {"yes": seed > 0, "error": float(seed)}
+
+    cells = [{"n": n, "seeds": 3} for n in (1, 2)]
+    monkeypatch.setitem(studies.STUDIES, "fake", studies.Study(task, cells, quick=cells))
+    context = Context(1, quick=True, kept=[{"n": 1, "seeds": 3, "yes": 7}])
+    rows = list(studies.run("fake", context))
+    assert asked == [(2, 0), (2, 1), (2, 2)]
+    assert rows == [context.kept[0], {"n": 2, "seeds": 3, "yes": 2, "error": 1.0}]
 
 
-def test_kept_rows_are_given_again_and_only_the_others_measured(monkeypatch):
-    row = {"n": 20_000, "d": 128, "k": 4, "dtype": "float64", "activation": "relu", "mark": 7}
-    context = Context(threads=1, quick=True, kept=[row, row | {"activation": "tanh", "d": 3}])
-    assert context.again({"n": 20_000, "d": 128}) == [row] and not context.again({"k": 5})
-    monkeypatch.setattr(sweeps, "_QUICK_CELLS", ((20_000, 128, 4),))
-    monkeypatch.setattr(sweeps, "hold_threads", lambda _: None)  # for the rest of the process
-    monkeypatch.setattr(sweeps, "measure", lambda problem, _: (problem.x.dtype.name, problem.activation))
-    first, *others = sweeps.run(context)
-    assert first == row
-    assert others == [("float64", "sigmoid"), ("float32", "relu"), ("float32", "sigmoid")]
+def slow_first(cell, seed):
+    time.sleep(0.2 * (seed == 0))
+    if cell["n"] == 2:
+        raise ValueError(f"seed {seed}")
+    return {"seed": float(seed)}
+
+
+def test_processes_answer_in_order_and_pass_errors_on(monkeypatch):
+    cells = [{"n": n, "seeds": 2} for n in (1, 1, 2)]
+    monkeypatch.setitem(studies.STUDIES, "fake", studies.Study(slow_first, cells, summary=lambda found: {"all": found}))
+    rows = studies.run("fake", Context(2))
+    assert next(rows)["all"] == next(rows)["all"] == [{"seed": 0.0}, {"seed": 1.0}]
+    with pytest.raises(ValueError, match="seed 0"):
+        next(rows)
+    for process in multiprocessing.active_children():
+        process.join(10.0)
+    assert not multiprocessing.active_children()
+
+
+def test_tables_align_and_leave_blanks():
+    lines = report.plain([{"a": 1.0, "b": None}, {"a": 12345678.0, "b": True}, {"other": "x", "list": [1]}]).split("\n")
+    assert [line.split() for line in lines] == [
+        ["a", "b"], ["-------", "---"], ["1"], ["1.2e+07", "yes"], [], ["other"], ["-----"], ["x"],
+    ]  # fmt: skip
+    assert lines[0].index("b") == lines[3].index("s")
+
+
+def test_pictures_show_shares_and_leave_what_is_missing_blank(tmp_path):
+    panel = pictures.Lines(("n",), ("yes",), by=("who",), facet=("k",), share=True)
+    rows = [{"n": n, "k": 1, "who": "a", "yes": n, "seeds": 4} for n in (1, 2)] + [{"n": 3, "k": 1, "who": "a"}]
+    ((title, part),) = pictures._facets(panel, rows)
+    assert title == "k 1" and list(pictures._series(panel, part)) == [("a", [(1, 0.25), (2, 0.5)])]
+    cells = {"rows": [{"over": "n", "size": 1, "fit ms": 2.0}, {"over": "d", "size": 1, "fit ms": math.inf}]}
+    assert [path.name for path in pictures.draw({"scaling": cells, "zoo": {"rows": []}}, tmp_path)] == ["scaling.png"]
+    assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_case_can_be_loaded_and_its_cells_told_apart():
+    assert all(callable(import_module(f"bench.{name}").run) for name in MODULES)
+    assert len(set(CASES)) == len(CASES) and set(pictures.PICTURES) == set(CASES) - {"startup"}
+    for study in studies.STUDIES.values():
+        cells = study.cells
+        assert not any(a.items() <= b.items() for a, b in itertools.permutations(cells, 2))
+        pickle.dumps(study.task)
+        if study.task in (tasks.attempt, tasks.passes_of):
+            assert {cell["who"] for cell in cells} <= set(methods.METHODS)
+
+
+def test_the_readme_names_every_case_and_existing_commands_only():
+    text = (BENCH / "README.md").read_text()
+    named = {case for line in re.findall(r"python -m bench((?: [a-z]+(?:\.[a-z]+)?)+)", text) for case in line.split()}
+    assert named and named <= set(CASES)
+    rows = set(re.findall(r"^\| `([a-z.]+)` \|", text, re.M))
+    assert rows == set(CASES)
+
+
+def test_modules_do_not_import_each_other_in_circles():
+    def imported(path):
+        found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        names = {node.module or alias.name for node in found if node.level for alias in node.names}
+        return {name for name in names if (BENCH / f"{name}.py").exists()}
+
+    left = {path.stem: imported(path) for path in BENCH.glob("*.py")}
+    assert left["studies"] and left["pictures"] == {"report"} and not left["report"]
+    while ready := [name for name, needs in left.items() if not needs & set(left)]:
+        for name in ready:
+            del left[name]
+    assert not left
 
 
 @pytest.mark.parametrize("argv, said", [(["nothing"], "'nothing'"), (["--threads", "0"], "at least 1")])
@@ -196,311 +226,137 @@ def test_bad_arguments_are_refused(argv, said, tmp_path, capsys):
     assert said in capsys.readouterr().err
 
 
-def test_startup_runs_and_writes_json(tmp_path, capsys):
-    assert main(["startup", "--quick", "--out", str(tmp_path)]) == 0
+def test_a_case_writes_json_and_a_picture_and_is_resumed(tmp_path, capsys):
+    argv = ["scaling", "power.starts", "--quick", "--threads", "1", "--out", str(tmp_path)]
+    assert main(argv) == 0
     data = json.loads((tmp_path / "results.json").read_text())
-    case = data["cases"]["startup"]
-    assert case["complete"]
-    assert [row["what"] for row in case["rows"]] == ["import"] + ["first fit", "small fit", "small fit"] * 2
-    assert all(row["error"] < (0.05 if row.get("noise") else 1e-8) for row in case["rows"][1:])
-    assert data["environment"]["cores"] >= 1 and data["environment"]["kernels"]
-    assert "small fit" in capsys.readouterr().out
-    assert main(["startup", "--quick", "--resume", "--out", str(tmp_path)]) == 0
-    assert "taken from" in capsys.readouterr().err
-
-
-def test_cases_of_sub_packages_are_known_and_can_be_loaded():
-    assert {"sweeps", "moments", "zoo", "classification.success"} <= set(CASES)
-    assert len(set(CASES)) == len(CASES)
-
-
-@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
-def test_peers_compute_the_loss_and_its_gradient(activation):
-    rng = np.random.default_rng(0)
-    problem = peers.Problem(rng.normal(size=(40, 6)), rng.normal(size=40), rng.normal(size=(3, 6)), activation)
-    phi = {"relu": lambda z: np.maximum(z, 0), "sigmoid": lambda z: 1 / (1 + np.exp(-z))}[activation]
-
-    def loss(w: np.ndarray) -> float:
-        return float(np.mean([(sum(phi(w[j] @ x) for j in range(3)) - y) ** 2 for x, y in rows]) / 2)
-
-    rows = list(zip(problem.x, problem.y, strict=True))
-    slope = np.empty((3, 6))
-    for j, i in itertools.product(range(3), range(6)):
-        step = np.zeros((3, 6))
-        step[j, i] = 1e-6
-        slope[j, i] = (loss(problem.w + step) - loss(problem.w - step)) / 2e-6
-    for sweep in (peers.numpy_sweep(problem), peers.our_sweep(problem, 1), _sklearn(problem)):
-        for _ in range(2):  # a sweep must leave its arrays as it found them
-            value, grad = sweep()
-            assert value == pytest.approx(loss(problem.w), rel=1e-12)
-            np.testing.assert_allclose(grad, slope, atol=1e-8)
-
-
-def _sklearn(problem):
-    from sklearn.exceptions import ConvergenceWarning
-
-    with pytest.warns(ConvergenceWarning):  # one iteration on ten rows, which sets its arrays up
-        return peers.sklearn_sweep(problem)
-
-
-def test_a_missing_peer_is_named_and_left_out(monkeypatch):
-    real = builtins.__import__
-
-    def missing(name, *arguments, **named):
-        if name.split(".")[0] in ("jax", "tensorly", "torch"):
-            raise ImportError(f"no module named {name}")
-        return real(name, *arguments, **named)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    context = Context(threads=1, quick=True)
-    row = moments._projected(200, 3, "float64", context)
-    assert context.missing == {"tensorly": "no module named tensorly"}
-    assert "tensorly ms" not in row and row["einsum / ours"] > 0.0
-    *rows, last = recovery._problem("tanh", 0.0, 2000, 4, 2, context)
-    assert [row["who"] for row in rows] == ["fastrecover", "scikit-learn"]
-    assert {"torch", "jax"} <= set(context.missing) and "ratio" in last
+    assert data["environment"]["kernels"] and all(case["complete"] for case in data["cases"].values())
+    assert [row["slope over"] for row in data["cases"]["scaling"]["rows"] if "of" in row] == ["n", "n", "d", "d"]
+    assert [row["who"] for row in data["cases"]["power.starts"]["rows"]] == ["tensor start"] * 2 + ["published start"]
+    assert len(list(tmp_path.glob("*.png"))) == 2
+    assert main([*argv, "--resume"]) == 0
+    assert capsys.readouterr().err.count("taken from") == 2
 
 
 def test_moments_of_the_peers_are_the_sum_by_its_definition():
     rng = np.random.default_rng(1)
     z, y = rng.normal(size=(30, 4)), rng.normal(size=30)
-    whole = np.zeros((4, 4, 4))
-    for i, a, b, c in itertools.product(range(30), *[range(4)] * 3):
-        whole[a, b, c] += y[i] * z[i, a] * z[i, b] * z[i, c]
-    for make in (moments.einsum, moments.numpy_blocks):
-        np.testing.assert_allclose(make(z, y)(), whole, atol=1e-13)
+    whole = sum(y[i] * np.multiply.outer(np.multiply.outer(z[i], z[i]), z[i]) for i in range(30))
+    np.testing.assert_allclose(moments.einsum(z, y)(), whole, atol=1e-13)
 
 
-def test_centred_moment_is_that_of_hermite_polynomials():
-    rng = np.random.default_rng(2)
-    x, y, v = rng.normal(size=(50, 5)), rng.normal(size=50), rng.normal(size=(3, 5))
-    whole = np.zeros((5, 5, 5))
-    for row, response in zip(x, y, strict=True):
-        for a, b, c in itertools.product(range(5), repeat=3):
-            less = row[a] * (b == c) + row[b] * (a == c) + row[c] * (a == b)
-            whole[a, b, c] += response * (row[a] * row[b] * row[c] - less) / 50
-    expected = np.einsum("abc,ia,jb,kc->ijk", whole, v, v, v)
-    z = x @ v.T
-    raw = moments.einsum(z, y)() / 50
-    np.testing.assert_allclose(moments.centred(raw, z.T @ y / 50, v @ v.T), expected, atol=1e-13)
-    np.testing.assert_allclose(fr.moments.third(x, y, v), expected, atol=1e-13)
+def test_a_watch_counts_the_runs_own_time_and_peers_restart_until_they_arrive(clock):
+    left = []
 
-
-def test_flops_are_those_of_the_two_products():
-    d, k = 16, 4
-    sweeps = {case.name: case for case in rowfunctions.cases_of(d, k)}
-    assert rowfunctions.gradient(d, 5).flops(10 * d) == 4 * 10 * d * 5
-    for name, in_gradients in (
-        ("cross entropy, fcn", k),
-        ("Hessian product, tanh", 1.5 * k),
-        ("four trial losses, relu", 2 * k),
-        ("M2 V", k + 1),  # the mean of y x and that of x come with it
-        ("cross entropy, cnn", 1),
-    ):
-        assert sweeps[name].flops(10 * d) == 4 * 10 * d * in_gradients
-
-
-def test_every_sweep_agrees_with_the_reference_before_it_is_timed(monkeypatch):
-    x = peers.gaussian_rows(600, 16, "float64")
-    cases = rowfunctions.cases_of(16, 4) + [case for case, _ in rowfunctions.small_matrices(16, 2)]
-    assert len(cases) >= 14
-    for case in cases:
-        rowfunctions._check(case, x)
-    call = rowfunctions._call
-    monkeypatch.setattr(
-        rowfunctions, "_call",
-        lambda case, few, threads, kernels=None: lambda: [
-            part * (1.0 if kernels else 1.001) for part in call(case, few, threads, kernels)()
-        ],
-    )  # fmt: skip
-    for case in cases:
-        with pytest.raises(ArithmeticError, match="differ from the reference"):
-            rowfunctions._check(case, x)
-
-
-def test_interpolated_gradient():
-    assert rowfunctions.interpolated(9.5, [8, 9, 10], [1.0, 2.0, 4.0]) == pytest.approx(3.0)
-    assert rowfunctions.interpolated(20.0, [8, 10], [1.0, 4.0]) == pytest.approx(8.0)
-    assert rowfunctions.interpolated(4.0, [8, 10], [1.0, 4.0]) == pytest.approx(0.5)
-
-
-def test_a_watch_counts_the_runs_own_time_and_ends_it():
-    clock, errors = Clock(), iter([3.0, 0.5, 0.9])
-
-    def judge(_):
+    def judge(error):
         clock.now += 100.0  # judging is not the run's time
-        return next(errors)
+        return error
 
-    watch = minimisers.Watch(judge, target=0.6, budget=10.0, clock=clock)
-    watch.start()
-    clock.now += 2.0
-    watch(None)
-    assert (watch.spent, watch.error, watch.evaluations) == (2.0, 3.0, 1)
-    clock.now += 3.0
-    with pytest.raises(minimisers.Over):
-        watch(None)
-    assert (watch.spent, watch.error, watch.evaluations) == (5.0, 0.5, 2)
-    slow = minimisers.Watch(lambda _: 1.0, target=0.5, budget=4.0, clock=clock)
-    slow.start()
-    clock.now += 4.0
-    with pytest.raises(minimisers.Over):
-        slow(None)
+    def attempt(watch, seed):
+        left.append(watch.budget)
+        for error in [(0.9, 0.9), (0.8, 0.1), (0.0,)][seed]:
+            clock.now += 2.0
+            watch(judge, error)
+        clock.now += 50.0  # never reached by a run that has arrived
 
-
-def test_peers_restart_until_they_arrive_or_the_budget_is_spent():
-    given = []
-
-    def attempt(seed, target, left):
-        given.append((seed, target, left))
-        watch = minimisers.Watch(lambda _: 0.0, target, left)
-        watch.spent, watch.evaluations, watch.error = 2.0, 7, [0.9, 0.8, 0.1, 0.0][seed]
-        return watch
-
-    found = recovery.restarted(attempt, 0.2, 10.0)
-    assert given == [(0, 0.2, 10.0), (1, 0.2, 8.0), (2, 0.2, 6.0)]
-    assert (found["seconds"], found["passes"], found["starts"], found["error"]) == (6.0, 21.0, 3, 0.1)
-    assert found["reached"]
-    given.clear()
-    assert not recovery.restarted(attempt, 0.2, 3.0)["reached"] and len(given) == 2
+    found = recovery.restarted(attempt, 0.2, 70.0)
+    assert found == {"s": 8.0, "starts": 2, "error": 0.1, "reached": True} and left == [70.0, 66.0]
+    found = recovery.restarted(attempt, 0.05, 3.0)
+    assert found == {"s": 4.0, "starts": 1, "error": 0.9, "reached": False}
 
 
 def test_recovery_is_compared_with_the_fastest_peer_that_arrived():
-    times = {"a": (4.0, False), "b": (6.0, True), "c": (9.0, True)}
-    assert recovery.verdict(times, 2.0) == {"fastest peer": "b", "ratio": 3.0, "at least": False}
-    nobody = {"a": (4.0, False), "b": (5.0, False)}
-    assert recovery.verdict(nobody, 2.0) == {"fastest peer": None, "ratio": 2.0, "at least": True}
-
-
-def test_scikit_learns_lbfgs_is_judged_and_stopped():
-    teacher = fr.datasets.make_teacher("tanh", n_features=3, n_hidden=1, random_state=0)
-    X, y = teacher.sample(400, random_state=1)
-    attempt = minimisers.sklearn_lbfgs(teacher, X, y)
-    watch = attempt(0, 1e-3, 20.0)
-    assert watch.error <= 1e-3 and watch.evaluations > 5
-    hurried = attempt(0, 0.0, 1e-9)
-    assert hurried.evaluations == 1 and hurried.error > 1e-3
+    found = {name: {"s": s, "reached": reached} for name, s, reached in (("a", 4.0, False), ("b", 6.0, True))}
+    found["c"] = {"s": 9.0, "reached": True}
+    assert recovery.verdict(found, 2.0) == {"fastest peer": "b", "/ peer": 3.0, "at least": False}
+    assert recovery.verdict({"a": found["a"]}, 2.0) == {"fastest peer": None, "/ peer": 2.0, "at least": True}
 
 
 def test_first_stop_within_a_bound():
-    distances = {2.5: 7.0, 3.5: 1.0, 4.5: 1e-2, 5.5: 1e-3}
-    asked = []
+    distances, asked = {2.5: 7.0, 3.5: 1.0, 4.5: 1e-2, 5.5: 1e-3}, []
 
-    def at(stop: float) -> float:
+    def at(stop):
         asked.append(stop)
         return distances[stop]
 
-    assert passes.first_within(sorted(distances), at, 1e-2) == 4.5
-    assert passes.first_within(sorted(distances), at, 10.0) == 2.5
-    assert passes.first_within(sorted(distances), at, 1e-3) == 5.5
+    for bound, stop in ((1e-2, 4.5), (10.0, 2.5), (1e-3, 5.5)):
+        assert passes.first_within(sorted(distances), at, bound) == stop
     asked.clear()
-    assert passes.first_within(sorted(distances), at, 1e-4) is None
-    assert asked == [5.5]
-
-
-@pytest.mark.parametrize("model", ["tanh", "fcn"])
-def test_distances_are_in_units_of_the_statistical_error(model):
-    # A step of L^-T z / sqrt(n), L L' the information at the minimiser, is |z| / sqrt(p) statistical errors long.
-    teacher = fr.datasets.make_teacher(model, n_features=4, n_hidden=2, norms=4.0, random_state=0)
-    noise = 0.1 if model == "tanh" else 0.0
-    X, y = teacher.sample(20_000, noise=noise, random_state=1)
-    near = fr.fit(X, y, model=teacher.model, init=teacher.parameters, solver="gauss-newton", tol=1e-3)
-    objective = fr.objective(X, y, near.model.with_output_weights(near.output_weights))
-    theta = passes.minimiser(objective, objective.model.pack(near.parameters))
-    assert np.linalg.norm(objective.value_and_grad(theta)[1]) < 1e-12
-    information = objective.gauss_newton(theta)[2] / (noise**2 or 1.0)
-    z = np.random.default_rng(2).standard_normal(8)
-    step = np.linalg.solve(np.linalg.cholesky(information).T, z) / np.sqrt(20_000)
-
-    class Shifted:
-        model = teacher.model
-
-        def predict(self, _):
-            return objective.predict(theta + 1e-3 * step)
-
-        def predict_proba(self, _):
-            return np.column_stack([1.0 - self.predict(_), self.predict(_)])
-
-    distance = passes.Distance(X, y, near, noise)
-    assert distance(Shifted()) == pytest.approx(1e-3 * np.linalg.norm(z) / np.sqrt(8), rel=1e-3)
+    assert passes.first_within(sorted(distances), at, 1e-4) is None and asked == [5.5]
 
 
 def test_passes_of_all_seeds_count_those_that_never_arrive():
-    row = {"model": "relu", "noise": 0.1, "n": 10, "converged": True, "passes": 9.0, "error": 0.1}
-    rows = [row | {"passes to 1%": p, "passes to 1e-8": q} for p, q in ((8.0, 15.0), (9.0, 21.0), (12.0, None))]
-    found = passes.summary(rows)
-    assert (found["to 1%, median"], found["to 1%, most"], found["to 1% in 10"]) == (9.0, 12.0, 2)
-    assert (found["to 1e-8, median"], found["to 1e-8, most"], found["to 1e-8 in 20"]) == (21.0, math.inf, 1)
+    row = {"model": "relu", "noise": 0.1, "passes": 9.0, "error": 0.1}
+    found = passes.summary([row | {"to 1%": p, "to 1e-8": q} for p, q in ((8.0, 15.0), (9.0, 21.0), (12.0, None))])
+    assert (found["to 1%, median"], found["to 1%, most"]) == (9.0, 12.0)
+    assert (found["to 1e-8, median"], found["to 1e-8, most"]) == (21.0, math.inf)
     assert "to 1%, median" not in passes.summary([row])
 
 
+def test_distances_are_in_units_of_the_statistical_error():
+    # A step of L^-T z / sqrt(n), L L' the information at the minimiser, is |z| / sqrt(p) statistical errors long.
+    teacher, X, y = planted("tanh", 4, 2, 20_000, 0, noise=0.1)
+    near = fr.fit(X, y, teacher.model, init=teacher.parameters, solver="gauss-newton", tol=1e-3)
+    objective = fr.objective(X, y, near.model)
+    theta = passes.minimiser(objective, objective.model.pack(near.parameters))
+    assert np.linalg.norm(objective.value_and_grad(theta)[1]) < 1e-12
+    z = np.random.default_rng(2).standard_normal(8)
+    step = 0.1 * np.linalg.solve(np.linalg.cholesky(objective.gauss_newton(theta)[2]).T, z) / np.sqrt(len(X))
+
+    class Shifted:
+        def predict(self, _):
+            return objective.predict(theta + 1e-3 * step)
+
+    distance = passes.distance_to(X, y, near, 0.1, 0)
+    assert distance(Shifted()) == pytest.approx(1e-3 * np.linalg.norm(z) / np.sqrt(8), rel=1e-3)
+
+
 def test_slopes_over_all_and_over_the_last_decade():
-    sizes = (1e3, 1e4, 1e5)
-    rows = [{"n": n, "sweep ms": 3 * n, "fit ms": 1e4 if n < 1e5 else 1e5} for n in sizes]
-    sweep, fit = scaling.slopes("n", rows)
-    assert sweep["slope"] == pytest.approx(1.0) and sweep["within 0.95 to 1.05"]
-    assert fit["slope"] == pytest.approx(0.5) and not fit["within 0.95 to 1.05"]
-    assert fit["last decade"] == pytest.approx(1.0) and fit["last decade within"]
+    rows = [{"over": "n", "size": n, "sweep ms": 3 * n, "fit ms": 1e4 if n < 1e5 else 1e5} for n in (1e3, 1e4, 1e5)]
+    sweep, fit = scaling.slopes(rows)
+    assert sweep["slope"] == pytest.approx(1.0)
+    assert (fit["slope"], fit["last decade"]) == (pytest.approx(0.5), pytest.approx(1.0))
+
+
+def test_seeds_are_counted_and_averaged():
+    found = [{"yes": True, "error": 3.0, "seconds": 1.0}, {"yes": False, "error": math.inf, "seconds": 5.0}]
+    row = studies.summarised([*found, {"yes": True, "error": 1.0, "seconds": 2.0, "model": "relu", "peer": True}])
+    assert (row["yes"], row["error"], row["seconds"], row["seconds, most"]) == (2, 3.0, 2.0, 5.0)
+    assert (row["peer"], row["peer, of"]) == (1, 1)
+    herds = studies.together([{"herd": herd, "win": win} for herd, win in (("a", True), ("b", True), ("a", False))])
+    assert [(row["all of"], row["win"]) for row in herds] == [("a", 1), ("b", True)]
+
+
+def test_coverage_by_hand():
+    row = studies.covered([{"z": [0.0, 1.0]}, {"z": None}, {"z": [3.0, 1.0]}])
+    assert (row["converged"], row["coverage"]) == (2, 0.75)
+    assert row["its error"] == pytest.approx(0.25 / np.sqrt(2))
+    assert studies.covered([{"z": None}]) == {"converged": 0}
+
+
+def test_a_grid_is_all_combinations_and_knows_its_rows():
+    cells = studies.grid(model=("relu", "quadratic"), k=2, d=5, ratio=(1.0, 1.25))
+    assert [(cell["model"], cell["n/(dk)"], cell["n"]) for cell in cells] == [
+        ("relu", 1.0, 10), ("relu", 1.25, 12), ("quadratic", 1.0, 10), ("quadratic", 1.25, 13),
+    ]  # fmt: skip
+    first = studies.first([cell | {"seeds": 20} for cell in cells])
+    assert [(cell["model"], cell["n"], cell["seeds"]) for cell in first] == [("relu", 10, 2), ("quadratic", 10, 2)]
 
 
 @pytest.mark.parametrize(
-    "ours, plain, said",
-    [
-        (1.0, 1.0 + 2e-9, "win"),
-        (1.0 + 2e-9, 1.0, "loss"),
-        (1.0, 1.0 + 5e-10, "tie"),
-        (1e-26, 1e-29, "tie"),  # both exact
-        (1e-29, 1e-20, "win"),
-        (1e-20, 1e-29, "loss"),
-    ],
+    "ours, plain, excess", [(1.1, 1.0, 0.1), (1.0, 1.1, -0.1), (1e-26, 1e-29, 0.0), (1e-29, 2e-25, -1.0)]
 )
-def test_a_loss_is_a_loss(ours, plain, said):
-    assert zoo.verdict(ours, plain, 1.0) == said
+def test_losses_are_compared_down_to_what_is_exact(ours, plain, excess):
+    assert tasks.above(ours, plain, 1e-25) == pytest.approx(excess)
 
 
-def test_tally_and_what_is_shown_of_it():
-    def animal(number: int, verdict: str, excess: float) -> dict:
-        row = {"problem": number, "model": "relu", "n": 9, "d": 2, "k": 1}
-        row |= {"output weights": "ones", "intercept": False, "noise": 0.0}
-        for tol, plain in itertools.product(zoo.TOLERANCES, zoo.PLAIN):
-            row |= {f"{plain}, {tol}": verdict, f"{plain} excess, {tol}": excess, f"{plain} passes, {tol}": 5.0}
-            row |= {f"{plain} converged, {tol}": True, f"converged, {tol}": number > 0, f"passes, {tol}": 2.0}
-        return row
-
-    rows = [animal(0, "win", -0.5), animal(1, "tie", 1e-12), animal(2, "loss", 1e-8), animal(77, "loss", 0.25)]
-    found = zoo.tally(rows, "lbfgs", "strict")
-    assert (found["wins"], found["ties"], found["losses"]) == (1, 1, 2)
-    assert (found["worst relative excess"], found["losses above 1e-6"], found["not converged"]) == (0.25, 1, 1)
-    text = zoo.shown([*rows, found])
-    assert "77" in text and "1e-08" not in text  # losses that matter are listed, one by one
-
-
-def test_zoo_problems_are_the_same_every_time_and_all_different():
-    seen = set()
-    for number in range(10):
-        teacher, X, y, noise = zoo.problem(number)
-        again = zoo.problem(number)
-        assert np.array_equal(X, again[1]) and np.array_equal(y, again[2])
-        assert len(X) >= 20 * teacher.model.n_parameters(teacher.weights.shape[1])
-        seen.add((teacher.model.loss, teacher.model.activation.name, teacher.model.n_patches > 1))
-    assert len(seen) == 10
-
-
-def test_peak_memory_of_a_process_is_what_it_held_at_once():
-    setup = "import numpy as np\nx = np.ones(10_000_000)\ndel x"  # an earlier, higher peak must not hide the later one
-    work = "a = np.ones(3_000_000)\ndel a\nb = np.ones(4_000_000)\ndel b\nsaid = 7"
-    used, exact, whole, said = memory.peak(setup, work, 20.0)
-    assert whole and said == 7
-    # Samples a millisecond apart may miss the top of a peak that lasts ten.
-    assert abs(used - 32e6) < (1.5e6 if exact else 16e6)
-    used, _, whole, said = memory.peak("import numpy as np", "b = np.ones(4_000_000)\ntime.sleep(60)", 0.5)
-    assert not whole and said is None and abs(used - 32e6) < 1.5e6
-
-
-def test_quick_cases_run_and_are_drawn(tmp_path, capsys):
-    assert main(["zoo", "scaling", "--quick", "--threads", "1", "--out", str(tmp_path)]) == 0
-    data = json.loads((tmp_path / "results.json").read_text())["cases"]
-    assert [row["slope in"] for row in data["scaling"]["rows"] if "slope in" in row] == ["n", "n", "d", "d"]
-    tallies = [row for row in data["zoo"]["rows"] if "against" in row]
-    assert len(tallies) == 4 and all(row["wins"] + row["ties"] + row["losses"] == 10 for row in tallies)
-    assert {path.name for path in tmp_path.glob("*.png")} == {"zoo.png", "scaling.png"}
-    assert "worst relative excess" in capsys.readouterr().out
+def test_worst_unit_and_cosine_by_hand():
+    weights = np.array([[3.0, 0.0], [0.0, 2.0]])
+    model = fr.models.Regression("squared_relu", 2, output_weights="signs")
+    teacher = fr.datasets.Teacher(model, Parameters(weights, np.array([1.0, -1.0])))
+    # Units swapped; one is 3 % too long, the other 1 %; the size of an output weight belongs to its row.
+    found = Parameters(np.array([[0.0, 2.06], [1.515, 0.0]]), np.array([-1.0, 4.0]))
+    assert methods.worst_unit(found, teacher) == pytest.approx(0.03)
+    assert methods.worst_unit(replace(found, output_weights=np.array([1.0, 4.0])), teacher) == np.inf
+    assert methods.off_cosine(found, teacher) == pytest.approx(0.0, abs=1e-12)
+    assert methods.off_cosine(replace(found, weights=weights[[0, 0]]), teacher) == pytest.approx(1.0)

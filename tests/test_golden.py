@@ -13,9 +13,9 @@ import pytest
 
 EXPECTED = np.load(golden_fits.ARRAYS)
 
-#: Relative difference allowed in passes.  A search that also fits wrong numbers of units counts the iterations of many
-#: fits to nowhere, each of which rounding may end a step sooner or later.
-PASSES = {"units": 0.05}
+#: Fits that descend from many far points: their passes count steps on the way to nowhere, some of which rounding
+#: alone adds or saves, while the minimum that they agree on stays.
+MANY_DESCENTS = {"user", "expand", "random", "random fcn", "units"}
 
 
 @pytest.mark.parametrize("name", golden_fits.CASES)
@@ -24,12 +24,13 @@ def test_fit_finds_what_it_found(name):
     near = 1e-6 if "float32" in name else 1e-10
     *weights, _, passes, converged = found
     *before, _, passes_before, converged_before = expected
-    assert passes == pytest.approx(passes_before, rel=PASSES.get(name, 1e-12)) and converged == converged_before
+    assert converged == converged_before
+    assert passes == pytest.approx(passes_before, rel=0.05 if name in MANY_DESCENTS else 1e-12)
     np.testing.assert_allclose(weights, before, rtol=0, atol=near * np.linalg.norm(before))
 
 
 def test_every_stored_fit_is_run():
-    assert set(EXPECTED.files) == set(golden_fits.CASES)
+    assert set(EXPECTED.files) == set(golden_fits.CASES) >= MANY_DESCENTS
 
 
 def test_digest_sees_one_bit():

@@ -186,7 +186,7 @@ PARTS = {
     ("module", "source"),
     [
         ("fastrecover.solvers.newton", "from fastrecover.sources import as_source"),
-        ("fastrecover.solvers.newton", "import fastrecover.kernels.row as row"),
+        ("fastrecover.solvers.newton", "import fastrecover.kernels.op as op"),
         ("fastrecover.solvers.newton", "from fastrecover import models, sources"),
         ("fastrecover.solvers.newton", "from fastrecover import fit"),
         ("fastrecover.solvers.newton", "import fastrecover"),

@@ -21,7 +21,7 @@ from .gaussian import MAX_SCALE, Array
 
 Scalar: TypeAlias = Callable[[float], float]
 
-USER_CODE = 8
+USER_CODE = -1  # of no built-in function, however many there will be
 DEFAULT_SLOPE = 0.1
 
 
@@ -104,7 +104,7 @@ class Activation:
     name : str
         One of ``NAMES``, or a name of your own.
     code : int
-        Number that compiled kernels dispatch on; 8 for a user's function.
+        Number that compiled kernels dispatch on; ``USER_CODE`` for a user's function.
     slope : float
         Negative-side slope of ``leaky_relu``, 0 otherwise.
     degree : int or None
@@ -173,7 +173,7 @@ class Activation:
         Returns
         -------
         Activation
-            With ``code`` 8.
+            With ``code`` ``USER_CODE``.
 
         Raises
         ------

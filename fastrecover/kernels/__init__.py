@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import importlib
 import os
+from typing import Protocol, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from .row import CROSS_ENTROPY, SQUARED, Op, RowFunction, layout
+from .op import Op, RowFunction, layout
 
 __all__ = [
-    "CROSS_ENTROPY",
-    "SQUARED",
     "Op",
     "RowFunction",
     "layout",
@@ -25,15 +25,44 @@ __all__ = [
     "get_kernels",
 ]
 
+
+class Backend(Protocol):
+    """What the modules of the backends have in common."""
+
+    LOSSES: frozenset[int]
+
+    def sweep(
+        self,
+        x: np.ndarray,
+        y: np.ndarray | None,
+        w: np.ndarray | None,
+        p: np.ndarray,
+        op: RowFunction,
+        tile: int,
+        block: int,
+        first: int,
+        count: int,
+        a: np.ndarray,
+        s: np.ndarray,
+        out: np.ndarray | None = None,
+    ) -> None:
+        """Sums of blocks ``first .. first + count - 1`` into `a` and `s`."""
+        ...
+
+    def activate(self, code: int, slope: float, z: np.ndarray, u: np.ndarray, d1: np.ndarray, d2: np.ndarray) -> None:
+        """Activation `code` and its first two derivatives at `z`."""
+        ...
+
+
 _MODULES = {"compiled": "._compiled", "numba": ".numba_kernels", "reference": ".reference"}
-_active: tuple[str, object] | None = None
+_active: tuple[str, Backend] | None = None
 
 
-def _load(name: str):
+def _load(name: str) -> Backend:
     if name not in _MODULES:
         raise ValueError(f"kernels must be one of {sorted(_MODULES)}, got {name!r}")
     try:
-        return importlib.import_module(_MODULES[name], __name__)
+        return cast(Backend, importlib.import_module(_MODULES[name], __name__))
     except ImportError as error:
         raise ImportError(f"the {name!r} kernels cannot be loaded: {error}") from error
 
@@ -70,15 +99,28 @@ def get_kernels() -> str:
     return _backend(None)[0]
 
 
-def _backend(name: str | None):
+def _backend(name: str | None) -> tuple[str, Backend]:
     if name is not None:
         return name, _load(name)
     if _active is None:
         set_kernels()
+    assert _active is not None
     return _active
 
 
-def sweep(x, y, w, p, row: RowFunction, first: int, count: int, *, blocks=None, out=None, backend=None):
+def sweep(
+    x: np.ndarray,
+    y: np.ndarray | None,
+    w: np.ndarray | None,
+    p: np.ndarray,
+    op: RowFunction,
+    first: int,
+    count: int,
+    *,
+    blocks: tuple[int, int] | None = None,
+    out: np.ndarray | None = None,
+    backend: str | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Sums of a range of blocks.
 
     Parameters
@@ -88,10 +130,10 @@ def sweep(x, y, w, p, row: RowFunction, first: int, count: int, *, blocks=None, 
     y, w : ndarray (n,) of float64, C-contiguous, or None
         Responses (None: zeros) and weights (None: ones).
     p : ndarray (q, d) of float64, C-contiguous
-        Directions, in the order `row` asks for.
-    row : RowFunction
+        Directions, in the order `op` asks for.
+    op : RowFunction
     first, count : int
-        Blocks ``first .. first + count - 1`` of ``layout(row, d, itemsize)[1]`` rows each; for the canonical
+        Blocks ``first .. first + count - 1`` of ``layout(op, d, itemsize)[1]`` rows each; for the canonical
         tree the range must be an aligned subtree.
     blocks : tuple of int, optional
         (tile, block) rows in place of those of :func:`layout`.
@@ -104,17 +146,27 @@ def sweep(x, y, w, p, row: RowFunction, first: int, count: int, *, blocks=None, 
     -------
     a : ndarray (g, l)
     s : ndarray (s,)
-        Back-projected and scalar sums; shapes from ``row.shapes(d)``.
+        Back-projected and scalar sums; shapes from ``op.shapes(d)``.
+
+    Raises
+    ------
+    ValueError
+        A loss that the backend does not have.
     """
     d = x.shape[1]
-    tile, block = blocks or layout(row, d, x.itemsize)
-    g, left, sums = row.shapes(d)
+    tile, block = blocks or layout(op, d, x.itemsize)
+    g, left, sums = op.shapes(d)
     a, s = np.empty((g, left)), np.empty(sums)
-    _backend(backend)[1].sweep(x, y, w, p, row, tile, block, first, count, a, s, out)
+    name, module = _backend(backend)
+    if op.loss not in module.LOSSES:
+        raise ValueError(f"the {name} kernels have no loss of code {op.loss}: they know {sorted(module.LOSSES)}")
+    module.sweep(x, y, w, p, op, tile, block, first, count, a, s, out)
     return a, s
 
 
-def activate(name, z, *, slope: float = 0.1, backend=None):
+def activate(
+    name: str, z: ArrayLike, *, slope: float = 0.1, backend: str | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Value, first and second derivative of a built-in activation, by the kernels' own code.
 
     Parameters
@@ -133,8 +185,9 @@ def activate(name, z, *, slope: float = 0.1, backend=None):
     """
     from ..activations import get_activation
 
-    z = np.ascontiguousarray(z, np.float64)
-    flat = z.reshape(-1)
+    points = np.ascontiguousarray(z, np.float64)
+    flat = points.reshape(-1)
     results = [np.empty_like(flat) for _ in range(3)]
     _backend(backend)[1].activate(get_activation(name).code, slope, flat, *results)
-    return tuple(r.reshape(z.shape) for r in results)
+    u, d1, d2 = (each.reshape(points.shape) for each in results)
+    return u, d1, d2

@@ -6,44 +6,21 @@ so only the outermost ones are cached, with the sources of all they call in thei
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+
+from .op import FIELDS
 
 jit = njit(nogil=True, error_model="numpy")
 # The sums may be re-associated, otherwise they stay scalar; NaN and infinity keep their meaning.
 jit_sum = njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
 
 
-class Row(NamedTuple):
-    """A ``RowFunction`` as numbers and read-only arrays; `user` is an address or 0."""
-
-    op: int
-    activation: int
-    slope: float
-    user: int
-    loss: int
-    group: int
-    reps: int
-    k: int
-    linear: int
-    v: np.ndarray
-    c: np.ndarray
-    grad: int
-    newton: int
-    dv: np.ndarray
-    dc: float
-    free_w: int
-    free_v: int
-    free_c: int
-    m: int
-    order: int
-    unit_response: int
-    alpha2: float
-    pair: float
-    single: float
-    factors: np.ndarray
+#: The record of a ``RowFunction``, arrays in the place of addresses.
+Row = namedtuple("Row", [name for name, _ in FIELDS])  # type: ignore[misc]
 
 
 class Work(NamedTuple):

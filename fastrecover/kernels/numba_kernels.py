@@ -16,15 +16,16 @@ from numba import njit
 
 from . import numba_activations
 from .numba_arrays import Row, Work, copy, dot, fill, jit, jit_sum, line, scaled
+from .numba_losses import LOSSES
 from .numba_rowfn import GRAM, HERMITE_GRAM, PREDICT, THIRD, forward, row_function
 
-__all__ = ["activate", "sweep"]
+__all__ = ["LOSSES", "activate", "sweep"]
 
 
 def _sources_key():
     """Digest of everything that the compiled code is made of, as a number that Numba can key its cache by."""
     sources = {f.name: f for f in files(__package__).iterdir() if f.name.endswith(".py")}
-    names = sorted(name for name in sources if name.startswith("numba_") or name == "row.py")
+    names = sorted(name for name in sources if name.startswith("numba_") or name == "op.py")
     digest = sha256(b"\0".join(sources[name].read_bytes() for name in names))
     return int.from_bytes(digest.digest()[:7], "big")
 
@@ -266,15 +267,11 @@ def _flat(x):
     return flat, 0 if stride >= 0 else (n - 1) * span, stride
 
 
-def sweep(x, y, w, p, row, tile, block, first, count, a, s, out=None):
+def sweep(x, y, w, p, op, tile, block, first, count, a, s, out=None):
     """Sums of blocks ``first .. first + count`` into `a` and `s`; see ``kernels.sweep`` for the meaning."""
-    act, flat = row.activation, _flat(x)
-    plain = Row(
-        int(row.op), act.code, float(act.slope), row.user_address, int(row.loss), row.group, row.reps, row.k,
-        int(row.linear), _constant(row.v), _constant(row.c), int(row.grad), int(row.newton),
-        _constant(row.dv), float(row.dc), int(row.free_w), int(row.free_v), int(row.free_c), row.m, row.order,
-        int(row.unit_response), float(row.alpha2), float(row.pair), float(row.single), _constant(row.factors, np.int32),
-    )  # fmt: skip
+    flat = _flat(x)
+    values = {name: _constant(v, v.dtype) if isinstance(v, np.ndarray) else v for name, v in op.values.items()}
+    plain = Row(**{name: int(v) if isinstance(v, bool) else v for name, v in values.items()})
     y, w = (_constant(_NOTHING if each is None else each) for each in (y, w))
     out = _NO_OUTPUT if out is None else out
     p = _constant(p, x.dtype)

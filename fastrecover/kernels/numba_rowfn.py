@@ -15,8 +15,8 @@ from numba.extending import intrinsic
 
 from . import numba_activations
 from .numba_arrays import add, add_scaled, copy, dot, fill, jit, line, scaled, total
-from .numba_cross_entropy import cross_entropy
-from .row import Op
+from .numba_losses import CROSS_ENTROPY, bend, cross_entropy, residual, slope, value
+from .op import Op
 
 LOSS, CURVATURE, GRAM, PREDICT, MOMENT, PAIRS, HERMITE, HERMITE_GRAM, LANDSCAPE, THIRD = (int(op) for op in Op)
 
@@ -57,23 +57,10 @@ def forward(row, rep, rows, work):
 
 
 @jit
-def _residual(rows, y, w, work):
-    """r = f - y and e = w r; arrays of size 0 stand for zeros and ones."""
-    f, r, e = work.f[:rows], work.r[:rows], work.e[:rows]
-    copy(f, r)
-    if y.size:
-        add(-1.0, y, r)
-    if w.size:
-        scaled(1.0, w, r, e)
-    else:
-        copy(r, e)
-
-
-@jit
 def _loss(row, rep, rows, work, s):
     k, ld, at, column = row.k, work.ld, 1 + rep * (row.k + 2), rep * (row.k + row.linear)
     e = work.e[:rows]
-    s[at] += 0.5 * dot(e, work.r[:rows])
+    s[at] += value(row, rows, work)
     if not row.grad:
         return
     for j in range(k):
@@ -96,8 +83,7 @@ def _curvature(row, rows, w, work, s):
         add(row.dv[j], line(work.u, j, rows, ld), h)
     if row.linear:
         add(1.0, line(work.z, direction + k, rows, ld), h)
-    if w.size:
-        scaled(1.0, w, h, h)
+    bend(row, rows, w, h)
     for j in range(k):
         v, dv = row.v[0, j], row.dv[j]
         zd, d1 = line(work.z, direction + j, rows, ld), line(work.d1, j, rows, ld)
@@ -134,7 +120,7 @@ def _jacobian(row, rows, d, work, xt):
             column = line(g, at, rows, ld)
             for p in range(group):
                 unit = j * group + p
-                v = 1.0 if row.loss else row.v[0, unit]
+                v = 1.0 if row.loss == CROSS_ENTROPY else row.v[0, unit]
                 d1, x = line(work.d1, unit, rows, ld), line(xt, i * group + p, rows, ld)
                 if p == 0:
                     scaled(v, d1, x, column)
@@ -274,24 +260,26 @@ def row_function(row, rep, rows, d, y, w, work, xt, s):
     """From the projections of set `rep`: fill g and, for the Gram matrices, `left`; add to the sums `s`."""
     if rep == 0:
         s[0] += total(w) if w.size else float(rows)
-    if row.loss and row.op <= GRAM:
-        cross_entropy(row, rep, rows, y, w, work, s, row.op == CURVATURE, row.op == GRAM)
-    else:
-        forward(row, rep, rows, work)
-        _residual(rows, y, w, work)
     if row.op >= MOMENT:  # their response is y - f
+        forward(row, rep, rows, work)
+        residual(rows, y, w, work)
         for i in range(rows):
             work.r[i] = -work.r[i]
             work.e[i] = -work.e[i]
+    elif row.loss == CROSS_ENTROPY:
+        cross_entropy(row, rep, rows, y, w, work, s, row.op == CURVATURE, row.op == GRAM)
+    else:
+        forward(row, rep, rows, work)
+        slope(row, rows, y, w, work)
     if row.op == GRAM:
-        if not row.loss:
-            s[1] += 0.5 * dot(work.e[:rows], work.r[:rows])
+        if row.loss != CROSS_ENTROPY:
+            s[1] += value(row, rows, work)
         _gram(row, rows, d, w, work, xt)
     elif row.op == LOSS:
-        if not row.loss:
+        if row.loss != CROSS_ENTROPY:
             _loss(row, rep, rows, work, s)
     elif row.op == CURVATURE:
-        if not row.loss:
+        if row.loss != CROSS_ENTROPY:
             _curvature(row, rows, w, work, s)
     elif row.op == MOMENT:
         _moment(row, rows, w, work, s)

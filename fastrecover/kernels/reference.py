@@ -7,10 +7,12 @@ block cuts and the merge tree of the compiled ones so that only the arithmetic i
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from .row import Op, RowFunction
+from .op import Op, RowFunction
+from .reference_losses import LOSSES, OutputLoss
 from .tree import merge_range
 
 
@@ -18,52 +20,6 @@ def forward(row: RowFunction, z: np.ndarray, rep: int = 0) -> np.ndarray:
     """Output ``c + phi(Z) v + z_linear`` of set `rep`; `z` holds that set's projections, (rows, k + linear)."""
     f = row.c[rep] + row.activation.value(z[:, : row.k]) @ row.v[rep]
     return f + z[:, row.k] if row.linear else f
-
-
-def cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Loss of ``H = mean_j sigma(z_j)`` and, per unit, d log H, -d log(1 - H) and 1 - 2 sigma."""
-    from scipy.special import expit, log_expit, logsumexp
-
-    k = z.shape[1]
-    log_h, log_not = (logsumexp(log_expit(s * z), axis=1) for s in (1, -1))
-    alpha = np.exp(log_expit(z) - log_h[:, None]) * expit(-z)
-    beta = np.exp(log_expit(-z) - log_not[:, None]) * expit(z)
-    loss = -y * (log_h - np.log(k)) - (1 - y) * (log_not - np.log(k))
-    return loss, alpha, beta, -np.tanh(z / 2)
-
-
-def cross_entropy_residual(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Loss, and J, r with ``J' J`` the Fisher information and ``J r`` the gradient.
-
-    ``J = sigma' / (k sqrt(H (1 - H)))``, in logarithms so that neither root under- nor overflows.
-    """
-    from scipy.special import log_expit, logsumexp
-
-    log_h, log_not = (logsumexp(log_expit(s * z), axis=1) for s in (1, -1))
-    jac = np.exp(log_expit(z) + log_expit(-z) - 0.5 * (log_h + log_not)[:, None])
-    log_rho = 0.5 * (log_not - log_h)
-    return cross_entropy(z, y)[0], jac, (1 - y) * np.exp(-log_rho) - y * np.exp(log_rho)
-
-
-def _cross_entropy_loss(row, x, z, y, w):
-    sums, coefficients = [np.array([w.sum()])], []
-    for rep in range(row.reps):
-        loss, alpha, beta, _ = cross_entropy(z[:, rep * row.k : (rep + 1) * row.k], y)
-        sums.append(np.r_[w @ loss, np.zeros(row.k + 1)])
-        coefficients.append(w[:, None] * ((1 - y)[:, None] * beta - y[:, None] * alpha))
-    return _back(row, np.concatenate(coefficients, 1), x) if row.grad else _none(x), np.concatenate(sums)
-
-
-def _cross_entropy_curvature(row, x, z, y, w):
-    z, dz = z[:, : row.k], z[:, row.k :]
-    _, alpha, beta, u = cross_entropy(z, y)
-    y, w = y[:, None], w[:, None]
-    pa, pb = (alpha * dz).sum(1, keepdims=True), (beta * dz).sum(1, keepdims=True)
-    if row.newton:
-        g = w * (y * pa * alpha + (1 - y) * pb * beta + ((1 - y) * beta - y * alpha) * u * dz)
-    else:
-        g = w * pb * alpha
-    return _back(row, g, x), np.r_[w.sum(), np.zeros(row.k + 1)]
 
 
 def _none(x):
@@ -77,15 +33,17 @@ def _back(row, g, x):
 
 
 def _loss(row, x, z, y, w):
-    if row.loss:
-        return _cross_entropy_loss(row, x, z, y, w)
+    loss = LOSSES[row.loss]
+    if not isinstance(loss, OutputLoss):
+        sums_of, g = loss.loss(row, z, y, w)
+        return _back(row, g, x) if row.grad else _none(x), sums_of
     grads: list = []
     sums: list = [np.array([w.sum()])]
     for rep in range(row.reps):
         zr = z[:, rep * (row.k + row.linear) : (rep + 1) * (row.k + row.linear)]
-        r = forward(row, zr, rep) - y
-        e, u = w * r, row.activation.value(zr[:, : row.k])
-        sums.append([0.5 * e @ r])
+        f, u = forward(row, zr, rep), row.activation.value(zr[:, : row.k])
+        e = w * loss.slope(f, y)
+        sums.append([loss.total(f, y, w)])
         if not row.grad:
             sums.append(np.zeros(row.k + 1))
             continue
@@ -96,18 +54,20 @@ def _loss(row, x, z, y, w):
 
 
 def _curvature(row, x, z, y, w):
-    if row.loss:
-        return _cross_entropy_curvature(row, x, z, y, w)
+    loss = LOSSES[row.loss]
+    if not isinstance(loss, OutputLoss):
+        return _back(row, loss.curvature(row, z, y, w), x), np.r_[w.sum(), np.zeros(row.k + 1)]
     k, v = row.k, row.v[0]
     z, dz = z[:, : k + row.linear], z[:, k + row.linear :]
     u, d1 = row.activation.value(z[:, :k]), row.activation.derivative(z[:, :k])
     h = (d1 * dz[:, :k]) @ v + u @ row.dv + row.dc
     if row.linear:
         h = h + dz[:, k]
-    h = w * h
+    f = forward(row, z)
+    h = w * loss.bend(f, y) * h
     g, sv = h[:, None] * v * d1, h @ u
     if row.newton:
-        e = w * (forward(row, z) - y)
+        e = w * loss.slope(f, y)
         g = g + e[:, None] * (v * row.activation.second_derivative(z[:, :k]) * dz[:, :k] + row.dv * d1)
         sv = sv + e @ (d1 * dz[:, :k])
     a = np.concatenate([_back(row, g, x)] + ([h[None] @ x[:, 0]] if row.linear else []))
@@ -117,20 +77,23 @@ def _curvature(row, x, z, y, w):
 def _gram(row, x, z, y, w):
     k = row.k
     u, d1, v = row.activation.value(z[:, :k]), row.activation.derivative(z[:, :k]), row.v[0]
-    if row.loss:
-        loss, d1, r = cross_entropy_residual(z, y)
-        v = np.ones(k)
+    loss, extra = LOSSES[row.loss], np.ones((len(z), 1))
+    if isinstance(loss, OutputLoss):
+        f = forward(row, z)
+        extra = np.sqrt(loss.bend(f, y))[:, None]
+        r, total = loss.slope(f, y) / extra[:, 0], loss.total(f, y, w)
+        d1, u = extra * d1, extra * u
     else:
-        r = forward(row, z) - y
-        loss = 0.5 * r * r
+        total, d1, r = loss.gram(z, y, w)
+        v = np.ones(k)
     units = (v * d1).reshape(len(x), -1, row.group) if row.free_w else np.zeros((len(x), 0, row.group))
     parts = [np.einsum("icp,ipd->icd", units, x).reshape(len(x), units.shape[1] * x.shape[2])]
-    parts += ([u] if row.free_v else []) + ([x[:, 0]] if row.linear else [])
-    parts += ([np.ones((len(x), 1))] if row.free_c else []) + [r[:, None]]
+    parts += ([u] if row.free_v else []) + ([extra * x[:, 0]] if row.linear else [])
+    parts += ([extra] if row.free_c else []) + [r[:, None]]
     jac = np.concatenate(parts, axis=1)
     with np.errstate(over="ignore"):  # the square of a residual whose label has probability 1e-300
         gram = np.triu(jac.T @ (w[:, None] * jac))
-    return gram, np.array([w.sum(), w @ loss])
+    return gram, np.array([w.sum(), total])
 
 
 def _moment(row, x, z, y, w):
@@ -240,6 +203,6 @@ def activate(code, slope, z, u, d1, d2):
     """Activation and derivatives by SciPy's special functions."""
     from ..activations import NAMES, get_activation
 
-    name = NAMES[code]
-    act = get_activation(name, slope=slope) if name == "leaky_relu" else get_activation(name)
+    act = next(each for each in map(get_activation, NAMES) if each.code == code)
+    act = replace(act, slope=slope) if act.takes_slope else act
     u[...], d1[...], d2[...] = act.value(z), act.derivative(z), act.second_derivative(z)

@@ -18,7 +18,10 @@ import pytest
 
 from fastrecover import kernels
 from fastrecover.activations import NAMES, Activation, get_activation
-from fastrecover.kernels import CROSS_ENTROPY, SQUARED, Op, RowFunction, tree
+from fastrecover.kernels import Op, RowFunction, tree
+from fastrecover.losses import LOSSES
+
+SQUARED, CROSS_ENTROPY = (LOSSES[name].code for name in ("squared", "cross-entropy"))
 
 BACKENDS = ("compiled", "numba")
 TOLERANCE = {np.float64: 1e-13, np.float32: 3e-6}

@@ -14,7 +14,8 @@ import pytest
 
 from fastrecover import kernels
 from fastrecover.activations import get_activation
-from fastrecover.kernels import CROSS_ENTROPY, Op, RowFunction
+from fastrecover.kernels import Op, RowFunction
+from fastrecover.losses import CROSS_ENTROPY
 
 DIGITS = 900
 TARGETS = ("reference", "numba", "base", "avx2", "avx512")
@@ -68,7 +69,7 @@ def cases(k):
 
 def row_function(op, k, **more):
     model = dict(v=np.full((1, k), 1 / k), dv=np.zeros(k), **more)
-    return RowFunction(op, get_activation("sigmoid"), loss=CROSS_ENTROPY, k=k, **model)
+    return RowFunction(op, get_activation("sigmoid"), loss=CROSS_ENTROPY.code, k=k, **model)
 
 
 def projected_sums(backend, row, z, step, y, w, dtype):

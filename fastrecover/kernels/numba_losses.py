@@ -1,6 +1,9 @@
-"""Cross entropy of ``H = mean_j sigma(z_j)`` in log-sum form, for the Numba backend.
+"""Losses of the Numba backend, which mirror ``csrc/losses.h``.
 
-Every sum is scaled by its largest term, so nothing over- or underflows and no H is clipped.  With -t the
+One of the output f is a branch in each of `slope`, `value` and `bend`.  The cross entropy of ``H = mean_j sigma(z_j)``
+is in log-sum form:
+
+every sum is scaled by its largest term, so nothing over- or underflows and no H is clipped.  With -t the
 largest projection where all are negative, the smallest where all are positive, else 0, each derivative is a
 number of the row times one of the unit, ``p_j = sigma(z_j) sigma(-z_j) e^|t|``, which takes one exponential.
 """
@@ -9,8 +12,47 @@ from __future__ import annotations
 
 import math
 
+from .. import losses
 from .numba_activations import exp_negative
-from .numba_arrays import add_scaled, copy, dot, fill, jit, line, scaled, total
+from .numba_arrays import add, add_scaled, copy, dot, fill, jit, line, scaled, total
+
+SQUARED, CROSS_ENTROPY = losses.SQUARED.code, losses.CROSS_ENTROPY.code
+LOSSES = frozenset((SQUARED, CROSS_ENTROPY))
+
+
+@jit
+def residual(rows, y, w, work):
+    """r = f - y and e = w r; arrays of size 0 stand for zeros and ones."""
+    f, r, e = work.f[:rows], work.r[:rows], work.e[:rows]
+    copy(f, r)
+    if y.size:
+        add(-1.0, y, r)
+    if w.size:
+        scaled(1.0, w, r, e)
+    else:
+        copy(r, e)
+
+
+@jit
+def slope(row, rows, y, w, work):
+    """r = l'(f, y) and e = w r."""
+    if row.loss == SQUARED:
+        residual(rows, y, w, work)
+
+
+@jit
+def value(row, rows, work):
+    """Sum of w l(f, y), once r and e are there."""
+    if row.loss == SQUARED:
+        return 0.5 * dot(work.e[:rows], work.r[:rows])
+    return 0.0
+
+
+@jit
+def bend(row, rows, w, h):
+    """h *= w l''(f, y), which is 1 for squares."""
+    if w.size:
+        scaled(1.0, w, h, h)
 
 
 @jit

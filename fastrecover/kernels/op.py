@@ -1,17 +1,20 @@
 """What a sweep computes on each row, as plain data.
 
 Every backend reads the same frozen record, so a quantity is defined by its fields and by the few lines of NumPy
-in ``reference.py``; nothing else passes from the solvers to compiled code.
+in ``reference.py``; nothing else passes from the solvers to compiled code.  What C and Numba read is declared once,
+by ``FIELDS``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 
 from ..activations import USER_CODE, Activation, get_activation
+from ..losses import SQUARED
 
 
 class Op(IntEnum):
@@ -29,7 +32,15 @@ class Op(IntEnum):
     THIRD = 9
 
 
-SQUARED, CROSS_ENTROPY = 0, 1
+#: Names and types of the record, those of ``fr_row`` in ``csrc/fastrecover.h``; "u8" is an address.
+FIELDS = (
+    *(("op", "i4"), ("activation", "i4"), ("slope", "f8"), ("user", "u8"), ("loss", "i4"), ("group", "i8")),
+    *(("reps", "i8"), ("k", "i8"), ("linear", "i8"), ("v", "u8"), ("c", "u8"), ("grad", "i4"), ("newton", "i4")),
+    *(("dv", "u8"), ("dc", "f8"), ("free_w", "i4"), ("free_v", "i4"), ("free_c", "i4"), ("m", "i8"), ("order", "i4")),
+    *(("unit_response", "i4"), ("alpha2", "f8"), ("pair", "f8"), ("single", "f8"), ("n_features", "i8")),
+    ("factors", "u8"),
+)
+RECORD = np.dtype(list(FIELDS), align=True)
 
 _EMPTY = np.zeros(0)
 _EMPTY_2D = np.zeros((1, 0))
@@ -52,7 +63,8 @@ class RowFunction:
     Attributes
     ----------
     loss : int
-        SQUARED: ``0.5 r^2``.  CROSS_ENTROPY: of y in [0, 1] against ``H = mean_j sigma(w_j . x)``, log-sum form.
+        Code of a loss of ``losses.py``.  Squared: ``0.5 r^2``.  Cross entropy: of y in [0, 1] against
+        ``H = mean_j sigma(w_j . x)``, log-sum form.
     group : int
         Rows of X that make one sample.
     op : Op
@@ -79,7 +91,7 @@ class RowFunction:
 
     op: Op
     activation: Activation = field(default_factory=lambda: get_activation("relu"))
-    loss: int = SQUARED
+    loss: int = SQUARED.code
     group: int = 1
     reps: int = 1
     k: int = 0
@@ -141,17 +153,34 @@ class RowFunction:
             return 2 * m, d, 4
         return f + 1, f + 1, 3
 
-    @property
-    def user_address(self) -> int:
-        """Address of the compiled user activation, 0 for the built-in ones."""
-        if self.activation.code != USER_CODE:
-            return 0
-        from .user import address
+    @cached_property
+    def values(self) -> dict[str, int | float | np.ndarray]:
+        """Every field of the record by name: numbers, and contiguous arrays in the place of addresses."""
+        own = {name: getattr(self, name) for name, _ in FIELDS if hasattr(self, name)}
+        arrays = {name: np.ascontiguousarray(own[name], np.float64) for name in ("v", "c", "dv")}
+        user = 0
+        if self.activation.code == USER_CODE:
+            from .user import address
 
-        return address(self.activation)
+            user = address(self.activation)
+        return own | dict(
+            **arrays,
+            op=int(self.op),
+            activation=self.activation.code,
+            slope=float(self.activation.slope),
+            user=user,
+            n_features=len(self.factors),
+            factors=np.ascontiguousarray(self.factors, np.int32),
+        )
+
+    @cached_property
+    def record(self) -> np.ndarray:
+        """The record as bytes; it holds addresses of :attr:`values`, which live as long as this object."""
+        numbers = (v.ctypes.data if isinstance(v, np.ndarray) else v for v in (self.values[name] for name, _ in FIELDS))
+        return np.array([tuple(numbers)], RECORD).view(np.uint8)
 
 
-def layout(row: RowFunction, d: int, itemsize: int) -> tuple[int, int]:
+def layout(op: RowFunction, d: int, itemsize: int) -> tuple[int, int]:
     """Rows of a tile and of a block.
 
     They depend on the row function's shape, d and the item size alone, so block sums, and with them every
@@ -159,20 +188,20 @@ def layout(row: RowFunction, d: int, itemsize: int) -> tuple[int, int]:
     unit of work and of the merge tree); a tile is what stays in a core's second-level cache with its
     coefficients.
     """
-    g, left, _ = row.shapes(d)
-    group = row.group
+    g, left, _ = op.shapes(d)
+    group = op.group
     bytes_per_row = max(d * itemsize, 1)
     rows = max(min((1 << 20) // bytes_per_row, 4096), 64)
     # Where the sums of a block are large, merging them costs as much as several rows.
-    rows = max(rows, min(left // 8, 1024) if row.op == Op.THIRD else min(64 * g * left // bytes_per_row, 4096))
+    rows = max(rows, min(left // 8, 1024) if op.op == Op.THIRD else min(64 * g * left // bytes_per_row, 4096))
     block = 1 << rows.bit_length() - 1
-    if row.op in (Op.GRAM, Op.HERMITE_GRAM):
+    if op.op in (Op.GRAM, Op.HERMITE_GRAM):
         tile = (512 << 10) // (8 * (2 * left + d))
-    elif row.op == Op.THIRD:
+    elif op.op == Op.THIRD:
         tile = min(512 // itemsize, (768 << 10) // bytes_per_row)
     else:
         # Few coefficients: as small as the row function allows.  Many: the sums are read and written once a tile.
-        tile = min(max(2 * (row.columns + g), 32), (768 << 10) // bytes_per_row)
+        tile = min(max(2 * (op.columns + g), 32), (768 << 10) // bytes_per_row)
     # A power of two, so that tiles divide a block.
     tile = min(1 << max(min(tile, 128), 8).bit_length() - 1, block)
     return max(tile // group, 1) * group, max(block // group, 1) * group
