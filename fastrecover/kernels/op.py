@@ -7,7 +7,7 @@ by ``FIELDS``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from functools import cached_property
 
@@ -41,6 +41,7 @@ FIELDS = (
     ("factors", "u8"),
 )
 RECORD = np.dtype(list(FIELDS), align=True)
+_ARRAYS = {"v": np.float64, "c": np.float64, "dv": np.float64, "factors": np.int32}
 
 _EMPTY = np.zeros(0)
 _EMPTY_2D = np.zeros((1, 0))
@@ -113,6 +114,13 @@ class RowFunction:
     single: float = 0.0
     factors: np.ndarray = field(default_factory=lambda: _NO_FACTORS)
 
+    def __post_init__(self) -> None:
+        for name, dtype in _ARRAYS.items():  # as compiled code reads them
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype))
+
+    def __getstate__(self) -> dict[str, object]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # addresses mean nothing in another process
+
     @property
     def set_columns(self) -> int:
         """Columns of P that one parameter set takes."""
@@ -155,29 +163,27 @@ class RowFunction:
 
     @cached_property
     def values(self) -> dict[str, int | float | np.ndarray]:
-        """Every field of the record by name: numbers, and contiguous arrays in the place of addresses."""
-        own = {name: getattr(self, name) for name, _ in FIELDS if hasattr(self, name)}
-        arrays = {name: np.ascontiguousarray(own[name], np.float64) for name in ("v", "c", "dv")}
+        """Every field of the record by name: numbers, and arrays in the place of addresses."""
         user = 0
         if self.activation.code == USER_CODE:
             from .user import address
 
             user = address(self.activation)
+        own = {name: getattr(self, name) for name, _ in FIELDS if hasattr(self, name)}
         return own | dict(
-            **arrays,
             op=int(self.op),
             activation=self.activation.code,
             slope=float(self.activation.slope),
             user=user,
             n_features=len(self.factors),
-            factors=np.ascontiguousarray(self.factors, np.int32),
         )
 
     @cached_property
     def record(self) -> np.ndarray:
-        """The record as bytes; it holds addresses of :attr:`values`, which live as long as this object."""
-        numbers = (v.ctypes.data if isinstance(v, np.ndarray) else v for v in (self.values[name] for name, _ in FIELDS))
-        return np.array([tuple(numbers)], RECORD).view(np.uint8)
+        """The record as bytes; it points to the arrays of this object and is valid while that lives."""
+        values = ((name, self.values[name]) for name, _ in FIELDS)
+        numbers = tuple(getattr(self, name).ctypes.data if name in _ARRAYS else value for name, value in values)
+        return np.array([numbers], RECORD).view(np.uint8)
 
 
 def layout(op: RowFunction, d: int, itemsize: int) -> tuple[int, int]:

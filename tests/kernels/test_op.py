@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,25 @@ def test_a_record_holds_numbers_and_addresses():
     assert (record["op"], record["k"], record["grad"], record["slope"]) == (Op.LOSS, 2, 1, 0.3)
     assert record["v"] == op.values["v"].ctypes.data and record["user"] == 0
     assert op.record is op.record  # made once, however many threads sweep it
+
+
+def test_arrays_of_any_layout_live_as_long_as_the_record_that_points_to_them():
+    v = np.arange(12.0).reshape(2, 6)[:, ::2]
+    op = RowFunction(Op.LOSS, reps=2, k=3, v=v, c=[1, 2])
+    record = op.record.view(RECORD)[0]
+    del op.__dict__["values"]  # as when two threads make it at once, and one keeps its own
+    held = {"v": op.v, "c": op.c, "dv": op.dv, "factors": op.factors}
+    assert {name: int(record[name]) for name in held} == {name: each.ctypes.data for name, each in held.items()}
+    np.testing.assert_array_equal(op.v, v)
+    assert op.v.flags.c_contiguous and op.c.dtype == np.float64
+
+
+def test_a_pickled_row_function_makes_a_record_of_its_own():
+    op = RowFunction(Op.LOSS, k=2, v=np.ones((1, 2)), grad=True)
+    op.record  # noqa: B018
+    other = pickle.loads(pickle.dumps(op))
+    assert not {"record", "values"} & vars(other).keys()
+    assert other.record.view(RECORD)["v"][0] == other.v.ctypes.data != op.v.ctypes.data
 
 
 def test_a_foreign_record_is_refused():
