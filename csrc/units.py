@@ -1,7 +1,7 @@
 """The translation units of the extension: each C file with the macros that it is compiled with.
 
-One file makes several units, one for each instruction set and data type, so that the compiler can work on all of them at
-once.  ``python csrc/units.py`` says what a build is about to do, for installers that do not show what it prints.
+One file makes several units, one for each instruction set and data type, so that the compiler can work on all of them
+at once.  ``python csrc/units.py`` says what a build is about to do, for installers that do not show what it prints.
 """
 
 from __future__ import annotations

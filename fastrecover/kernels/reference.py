@@ -7,7 +7,9 @@ block cuts and the merge tree of the compiled ones so that only the arithmetic i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,156 +17,159 @@ from .op import Op, RowFunction
 from .reference_losses import LOSSES, OutputLoss
 from .tree import merge_range
 
+Array: TypeAlias = np.ndarray
+Sums: TypeAlias = tuple[Array, Array]
 
-def forward(row: RowFunction, z: np.ndarray, rep: int = 0) -> np.ndarray:
+
+def forward(op: RowFunction, z: Array, rep: int = 0) -> Array:
     """Output ``c + phi(Z) v + z_linear`` of set `rep`; `z` holds that set's projections, (rows, k + linear)."""
-    f = row.c[rep] + row.activation.value(z[:, : row.k]) @ row.v[rep]
-    return f + z[:, row.k] if row.linear else f
+    f = op.c[rep] + op.activation.value(z[:, : op.k]) @ op.v[rep]
+    return f + z[:, op.k] if op.linear else f
 
 
-def _none(x):
+def _none(x: Array) -> Array:
     return np.zeros((0, x.shape[-1]))
 
 
-def _back(row, g, x):
+def _back(op: RowFunction, g: Array, x: Array) -> Array:
     """Back-projection of coefficients (samples, units) on rows x (samples, group, d)."""
-    g = g.reshape(len(g), -1, row.group)
+    g = g.reshape(len(g), -1, op.group)
     return np.einsum("icp,ipd->cd", g, x)
 
 
-def _loss(row, x, z, y, w):
-    loss = LOSSES[row.loss]
+def _loss(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
+    loss = LOSSES[op.loss]
     if not isinstance(loss, OutputLoss):
-        sums_of, g = loss.loss(row, z, y, w)
-        return _back(row, g, x) if row.grad else _none(x), sums_of
+        sums_of, g = loss.loss(op, z, y, w)
+        return _back(op, g, x) if op.grad else _none(x), sums_of
     grads: list = []
     sums: list = [np.array([w.sum()])]
-    for rep in range(row.reps):
-        zr = z[:, rep * (row.k + row.linear) : (rep + 1) * (row.k + row.linear)]
-        f, u = forward(row, zr, rep), row.activation.value(zr[:, : row.k])
+    for rep in range(op.reps):
+        zr = z[:, rep * (op.k + op.linear) : (rep + 1) * (op.k + op.linear)]
+        f, u = forward(op, zr, rep), op.activation.value(zr[:, : op.k])
         e = w * loss.slope(f, y)
         sums.append([loss.total(f, y, w)])
-        if not row.grad:
-            sums.append(np.zeros(row.k + 1))
+        if not op.grad:
+            sums.append(np.zeros(op.k + 1))
             continue
-        g = e[:, None] * row.v[rep] * row.activation.derivative(zr[:, : row.k])
-        grads += [_back(row, g, x)] + ([e[None] @ x[:, 0]] if row.linear else [])
+        g = e[:, None] * op.v[rep] * op.activation.derivative(zr[:, : op.k])
+        grads += [_back(op, g, x)] + ([e[None] @ x[:, 0]] if op.linear else [])
         sums += [e @ u, [e.sum()]]
-    return np.concatenate(grads) if row.grad else _none(x), np.concatenate(sums)
+    return np.concatenate(grads) if op.grad else _none(x), np.concatenate(sums)
 
 
-def _curvature(row, x, z, y, w):
-    loss = LOSSES[row.loss]
+def _curvature(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
+    loss = LOSSES[op.loss]
     if not isinstance(loss, OutputLoss):
-        return _back(row, loss.curvature(row, z, y, w), x), np.r_[w.sum(), np.zeros(row.k + 1)]
-    k, v = row.k, row.v[0]
-    z, dz = z[:, : k + row.linear], z[:, k + row.linear :]
-    u, d1 = row.activation.value(z[:, :k]), row.activation.derivative(z[:, :k])
-    h = (d1 * dz[:, :k]) @ v + u @ row.dv + row.dc
-    if row.linear:
+        return _back(op, loss.curvature(op, z, y, w), x), np.r_[w.sum(), np.zeros(op.k + 1)]
+    k, v = op.k, op.v[0]
+    z, dz = z[:, : k + op.linear], z[:, k + op.linear :]
+    u, d1 = op.activation.value(z[:, :k]), op.activation.derivative(z[:, :k])
+    h = (d1 * dz[:, :k]) @ v + u @ op.dv + op.dc
+    if op.linear:
         h = h + dz[:, k]
-    f = forward(row, z)
+    f = forward(op, z)
     h = w * loss.bend(f, y) * h
     g, sv = h[:, None] * v * d1, h @ u
-    if row.newton:
+    if op.newton:
         e = w * loss.slope(f, y)
-        g = g + e[:, None] * (v * row.activation.second_derivative(z[:, :k]) * dz[:, :k] + row.dv * d1)
+        g = g + e[:, None] * (v * op.activation.second_derivative(z[:, :k]) * dz[:, :k] + op.dv * d1)
         sv = sv + e @ (d1 * dz[:, :k])
-    a = np.concatenate([_back(row, g, x)] + ([h[None] @ x[:, 0]] if row.linear else []))
+    a = np.concatenate([_back(op, g, x)] + ([h[None] @ x[:, 0]] if op.linear else []))
     return a, np.concatenate([[w.sum()], sv, [h.sum()]])
 
 
-def _gram(row, x, z, y, w):
-    k = row.k
-    u, d1, v = row.activation.value(z[:, :k]), row.activation.derivative(z[:, :k]), row.v[0]
-    loss, extra = LOSSES[row.loss], np.ones((len(z), 1))
+def _gram(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
+    k = op.k
+    u, d1, v = op.activation.value(z[:, :k]), op.activation.derivative(z[:, :k]), op.v[0]
+    loss, extra = LOSSES[op.loss], np.ones((len(z), 1))
     if isinstance(loss, OutputLoss):
-        f = forward(row, z)
+        f = forward(op, z)
         extra = np.sqrt(loss.bend(f, y))[:, None]
         r, total = loss.slope(f, y) / extra[:, 0], loss.total(f, y, w)
         d1, u = extra * d1, extra * u
     else:
         total, d1, r = loss.gram(z, y, w)
         v = np.ones(k)
-    units = (v * d1).reshape(len(x), -1, row.group) if row.free_w else np.zeros((len(x), 0, row.group))
+    units = (v * d1).reshape(len(x), -1, op.group) if op.free_w else np.zeros((len(x), 0, op.group))
     parts = [np.einsum("icp,ipd->icd", units, x).reshape(len(x), units.shape[1] * x.shape[2])]
-    parts += ([u] if row.free_v else []) + ([extra * x[:, 0]] if row.linear else [])
-    parts += ([extra] if row.free_c else []) + [r[:, None]]
+    parts += ([u] if op.free_v else []) + ([extra * x[:, 0]] if op.linear else [])
+    parts += ([extra] if op.free_c else []) + [r[:, None]]
     jac = np.concatenate(parts, axis=1)
     with np.errstate(over="ignore"):  # the square of a residual whose label has probability 1e-300
         gram = np.triu(jac.T @ (w[:, None] * jac))
     return gram, np.array([w.sum(), total])
 
 
-def _moment(row, x, z, y, w):
+def _moment(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
     x = x[:, 0]
-    zv = z[:, row.set_columns : row.set_columns + row.m]
-    t = z[:, -1] if row.order > 2 else np.ones(len(x))
-    r = np.ones(len(x)) if row.unit_response else y - forward(row, z[:, : row.set_columns])
+    zv = z[:, op.set_columns : op.set_columns + op.m]
+    t = z[:, -1] if op.order > 2 else np.ones(len(x))
+    r = np.ones(len(x)) if op.unit_response else y - forward(op, z[:, : op.set_columns])
     e = w * r
-    c = {2: e, 3: e * t, 4: e * (t * t - row.alpha2)}[row.order]
-    b = e * t if row.order == 4 else e
+    c = {2: e, 3: e * t, 4: e * (t * t - op.alpha2)}[op.order]
+    b = e * t if op.order == 4 else e
     a = np.concatenate([(c[:, None] * zv).T @ x, [c @ x], [b @ x]])
-    st, s2 = (e @ t if row.order > 2 else 0.0), (0.0 if row.unit_response else e @ r)
+    st, s2 = (e @ t if op.order > 2 else 0.0), (0.0 if op.unit_response else e @ r)
     return a, np.array([w.sum(), e.sum(), st, c.sum(), s2])
 
 
-def _pairs(row, x, z, y, w):
+def _pairs(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
     x = x[:, 0]
-    zv = z[:, row.set_columns :]
-    r = y - forward(row, z[:, : row.set_columns])
+    zv = z[:, op.set_columns :]
+    r = y - forward(op, z[:, : op.set_columns])
     e = w * r
-    i, j = np.triu_indices(row.m)
+    i, j = np.triu_indices(op.m)
     a = np.concatenate([(e[:, None] * zv[:, i] * zv[:, j]).T @ x, [e @ x]])
     return a, np.array([w.sum(), e.sum(), e @ r])
 
 
-def _landscape(row, x, z, y, w):
-    x, u = x[:, 0], z[:, row.set_columns :]
-    r = y - forward(row, z[:, : row.set_columns])
+def _landscape(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
+    x, u = x[:, 0], z[:, op.set_columns :]
+    r = y - forward(op, z[:, : op.set_columns])
     e, t = w * r, (u**2).sum(axis=1)
-    q = row.pair * t**2 / 2 - row.single / 24 * (u**4).sum(axis=1)
-    slope = 2 * row.pair * t[:, None] * u - row.single / 6 * u**3
+    q = op.pair * t**2 / 2 - op.single / 24 * (u**4).sum(axis=1)
+    slope = 2 * op.pair * t[:, None] * u - op.single / 6 * u**3
     a = np.concatenate([(e[:, None] * slope).T @ x, (e[:, None] * u).T @ x])
     return a, np.array([w.sum(), e.sum(), e @ q, e @ r])
 
 
-def hermite_features(row: RowFunction, zv: np.ndarray) -> np.ndarray:
+def hermite_features(op: RowFunction, zv: Array) -> Array:
     """Products of normalised Hermite polynomials, (rows, n_features)."""
     from numpy.polynomial.hermite_e import hermeval
 
     he = [
-        hermeval(zv[:, a], np.eye(row.order + 1)[p]) / math.sqrt(math.factorial(p))
-        for a in range(row.m)
-        for p in range(row.order + 1)
+        hermeval(zv[:, a], np.eye(op.order + 1)[p]) / math.sqrt(math.factorial(p))
+        for a in range(op.m)
+        for p in range(op.order + 1)
     ]
-    features = np.ones((len(zv), len(row.factors)))
-    for j, factor in enumerate(row.factors):
+    features = np.ones((len(zv), len(op.factors)))
+    for j, factor in enumerate(op.factors):
         for i in factor[factor >= 0]:
             features[:, j] *= he[i]
     return features
 
 
-def _hermite(row, x, z, y, w):
-    r = y - forward(row, z[:, : row.set_columns])
-    features = hermite_features(row, z[:, row.set_columns :])
+def _hermite(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
+    r = y - forward(op, z[:, : op.set_columns])
+    features = hermite_features(op, z[:, op.set_columns :])
     head = [w.sum(), w @ r, w @ r**2]
-    if row.op == Op.HERMITE:
+    if op.op == Op.HERMITE:
         return _none(x), np.concatenate([head, (w * r) @ features])
     full = np.concatenate([features, r[:, None]], axis=1)
     return np.triu(full.T @ (w[:, None] * full)), np.array(head)
 
 
-def _third(row, x, z, y, w):
-    v = z[:, row.set_columns :] if row.m else x[:, 0]
-    r = y - forward(row, z[:, : row.set_columns])
+def _third(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
+    v = z[:, op.set_columns :] if op.m else x[:, 0]
+    r = y - forward(op, z[:, : op.set_columns])
     e, m = w * r, v.shape[1]
     slices = [((e * v[:, j])[:, None] * v[:, j:]).T @ v[:, j:] for j in range(m)]
     packed = np.concatenate([each[np.triu_indices(len(each))] for each in slices])
     return packed[None], np.concatenate([[w.sum(), e.sum(), e @ r], e @ v])
 
 
-_ROWS = {
+_ROWS: dict[Op, Callable[[RowFunction, Array, Array, Array, Array], Sums]] = {
     Op.LOSS: _loss,
     Op.CURVATURE: _curvature,
     Op.GRAM: _gram,
@@ -177,29 +182,42 @@ _ROWS = {
 }
 
 
-def sweep(x, y, w, p, row, tile, block, first, count, a, s, out=None):
+def sweep(
+    x: Array,
+    y: Array | None,
+    w: Array | None,
+    p: Array,
+    op: RowFunction,
+    tile: int,
+    block: int,
+    first: int,
+    count: int,
+    a: Array,
+    s: Array,
+    out: Array | None = None,
+) -> None:
     """Sums of blocks ``first .. first + count`` into `a` and `s` (tile is not needed here)."""
 
-    def one(b):
+    def one(b: int) -> Sums:
         rows = slice(b * block, min((b + 1) * block, len(x)))
-        samples = slice(rows.start // row.group, rows.stop // row.group)
+        samples = slice(rows.start // op.group, rows.stop // op.group)
         z = (x[rows] @ p.T.astype(x.dtype)).astype(np.float64)
-        xb = np.asarray(x[rows], np.float64).reshape(-1, row.group, x.shape[1])
+        xb = np.asarray(x[rows], np.float64).reshape(-1, op.group, x.shape[1])
         # Patches become units: (samples, group, columns) -> (samples, columns group).
-        z = z.reshape(len(xb), row.group, -1).transpose(0, 2, 1).reshape(len(xb), -1)
+        z = z.reshape(len(xb), op.group, -1).transpose(0, 2, 1).reshape(len(xb), -1)
         yb = np.zeros(len(xb)) if y is None else y[samples]
         wb = np.ones(len(xb)) if w is None else w[samples]
-        if row.op == Op.PREDICT:
-            size = row.k + row.linear
-            for rep in range(row.reps):
-                out[samples, rep] = forward(row, z[:, rep * size : (rep + 1) * size], rep)
+        if out is not None and op.op == Op.PREDICT:
+            size = op.k + op.linear
+            for rep in range(op.reps):
+                out[samples, rep] = forward(op, z[:, rep * size : (rep + 1) * size], rep)
             return a * 0, s * 0
-        return _ROWS[row.op](row, xb, z, yb, wb)
+        return _ROWS[op.op](op, xb, z, yb, wb)
 
     a[...], s[...] = merge_range(one, first, count) if count else (0.0, 0.0)
 
 
-def activate(code, slope, z, u, d1, d2):
+def activate(code: int, slope: float, z: Array, u: Array, d1: Array, d2: Array) -> None:
     """Activation and derivatives by SciPy's special functions."""
     from ..activations import NAMES, get_activation
 

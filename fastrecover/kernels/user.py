@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,20 +17,22 @@ from numba import carray, cfunc, njit, types
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic, is_jitted
 
+from ..activations import Activation
+
 _LABELS = ("function", "derivative", "second_derivative")
 _made: dict[tuple, Any] = {}
 _lock = threading.Lock()
 
 
 @intrinsic
-def _is_null(typingctx, pointer):
-    def codegen(context, builder, signature, args):
+def _is_null(typingctx: Any, pointer: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.icmp_unsigned("==", args[0], ir.Constant(args[0].type, None))
 
     return types.boolean(pointer), codegen
 
 
-def address(activation) -> int:
+def address(activation: Activation) -> int:
     """Address of ``void f(const double *z, double *u, double *d1, double *d2, int64_t n)``.
 
     The function writes the value and the derivatives of `activation` at n points; `d2` may be NULL, and is
@@ -59,26 +62,26 @@ def address(activation) -> int:
         return _made[functions].address
 
 
-def _compile(name, functions):
+def _compile(name: str, functions: tuple[Callable[[float], float], ...]) -> Any:
     value, first, *rest = (_scalar(name, label, each) for label, each in zip(_LABELS, functions, strict=False))
     bent = bool(rest)
     second = rest[0] if bent else first
 
     @njit(nogil=True, error_model="numpy")
-    def fill(z, u, d1):
+    def fill(z: Any, u: Any, d1: Any) -> None:
         for i in range(z.size):
             u[i] = value(z[i])
             d1[i] = first(z[i])
 
     @njit(nogil=True, error_model="numpy")
-    def fill_second(z, d2):
+    def fill_second(z: Any, d2: Any) -> None:
         for i in range(z.size):
             d2[i] = second(z[i]) if bent else np.nan
 
     pointer = types.CPointer(types.float64)
 
     @cfunc(types.void(pointer, pointer, pointer, pointer, types.int64))
-    def loop(z, u, d1, d2, n):
+    def loop(z: Any, u: Any, d1: Any, d2: Any, n: int) -> None:
         points = carray(z, n)
         fill(points, carray(u, n), carray(d1, n))
         if not _is_null(d2):  # type: ignore[call-arg]
@@ -87,7 +90,7 @@ def _compile(name, functions):
     return loop
 
 
-def _scalar(name, label, function):
+def _scalar(name: str, label: str, function: Callable[[float], float]) -> Any:
     """`function` compiled for one float64, or a TypeError that says why not."""
     which = f"{label} of activation {name!r} ({getattr(function, '__name__', None) or repr(function)})"
     try:

@@ -451,7 +451,7 @@ def test_code_from_the_cache_was_made_of_the_sources_at_hand(monkeypatch, tmp_pa
     now = numba_kernels._sources_key()
     assert {signature[-1].value for signature in numba_kernels._sweep.signatures} == {now}
     here = Path(numba_kernels.__file__).parent
-    names = [f.name for f in (*here.glob("numba_*.py"), here / "row.py")]
+    names = [f.name for f in (*here.glob("numba_*.py"), here / "op.py")]
     for name in names:
         (tmp_path / name).write_bytes((here / name).read_bytes())
     monkeypatch.setattr(numba_kernels, "files", lambda _: tmp_path)
