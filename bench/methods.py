@@ -83,7 +83,7 @@ def constant_step(teacher: Any) -> Any:
 
 def without_matrix(teacher: Any) -> Any:
     """Preconditioned conjugate gradients for quadratic networks that form no matrix."""
-    from fastrecover.solvers.quartic import QuarticConjugateGradients
+    from fastrecover.solvers import QuarticConjugateGradients
 
     return QuarticConjugateGradients(dense=False)
 

@@ -124,7 +124,7 @@ class Teacher(ParameterViews):
         """
         n = _count("n", n)
         noise = _number("noise", noise, 0.0)
-        if noise and self.model.is_classifier:
+        if noise and self.model.loss.takes_labels:
             raise ValueError(f"noise must be 0 for a classification, whose labels are random, got {noise}")
         if inputs not in _INPUTS:
             raise ValueError(f"inputs must be one of {', '.join(_INPUTS)}, got {inputs!r}")
@@ -136,7 +136,7 @@ class Teacher(ParameterViews):
             rows = slice(block * step, min((block + 1) * step, n))
             _draw_rows(generator(root, Stream.ROWS, block), inputs, x[rows])
             rng = generator(root, Stream.NOISE, block)
-            if self.model.is_classifier:
+            if self.model.loss.takes_labels:
                 y[rows] = rng.random(y[rows].size)
             elif noise:
                 y[rows] = noise * rng.standard_normal(y[rows].size)
@@ -151,7 +151,7 @@ class Teacher(ParameterViews):
                 for _ in pool.map(draw, blocks):
                     pass
         f = self.predict(x, n_jobs)
-        return x, (y < f).astype(np.float64) if self.model.is_classifier else y + f
+        return x, (y < f).astype(np.float64) if self.model.loss.takes_labels else y + f
 
     def __repr__(self) -> str:
         return f"<Teacher {self.model.activation.name}: {self.n_hidden} units, {self.n_features} features>"

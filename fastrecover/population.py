@@ -130,7 +130,7 @@ def _checked(network: object, name: str) -> Parameters:
             f"{name} must be a Teacher, a Recovery or another object with model and parameters, "
             f"got {type(network).__name__}"
         )
-    if model.is_classifier:
+    if model.loss.takes_labels:
         raise ValueError(
             f"{name} is a classification, whose expected cross entropy is no sum of pair terms of hidden units: "
             "population_risk is for regressions"

@@ -82,9 +82,7 @@ class Recovery(ParameterViews):
         self.loss, self.n_passes, self.seconds = float(loss), float(n_passes), float(seconds)
         self.converged, self.message, self.n_rows = bool(converged), str(message), int(n_rows)
         self.history, self.info = _history.as_arrays(history), dict(info or {})
-        if model.is_classifier and classes is None:
-            classes = self.info.pop("classes", (0, 1))
-        self.classes = np.asarray(classes) if model.is_classifier else None
+        self.classes = np.asarray((0, 1) if classes is None else classes) if model.loss.takes_labels else None
 
     def predict(self, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray:
         """Output for every row; the more likely label for a classification.
@@ -381,10 +379,12 @@ def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Recovery:
     k = (model.n_hidden,)
     if w.ndim != 2 or w.shape[:1] != k or v.shape != k or (b is not None and b.shape != w.shape[1:]):
         raise ValueError("the shapes of its arrays contradict each other")
+    info = dict(header["info"])
     return Recovery(
         model=model,
         parameters=Parameters(w, v, b, float(header["intercept"])),
         history={name: arrays[f"history_{name}"] for name in _history.COLUMNS},
-        info=header["info"],
+        classes=info.pop("classes", None),  # where files have kept them from the beginning
+        info=info,
         **{name: header[name] for name in _SCALARS},
     )

@@ -35,9 +35,6 @@ LINES = {
     "fr.fitt": "attr-defined",
     "teacher.model.n_hidden = 3": "misc",
 }
-NOT_YET = {
-    'fr.fit(X, y, "relu", n_hiden=2)': pytest.mark.xfail(reason="fit takes options of any name", strict=True),
-}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +60,7 @@ def told(tmp_path_factory, request) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("line", [pytest.param(line, marks=NOT_YET[line] if line in NOT_YET else ()) for line in LINES])
+@pytest.mark.parametrize("line", LINES)
 def test_what_a_type_checker_says(line, told):
     expected, messages = LINES[line], told[line]
     if expected is None:

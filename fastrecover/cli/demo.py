@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         make_teacher(name, args.features, args.hidden, random_state=seed)
         for seed, name in enumerate(args.model, args.seed)
     ]
-    if any(teacher.model.is_classifier for teacher in teachers):
+    if any(teacher.model.loss.takes_labels for teacher in teachers):
         raise ValueError("--model must name activations: the demo plants regressions, no classification")
     with StatusLine() as line, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the table says whether a fit converged

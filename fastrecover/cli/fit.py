@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     model, options = _model(args)
     given = _given(args)
     _check_outputs(args)
-    rows = data.read(args, labelled=model.is_classifier)
+    rows = data.read(args, labelled=model.loss.takes_labels)
     train, test = data.split(args, len(rows.X))
     fitted, held = rows.part(train), None if test is None else rows.part(test)
     classes = _classes(args.model, model, fitted)
@@ -163,7 +163,7 @@ def _count(text: str) -> int | str:
 
 def _classes(name: str, model: Network, rows: data.Table) -> np.ndarray | None:
     """The two labels that are fitted, None for a regression."""
-    if not model.is_classifier:
+    if not model.loss.takes_labels:
         if rows.y.dtype.kind in "US":
             raise ValueError(f"the responses are text, and --model {name} fits numbers: --model fcn fits two labels")
         return None

@@ -1,4 +1,4 @@
-"""The specification of the kernels: each row function in a few lines of NumPy on whole arrays.
+"""The specification of the kernels: each op function in a few lines of NumPy on whole arrays.
 
 It is the third backend (``set_kernels("reference")``), meant to be read and tested against, and it keeps the
 block cuts and the merge tree of the compiled ones so that only the arithmetic inside a block differs.
@@ -7,21 +7,20 @@ block cuts and the merge tree of the compiled ones so that only the arithmetic i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 
 from .op import Op, RowFunction
-from .reference_losses import LOSSES, OutputLoss
+from .reference_losses import LOSSES, Array, OutputLoss
 from .tree import merge_range
 
-Array: TypeAlias = np.ndarray
+#: Back-projected sums and scalar sums.
 Sums: TypeAlias = tuple[Array, Array]
 
 
-def forward(op: RowFunction, z: Array, rep: int = 0) -> Array:
+def forward(op: RowFunction, z: np.ndarray, rep: int = 0) -> np.ndarray:
     """Output ``c + phi(Z) v + z_linear`` of set `rep`; `z` holds that set's projections, (rows, k + linear)."""
     f = op.c[rep] + op.activation.value(z[:, : op.k]) @ op.v[rep]
     return f + z[:, op.k] if op.linear else f
@@ -134,7 +133,7 @@ def _landscape(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
     return a, np.array([w.sum(), e.sum(), e @ q, e @ r])
 
 
-def hermite_features(op: RowFunction, zv: Array) -> Array:
+def hermite_features(op: RowFunction, zv: np.ndarray) -> np.ndarray:
     """Products of normalised Hermite polynomials, (rows, n_features)."""
     from numpy.polynomial.hermite_e import hermeval
 
@@ -169,7 +168,7 @@ def _third(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
     return packed[None], np.concatenate([[w.sum(), e.sum(), e @ r], e @ v])
 
 
-_ROWS: dict[Op, Callable[[RowFunction, Array, Array, Array, Array], Sums]] = {
+_ROWS = {
     Op.LOSS: _loss,
     Op.CURVATURE: _curvature,
     Op.GRAM: _gram,
@@ -207,7 +206,8 @@ def sweep(
         z = z.reshape(len(xb), op.group, -1).transpose(0, 2, 1).reshape(len(xb), -1)
         yb = np.zeros(len(xb)) if y is None else y[samples]
         wb = np.ones(len(xb)) if w is None else w[samples]
-        if out is not None and op.op == Op.PREDICT:
+        if op.op == Op.PREDICT:
+            assert out is not None
             size = op.k + op.linear
             for rep in range(op.reps):
                 out[samples, rep] = forward(op, z[:, rep * size : (rep + 1) * size], rep)

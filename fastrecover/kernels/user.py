@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from numba import carray, cfunc, njit, types
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic, is_jitted
 
-from ..activations import Activation
+from ..activations import Activation, Scalar
 
 _LABELS = ("function", "derivative", "second_derivative")
 _made: dict[tuple, Any] = {}
@@ -62,7 +61,7 @@ def address(activation: Activation) -> int:
         return _made[functions].address
 
 
-def _compile(name: str, functions: tuple[Callable[[float], float], ...]) -> Any:
+def _compile(name: str, functions: tuple[Scalar, ...]) -> Any:
     value, first, *rest = (_scalar(name, label, each) for label, each in zip(_LABELS, functions, strict=False))
     bent = bool(rest)
     second = rest[0] if bent else first
@@ -81,7 +80,7 @@ def _compile(name: str, functions: tuple[Callable[[float], float], ...]) -> Any:
     pointer = types.CPointer(types.float64)
 
     @cfunc(types.void(pointer, pointer, pointer, pointer, types.int64))
-    def loop(z: Any, u: Any, d1: Any, d2: Any, n: int) -> None:
+    def loop(z: Any, u: Any, d1: Any, d2: Any, n: Any) -> None:
         points = carray(z, n)
         fill(points, carray(u, n), carray(d1, n))
         if not _is_null(d2):  # type: ignore[call-arg]
@@ -90,7 +89,7 @@ def _compile(name: str, functions: tuple[Callable[[float], float], ...]) -> Any:
     return loop
 
 
-def _scalar(name: str, label: str, function: Callable[[float], float]) -> Any:
+def _scalar(name: str, label: str, function: Scalar) -> Any:
     """`function` compiled for one float64, or a TypeError that says why not."""
     which = f"{label} of activation {name!r} ({getattr(function, '__name__', None) or repr(function)})"
     try:

@@ -77,11 +77,6 @@ class Network:
         return None if isinstance(self.output_weights, str) else np.array(self.output_weights)
 
     @property
-    def is_classifier(self) -> bool:
-        """Whether the output is a probability."""
-        return self.loss.takes_labels
-
-    @property
     def is_quadratic_form(self) -> bool:
         """Whether the output is ``x' M x`` up to a linear function: quadratic units, fully connected."""
         return self.activation.is_quadratic and self.n_patches == 1
@@ -195,7 +190,7 @@ class Network:
         if act.functions is not None:
             raise ValueError(f"activation {act.name!r} is user code: a model with it cannot be saved")
         v = self.output_weights if isinstance(self.output_weights, str) else list(self.output_weights)
-        kind = "Classification" if self.is_classifier else "Regression"
+        kind = "Classification" if self.loss.takes_labels else "Regression"
         return dict(
             kind=kind if self.n_patches == 1 else f"Conv{kind}",
             activation=act.name,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def lagged(stim, n_lags: int) -> np.ndarray:
+def lagged(stim: ArrayLike, n_lags: int) -> np.ndarray:
     """Windows of consecutive frames, without a copy.
 
     Parameters
@@ -36,20 +37,22 @@ def lagged(stim, n_lags: int) -> np.ndarray:
            [1., 2.],
            [2., 3.]])
     """
-    stim = np.asarray(stim)
-    if stim.dtype.kind not in "fiub":
-        raise TypeError(f"stim must be numeric, got dtype {stim.dtype}")
-    if stim.ndim == 1:
-        stim = stim[:, None]
-    if stim.ndim != 2:
-        raise ValueError(f"stim must have shape (n_frames, n_channels), got {stim.shape}")
+    frames = np.asarray(stim)
+    if frames.dtype.kind not in "fiub":
+        raise TypeError(f"stim must be numeric, got dtype {frames.dtype}")
+    if frames.ndim == 1:
+        frames = frames[:, None]
+    if frames.ndim != 2:
+        raise ValueError(f"stim must have shape (n_frames, n_channels), got {frames.shape}")
     if isinstance(n_lags, bool) or not isinstance(n_lags, (int, np.integer)):
         raise TypeError(f"n_lags must be an integer, got {n_lags!r}")
-    if not 1 <= n_lags <= len(stim):
-        raise ValueError(f"n_lags must lie between 1 and the number of frames {len(stim)}, got {n_lags}")
-    if stim.dtype not in (np.float32, np.float64):
-        stim = stim.astype(np.float32)
-    stim = np.ascontiguousarray(stim)
-    n, c = stim.shape
-    step = c * stim.itemsize
-    return np.lib.stride_tricks.as_strided(stim, (n - n_lags + 1, n_lags * c), (step, stim.itemsize), writeable=False)
+    if not 1 <= n_lags <= len(frames):
+        raise ValueError(f"n_lags must lie between 1 and the number of frames {len(frames)}, got {n_lags}")
+    if frames.dtype not in (np.float32, np.float64):
+        frames = frames.astype(np.float32)
+    frames = np.ascontiguousarray(frames)
+    n, c = frames.shape
+    step = c * frames.itemsize
+    return np.lib.stride_tricks.as_strided(
+        frames, (n - n_lags + 1, n_lags * c), (step, frames.itemsize), writeable=False
+    )
