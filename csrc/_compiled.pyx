@@ -4,7 +4,7 @@ the GIL is released for the whole of a sweep so that a plain thread pool scales.
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 
 cdef extern from "fastrecover.h" nogil:
-    ctypedef struct fr_row:
+    ctypedef struct fr_op:
         pass
     ctypedef struct fr_data:
         const void *x
@@ -21,7 +21,7 @@ cdef extern from "fastrecover.h" nogil:
         int64_t tile
         int64_t block
         double *out
-    ctypedef int (*fr_sweep_fn)(const fr_data*, const fr_row*, int64_t, int64_t, double*, double*) noexcept
+    ctypedef int (*fr_sweep_fn)(const fr_data*, const fr_op*, int64_t, int64_t, double*, double*) noexcept
     ctypedef void (*fr_activate_fn)(int, double, Py_ssize_t, const double*, double*, double*, double*) noexcept
     ctypedef struct fr_isa:
         const char *name
@@ -32,7 +32,7 @@ cdef extern from "fastrecover.h" nogil:
         const char *name
         size_t offset
         size_t size
-    const fr_field *fr_row_fields
+    const fr_field *fr_op_fields
     int FR_LOSS_COUNT
     const fr_isa *fr_current_isa()
     int fr_select_isa(const char *name)
@@ -50,7 +50,7 @@ def sweep(const real[:, :] x, const double[::1] y, const double[::1] w, const do
     cdef fr_data data
     cdef const unsigned char[::1] record = op.record
     cdef int status
-    if record.shape[0] != sizeof(fr_row):
+    if record.shape[0] != sizeof(fr_op):
         raise ValueError("the row record is not that of fastrecover.h")
     if x.shape[0] and x.shape[1] > 1 and x.strides[1] != sizeof(real):
         raise ValueError("X must have unit column stride")
@@ -74,7 +74,7 @@ def sweep(const real[:, :] x, const double[::1] y, const double[::1] w, const do
     cdef double *ps = &s[0] if s.shape[0] else NULL
     cdef fr_sweep_fn run = fr_current_isa().sweep_f32 if real is float else fr_current_isa().sweep_f64
     with nogil:
-        status = run(&data, <const fr_row*> &record[0], first, count, pa, ps)
+        status = run(&data, <const fr_op*> &record[0], first, count, pa, ps)
     if status == -2:
         raise ValueError("a loss that the compiled kernels do not have")
     if status:
@@ -87,11 +87,11 @@ LOSSES = frozenset(range(FR_LOSS_COUNT))
 def record_layout():
     """Name, offset and size of every field of the row record, and the size of all, as the C compiler lays it out."""
     fields = []
-    cdef const fr_field *field = fr_row_fields
+    cdef const fr_field *field = fr_op_fields
     while field.name != NULL:
         fields.append((field.name.decode(), field.offset, field.size))
         field += 1
-    return fields, sizeof(fr_row)
+    return fields, sizeof(fr_op)
 
 
 def activate(int code, double slope, const double[::1] z, double[::1] u, double[::1] d1, double[::1] d2):

@@ -1,17 +1,17 @@
-/* The back-projection of coefficients on rows for one data type.  It runs along features; where memory limits, it fetches
-   the other half of the rows that follow. */
+/* The back-projection of coefficients on rows for one data type.  It runs along features; where memory limits, it
+   fetches the other half of the rows that follow. */
 
-/* What the tiles of one panel have in common: so many rows x, `stride` apart; where the last vector of features begins, of
-   which the last `fresh` lanes count; distances between coefficient rows and between rows of sums.  `next` (or NULL)
-   starts the half of the following tile that is fetched here. */
+/* What the tiles of one panel have in common: so many rows x, `stride` apart; where the last vector of features begins,
+   of which the last `fresh` lanes count; distances between coefficient rows and between rows of sums.  `next` (or
+   NULL) starts the half of the following tile that is fetched here. */
 typedef struct {
     const REAL *x;
     int64_t stride, rows, last, fresh, ldg, lda;
     const REAL *next;
 } FR_T(panel);
 
-/* ROWS: vectors of features lie next to each other, though the last one may overlap the one before.  PANELS: the layout of
-   third.h, where vectors are `last` apart and coefficients lie in panels of FR_SIDE. */
+/* ROWS: vectors of features lie next to each other, though the last one may overlap the one before.  PANELS: the layout
+   of third.h, where vectors are `last` apart and coefficients lie in panels of FR_SIDE. */
 enum { FR_ROWS, FR_PANELS, FR_KINDS };
 
 /* a[m, :] += sum over rows of g[m, row] x[row, :], for mq coefficient rows and nv vectors of features. */
@@ -64,7 +64,8 @@ FR_INLINE void FR_T(back_tile)(const FR_T(panel) *p, const REAL *g, double *a, c
 
 /* A function for each shape: as one function they would take the compiler many times as long. */
 #define FR_TILE(KIND, MQ, NV) \
-    static __attribute__((noinline)) void FR_T(back_##KIND##_##MQ##_##NV)(const FR_T(panel) *p, const REAL *g, double *a) \
+    static __attribute__((noinline)) void FR_T(back_##KIND##_##MQ##_##NV)(const FR_T(panel) *p, const REAL *g, \
+                                                                          double *a) \
     { \
         FR_T(back_tile)(p, g, a, FR_##KIND, MQ, NV); \
     }

@@ -26,8 +26,8 @@ static const fr_isa *find(const char *name)
     return !name || !strcmp(name, fr_isa_v0.name) ? &fr_isa_v0 : NULL;
 }
 
-#define FR_FIELD(name) {#name, offsetof(fr_row, name), sizeof(((fr_row *)0)->name)}
-const fr_field fr_row_fields[] = {
+#define FR_FIELD(name) {#name, offsetof(fr_op, name), sizeof(((fr_op *)0)->name)}
+const fr_field fr_op_fields[] = {
     FR_FIELD(op), FR_FIELD(activation), FR_FIELD(slope), FR_FIELD(user),
     FR_FIELD(loss), FR_FIELD(group), FR_FIELD(reps), FR_FIELD(k),
     FR_FIELD(linear), FR_FIELD(v), FR_FIELD(c), FR_FIELD(grad),

@@ -18,15 +18,15 @@ static void FR_T(fold)(int64_t columns, int64_t group, int64_t samples, double *
 }
 
 /* Sums of one block of `rows` rows from `start`, into zeroed a and s. */
-static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed, int64_t start, int64_t rows,
+static void FR_T(block)(const fr_data *dt, const fr_op *op, const REAL *packed, int64_t start, int64_t rows,
                         fr_work *k_, double *raw, int64_t raw_ld, REAL *gr, REAL *copy, double *third, double *a,
                         double *s)
 {
-    const int64_t group = row->group;
+    const int64_t group = op->group;
     double *z = group > 1 ? raw : k_->z, *g = group > 1 ? raw : k_->g;
     const REAL *x = (const REAL *)dt->x + start * dt->stride;
-    const int gram = row->op == FR_GRAM || row->op == FR_HERMITE_GRAM, cubic = row->op == FR_THIRD;
-    const int64_t size = row->m ? row->m : dt->d, side = row->m ? FR_SIDE_F64 : FR_SIDE;
+    const int gram = op->op == FR_GRAM || op->op == FR_HERMITE_GRAM, cubic = op->op == FR_THIRD;
+    const int64_t size = op->m ? op->m : dt->d, side = op->m ? FR_SIDE_F64 : FR_SIDE;
     if (cubic)
         memset(third, 0, (size_t)fr_third_sums(size, side) * sizeof(double));
     else
@@ -43,13 +43,13 @@ static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed
         const REAL *second = next && dt->g && !gram && !cubic ? next + nr / 2 * dt->stride : NULL;
         FR_T(project)(x, dt->stride, nr, dt->d, dt->q, packed, z, raw_ld, next);
         if (group > 1) FR_T(fold)(dt->q, group, nt, raw, raw_ld, k_->z, k_->ld, 0);
-        if (row->op == FR_GRAM)
+        if (op->op == FR_GRAM)
             for (int64_t r = 0; r < nr; r++)
                 for (int64_t j = 0; j < dt->d; j++)
                     k_->xt[(j * group + r % group) * k_->ld + r / group] = (double)x[r * dt->stride + j];
-        if (dt->out) k_->out = dt->out + sample * row->reps;
-        FR_HERE(fr_row_functions)[row->op](row, nt, y, w, k_, s);
-        if (cubic && row->m)
+        if (dt->out) k_->out = dt->out + sample * op->reps;
+        FR_HERE(fr_row_functions)[op->op](op, nt, y, w, k_, s);
+        if (cubic && op->m)
             FR_HERE(fr_third_f64)(nr, k_->ld, size, NULL, 0, z + (dt->q - size) * k_->ld, k_->e, third, s + 3);
         else if (cubic)
             FR_HERE(FR_T(third))(nr, k_->ld, size, x, dt->stride, NULL, k_->e, third, s + 3);
@@ -70,23 +70,23 @@ static void FR_T(block)(const fr_data *dt, const fr_row *row, const REAL *packed
     if (cubic) fr_third_unpack(size, side, third, a);
 }
 
-int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_row *row, int64_t first, int64_t count, double *a, double *s)
+int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_op *op, int64_t first, int64_t count, double *a, double *s)
 {
-    if (row->loss < 0 || row->loss >= FR_LOSS_COUNT) return -2;
-    const int64_t group = row->group, size = dt->g * dt->l + dt->s;
+    if (op->loss < 0 || op->loss >= FR_LOSS_COUNT) return -2;
+    const int64_t group = op->group, size = dt->g * dt->l + dt->s;
     const int64_t raw_ld = (FR_MIN(dt->tile, dt->n) + 15) / 16 * 16, ld = (raw_ld / group + 7) / 8 * 8;
     const int64_t fold = group > 1 ? (dt->q > dt->g ? dt->q : dt->g) * raw_ld : 0;
-    const int64_t units = row->k * ld;
-    const int gram = row->op == FR_GRAM || row->op == FR_HERMITE_GRAM;
-    const int64_t third = row->op != FR_THIRD ? 0
-                          : row->m            ? fr_third_room(row->m, FR_SIDE_F64, ld)
+    const int64_t units = op->k * ld;
+    const int gram = op->op == FR_GRAM || op->op == FR_HERMITE_GRAM;
+    const int64_t third = op->op != FR_THIRD ? 0
+                          : op->m            ? fr_third_room(op->m, FR_SIDE_F64, ld)
                                               : fr_third_room(dt->d, FR_SIDE, ld);
     int levels = 1;
     while ((INT64_C(1) << (levels - 1)) < count) levels++;
     /* Sizes in doubles, each rounded up to a cache line. */
     const int64_t sizes[] = {dt->q * group * ld, units, units, units, ld, ld, ld, ld, dt->g * group * ld,
-                             gram ? ld * dt->l : 0, row->op == FR_GRAM ? dt->d * group * ld : 0,
-                             row->m * (row->order + 1) * ld, FR_T(packed_size)(dt->q, dt->d), dt->g * raw_ld,
+                             gram ? ld * dt->l : 0, op->op == FR_GRAM ? dt->d * group * ld : 0,
+                             op->m * (op->order + 1) * ld, FR_T(packed_size)(dt->q, dt->d), dt->g * raw_ld,
                              FR_COPY * raw_ld, size * (levels + 1), fold, ld, ld, ld, third};
     enum { PARTS = sizeof sizes / sizeof *sizes };
     double *part[PARTS];
@@ -99,9 +99,9 @@ int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_row *row, int64_t first, in
         part[i] = p;
         p += (sizes[i] + 7) / 8 * 8;
     }
-    fr_work work = {.ld = ld, .d = dt->d, .l = dt->l, .z = part[0], .u = part[1], .d1 = part[2], .d2 = part[3], .f = part[4],
-                    .r = part[5], .e = part[6], .t = part[7], .g = part[8], .left = part[9], .xt = part[10],
-                    .he = part[11], .h = part[17], .half = part[18], .zero = part[19]};
+    fr_work work = {.ld = ld, .d = dt->d, .l = dt->l, .z = part[0], .u = part[1], .d1 = part[2], .d2 = part[3],
+                    .f = part[4], .r = part[5], .e = part[6], .t = part[7], .g = part[8], .left = part[9],
+                    .xt = part[10], .he = part[11], .h = part[17], .half = part[18], .zero = part[19]};
     memset(part[19], 0, (size_t)ld * sizeof(double));
     REAL *packed = (REAL *)part[12];
     double *slots = part[15];
@@ -113,7 +113,7 @@ int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_row *row, int64_t first, in
     for (int64_t i = 0; i < count; i++) {
         const int64_t start = (first + i) * dt->block;
         double *at = i & 1 ? top : slots; /* sums take their place as they are made */
-        FR_T(block)(dt, row, packed, start, FR_MIN(dt->block, dt->n - start), &work, part[16], raw_ld,
+        FR_T(block)(dt, op, packed, start, FR_MIN(dt->block, dt->n - start), &work, part[16], raw_ld,
                     (REAL *)part[13], (REAL *)part[14], part[20], at, at + dt->g * dt->l);
         double *slot = slots;
         for (int64_t bits = i; bits & 1; bits >>= 1, slot += size) {

@@ -45,7 +45,7 @@ typedef struct {
     double pair, single; /* FR_LANDSCAPE: coefficients of its two quartics */
     int64_t n_features;
     const int32_t *factors; /* (n_features, 4) indices into the Hermite rows, -1 for none */
-} fr_row;
+} fr_op;
 
 typedef struct {
     const void *x;       /* rows, unit column stride */
@@ -64,7 +64,7 @@ typedef struct {
 
 /* Sums over blocks [first, first + count) merged in the canonical binary tree; a: (g, l), s: (s,).
    Returns 0, -1 when memory is short, or -2 for a loss that is not among FR_LOSSES. */
-typedef int (*fr_sweep_fn)(const fr_data *data, const fr_row *row, int64_t first, int64_t count, double *a,
+typedef int (*fr_sweep_fn)(const fr_data *data, const fr_op *op, int64_t first, int64_t count, double *a,
                            double *s);
 typedef void (*fr_activate_fn)(int code, double slope, ptrdiff_t n, const double *z, double *u, double *d1,
                                double *d2);
@@ -80,7 +80,7 @@ typedef struct {
     size_t offset, size;
 } fr_field;
 
-extern const fr_field fr_row_fields[]; /* ends with a field without a name */
+extern const fr_field fr_op_fields[]; /* ends with a field without a name */
 
 const fr_isa *fr_current_isa(void);
 int fr_select_isa(const char *name); /* 0, or -1 when this processor or build has no such variant */

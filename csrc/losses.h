@@ -1,6 +1,5 @@
-/* Losses.  One of the output f, l(f, y), is a case in each of fr_slope, fr_value and fr_bend: l', the sum of l, and l''.
-   The cross entropy of a mean of units is no function of f to working precision where f is near 0 or 1, and is computed
-   from the projections of the units instead. */
+/* Losses.  One of the output f, l(f, y), is a case of fr_score.  The cross entropy of a mean of units is no function of
+   f to working precision where f is near 0 or 1, and is computed from the projections of the units instead. */
 #ifndef FR_LOSSES_H
 #define FR_LOSSES_H
 
@@ -19,31 +18,18 @@ static void fr_residual(int64_t rows, const double *y, const double *w, const fr
         for (int64_t i = 0; i < rows; i++) e[i] = r[i];
 }
 
-/* r = l'(f, y), e = w r. */
-static void fr_slope(const fr_row *row, int64_t rows, const double *y, const double *w, const fr_work *k_)
+/* e = w l' and r = l' / l'', primes by f; adds the sum of w l to *sum, unless that is NULL.  Returns w l'', the weights
+   of rows in the Gauss-Newton matrix (NULL: ones), so that J, r and these make the matrix and the gradient. */
+static const double *fr_score(const fr_op *op, int64_t rows, const double *y, const double *w, const fr_work *k_,
+                              double *sum)
 {
-    switch (row->loss) {
-    case FR_SQUARED: fr_residual(rows, y, w, k_); break;
+    switch (op->loss) {
+    case FR_SQUARED:
+        fr_residual(rows, y, w, k_);
+        if (sum) *sum += 0.5 * fr_dot(rows, k_->e, k_->r);
+        return w;
     }
-}
-
-/* Sum of w l(f, y), once r and e are there. */
-static double fr_value(const fr_row *row, int64_t rows, const fr_work *k_)
-{
-    switch (row->loss) {
-    case FR_SQUARED: return 0.5 * fr_dot(rows, k_->e, k_->r);
-    }
-    return 0.0;
-}
-
-/* h *= w l''(f, y). */
-static void fr_bend(const fr_row *row, int64_t rows, const double *w, double *restrict h)
-{
-    switch (row->loss) {
-    case FR_SQUARED: break;
-    }
-    if (w)
-        for (int64_t i = 0; i < rows; i++) h[i] *= w[i];
+    return NULL;
 }
 
 /* One unit of the cross entropy below; a function of its own so that the compiler takes `restrict` at its word. */
@@ -83,9 +69,9 @@ static __attribute__((noinline)) void fr_cross_entropy_row(int64_t rows, double 
    with one A and one B a row.  Sums are scaled by their largest term and A and B are kept as square roots, so
    nothing under- or overflows and no H is clipped.  d1 takes p_j, u takes 1 - 2 sigma(z_j), r takes sqrt A, e takes
    sqrt B, f the loss; t and h are used. */
-static void fr_cross_entropy(const fr_row *row, int64_t rows, const double *z, const double *y, fr_work *k_)
+static void fr_cross_entropy(const fr_op *op, int64_t rows, const double *z, const double *y, fr_work *k_)
 {
-    const int64_t k = row->k, ld = k_->ld;
+    const int64_t k = op->k, ld = k_->ld;
     double *restrict high = k_->r, *restrict low = k_->e, *restrict shift = k_->t;
     for (int64_t i = 0; i < rows; i++) high[i] = low[i] = z[i];
     for (int64_t j = 1; j < k; j++) {
@@ -115,31 +101,31 @@ static void fr_cross_entropy_slope(int64_t rows, const double *y, const double *
         for (int64_t i = 0; i < rows; i++) out[i] *= w[i];
 }
 
-static void fr_cross_entropy_loss(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_,
+static void fr_cross_entropy_loss(const fr_op *op, int64_t rows, const double *y, const double *w, fr_work *k_,
                                   double *s)
 {
-    const int64_t k = row->k, ld = k_->ld;
+    const int64_t k = op->k, ld = k_->ld;
     s[0] += fr_weight(rows, w);
-    for (int64_t rep = 0; rep < row->reps; rep++) {
-        fr_cross_entropy(row, rows, k_->z + rep * k * ld, y, k_);
+    for (int64_t rep = 0; rep < op->reps; rep++) {
+        fr_cross_entropy(op, rows, k_->z + rep * k * ld, y, k_);
         s[1 + rep * (k + 2)] += w ? fr_dot(rows, w, k_->f) : fr_sum(rows, k_->f);
-        if (!row->grad) continue;
+        if (!op->grad) continue;
         fr_cross_entropy_slope(rows, y, w, k_, k_->h);
         for (int64_t j = 0; j < k; j++) fr_scaled(rows, 1.0, k_->h, k_->d1 + j * ld, k_->g + (rep * k + j) * ld);
     }
 }
 
 /* Fisher information A B p p' or Hessian (y A^2 + (1 - y) B^2) p p' + diag(dl/dz_j u_j), times the direction. */
-static void fr_cross_entropy_curvature(const fr_row *row, int64_t rows, const double *y, const double *w,
+static void fr_cross_entropy_curvature(const fr_op *op, int64_t rows, const double *y, const double *w,
                                        fr_work *k_, double *s)
 {
-    const int64_t k = row->k, ld = k_->ld;
+    const int64_t k = op->k, ld = k_->ld;
     const double *zd = k_->z + k * ld;
     double *restrict along = k_->t, *restrict slope = k_->h;
     const double *restrict a = k_->r, *restrict b = k_->e;
     s[0] += fr_weight(rows, w);
-    fr_cross_entropy(row, rows, k_->z, y, k_);
-    if (row->newton) fr_cross_entropy_slope(rows, y, w, k_, slope);
+    fr_cross_entropy(op, rows, k_->z, y, k_);
+    if (op->newton) fr_cross_entropy_slope(rows, y, w, k_, slope);
     for (int64_t i = 0; i < rows; i++) along[i] = 0.0;
     for (int64_t j = 0; j < k; j++) {
         const double *restrict p = k_->d1 + j * ld, *restrict zj = zd + j * ld;
@@ -147,12 +133,12 @@ static void fr_cross_entropy_curvature(const fr_row *row, int64_t rows, const do
     }
     for (int64_t i = 0; i < rows; i++) {
         const double t = y ? y[i] : 0.0, a2 = a[i] * a[i], b2 = b[i] * b[i];
-        along[i] *= (w ? w[i] : 1.0) * (row->newton ? t * a2 * a2 + (1.0 - t) * b2 * b2 : a2 * b2);
+        along[i] *= (w ? w[i] : 1.0) * (op->newton ? t * a2 * a2 + (1.0 - t) * b2 * b2 : a2 * b2);
     }
     for (int64_t j = 0; j < k; j++) {
         const double *restrict p = k_->d1 + j * ld, *restrict u = k_->u + j * ld, *restrict zj = zd + j * ld;
         double *restrict g = k_->g + j * ld;
-        if (row->newton)
+        if (op->newton)
             for (int64_t i = 0; i < rows; i++) g[i] = p[i] * (along[i] + slope[i] * u[i] * zj[i]);
         else
             fr_scaled(rows, 1.0, along, p, g);
@@ -161,10 +147,10 @@ static void fr_cross_entropy_curvature(const fr_row *row, int64_t rows, const do
 
 /* Jacobian by unit into d1, residual into r: sqrt(A B) p_j, and (1 - y) / rho - y rho with rho^2 = A / B = (1 - H) / H,
    so that their products are the Fisher information and the gradient.  Returns the loss. */
-static double fr_cross_entropy_gram(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_)
+static double fr_cross_entropy_gram(const fr_op *op, int64_t rows, const double *y, const double *w, fr_work *k_)
 {
-    const int64_t k = row->k, ld = k_->ld;
-    fr_cross_entropy(row, rows, k_->z, y, k_);
+    const int64_t k = op->k, ld = k_->ld;
+    fr_cross_entropy(op, rows, k_->z, y, k_);
     const double loss = w ? fr_dot(rows, w, k_->f) : fr_sum(rows, k_->f);
     for (int64_t i = 0; i < rows; i++) {
         const double t = y ? y[i] : 0.0, a = k_->r[i], b = k_->e[i];

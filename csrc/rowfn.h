@@ -45,28 +45,28 @@ static double fr_sum(int64_t n, const double *a)
     return sum;
 }
 
-static void fr_units(const fr_row *row, int64_t n, const double *z, double *u, double *d1, double *d2)
+static void fr_units(const fr_op *op, int64_t n, const double *z, double *u, double *d1, double *d2)
 {
-    if (row->user)
-        row->user(z, u, d1, d2, n);
+    if (op->user)
+        op->user(z, u, d1, d2, n);
     else
-        fr_activate(row->activation, row->slope, n, z, u, d1, d2);
+        fr_activate(op->activation, op->slope, n, z, u, d1, d2);
 }
 
 /* f = c + sum_j v_j phi(z_j) + z_linear of parameter set `rep`, whose projections start at z. */
-static void fr_forward(const fr_row *row, int64_t rep, int64_t rows, const double *z, const fr_work *k_, int order)
+static void fr_forward(const fr_op *op, int64_t rep, int64_t rows, const double *z, const fr_work *k_, int order)
 {
-    const int64_t k = row->k, ld = k_->ld;
+    const int64_t k = op->k, ld = k_->ld;
     double *restrict f = k_->f;
-    const double c = row->c ? row->c[rep] : 0.0;
+    const double c = op->c ? op->c[rep] : 0.0;
     for (int64_t i = 0; i < rows; i++) f[i] = c;
-    if (k) fr_units(row, k * ld, z, k_->u, order > 0 || row->user ? k_->d1 : NULL, order > 1 ? k_->d2 : NULL);
+    if (k) fr_units(op, k * ld, z, k_->u, order > 0 || op->user ? k_->d1 : NULL, order > 1 ? k_->d2 : NULL);
     for (int64_t j = 0; j < k; j++) {
-        const double v = row->v[rep * k + j];
+        const double v = op->v[rep * k + j];
         const double *restrict u = k_->u + j * ld;
         for (int64_t i = 0; i < rows; i++) f[i] += v * u[i];
     }
-    if (row->linear) {
+    if (op->linear) {
         const double *restrict u = z + k * ld;
         for (int64_t i = 0; i < rows; i++) f[i] += u[i];
     }
@@ -83,58 +83,58 @@ FR_INLINE void fr_scaled(int64_t n, double c, const double *restrict a, const do
 #include "losses.h"
 
 /* s: [weight, per set (loss, d loss/d v (k), d loss/d c)]; g: as the columns of P. */
-static void fr_loss(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
+static void fr_loss(const fr_op *op, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
 {
-    const int64_t k = row->k, ld = k_->ld, set = k + row->linear;
-    if (row->loss == FR_CROSS_ENTROPY) {
-        fr_cross_entropy_loss(row, rows, y, w, k_, s);
+    const int64_t k = op->k, ld = k_->ld, set = k + op->linear;
+    if (op->loss == FR_CROSS_ENTROPY) {
+        fr_cross_entropy_loss(op, rows, y, w, k_, s);
         return;
     }
     s[0] += fr_weight(rows, w);
-    for (int64_t rep = 0; rep < row->reps; rep++) {
+    for (int64_t rep = 0; rep < op->reps; rep++) {
         double *sr = s + 1 + rep * (k + 2), *g = k_->g + rep * set * ld;
-        fr_forward(row, rep, rows, k_->z + rep * set * ld, k_, row->grad);
-        fr_slope(row, rows, y, w, k_);
-        sr[0] += fr_value(row, rows, k_);
-        if (!row->grad) continue;
+        fr_forward(op, rep, rows, k_->z + rep * set * ld, k_, op->grad);
+        fr_score(op, rows, y, w, k_, sr);
+        if (!op->grad) continue;
         for (int64_t j = 0; j < k; j++) {
-            fr_scaled(rows, row->v[rep * k + j], k_->e, k_->d1 + j * ld, g + j * ld);
+            fr_scaled(rows, op->v[rep * k + j], k_->e, k_->d1 + j * ld, g + j * ld);
             sr[1 + j] += fr_dot(rows, k_->e, k_->u + j * ld);
         }
-        if (row->linear) memcpy(g + k * ld, k_->e, (size_t)rows * sizeof(double));
+        if (op->linear) memcpy(g + k * ld, k_->e, (size_t)rows * sizeof(double));
         sr[1 + k] += fr_sum(rows, k_->e);
     }
 }
 
 /* Columns of P: the set, then the direction.  s: [weight, product in v (k), product in c]. */
-static void fr_curvature(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
+static void fr_curvature(const fr_op *op, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
 {
-    const int64_t k = row->k, ld = k_->ld, set = k + row->linear;
+    const int64_t k = op->k, ld = k_->ld, set = k + op->linear;
     const double *zd = k_->z + set * ld;
     double *restrict h = k_->t;
-    if (row->loss == FR_CROSS_ENTROPY) {
-        fr_cross_entropy_curvature(row, rows, y, w, k_, s);
+    if (op->loss == FR_CROSS_ENTROPY) {
+        fr_cross_entropy_curvature(op, rows, y, w, k_, s);
         return;
     }
     s[0] += fr_weight(rows, w);
-    fr_forward(row, 0, rows, k_->z, k_, row->newton ? 2 : 1);
-    fr_slope(row, rows, y, w, k_);
-    for (int64_t i = 0; i < rows; i++) h[i] = row->dc;
+    fr_forward(op, 0, rows, k_->z, k_, op->newton ? 2 : 1);
+    const double *bend = fr_score(op, rows, y, w, k_, NULL);
+    for (int64_t i = 0; i < rows; i++) h[i] = op->dc;
     for (int64_t j = 0; j < k; j++) {
-        const double v = row->v[j], dv = row->dv[j];
+        const double v = op->v[j], dv = op->dv[j];
         const double *restrict u = k_->u + j * ld, *restrict d1 = k_->d1 + j * ld, *restrict zj = zd + j * ld;
         for (int64_t i = 0; i < rows; i++) h[i] += v * d1[i] * zj[i] + dv * u[i];
     }
-    if (row->linear)
+    if (op->linear)
         for (int64_t i = 0; i < rows; i++) h[i] += zd[k * ld + i];
-    fr_bend(row, rows, w, h);
+    if (bend)
+        for (int64_t i = 0; i < rows; i++) h[i] *= bend[i];
     for (int64_t j = 0; j < k; j++) {
-        const double v = row->v[j], dv = row->dv[j];
+        const double v = op->v[j], dv = op->dv[j];
         const double *restrict d1 = k_->d1 + j * ld, *restrict zj = zd + j * ld;
         double *restrict g = k_->g + j * ld;
         fr_scaled(rows, v, h, d1, g);
         s[1 + j] += fr_dot(rows, h, k_->u + j * ld);
-        if (row->newton) {
+        if (op->newton) {
             const double *restrict e = k_->e, *restrict d2 = k_->d2 + j * ld;
             double *restrict p = k_->r;
             for (int64_t i = 0; i < rows; i++) {
@@ -144,17 +144,17 @@ static void fr_curvature(const fr_row *row, int64_t rows, const double *y, const
             s[1 + j] += fr_dot(rows, e, p);
         }
     }
-    if (row->linear) memcpy(k_->g + k * ld, h, (size_t)rows * sizeof(double));
+    if (op->linear) memcpy(k_->g + k * ld, h, (size_t)rows * sizeof(double));
     s[1 + k] += fr_sum(rows, h);
 }
 
 /* The output of every set, to the caller's array; there are no sums. */
-static void fr_predict(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
+static void fr_predict(const fr_op *op, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
 {
     (void)y, (void)w, (void)s;
-    for (int64_t rep = 0; rep < row->reps; rep++) {
-        fr_forward(row, rep, rows, k_->z + rep * (row->k + row->linear) * k_->ld, k_, 0);
-        for (int64_t r = 0; r < rows; r++) k_->out[r * row->reps + rep] = k_->f[r];
+    for (int64_t rep = 0; rep < op->reps; rep++) {
+        fr_forward(op, rep, rows, k_->z + rep * (op->k + op->linear) * k_->ld, k_, 0);
+        for (int64_t r = 0; r < rows; r++) k_->out[r * op->reps + rep] = k_->f[r];
     }
 }
 
@@ -172,27 +172,27 @@ static void fr_gram_factors(int64_t rows, const double *w, fr_work *k_)
     }
 }
 
-/* Features: Jacobian of the output in the order of theta, then the residual, scaled so that the Gram matrix holds the
-   Gauss-Newton (Fisher) matrix and the gradient.  s: [weight, loss]. */
-static void fr_gram(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
+/* Features: Jacobian of the output in the order of theta, then the residual, scaled or weighted so that the Gram matrix
+   holds the Gauss-Newton (Fisher) matrix and the gradient.  s: [weight, loss]. */
+static void fr_gram(const fr_op *op, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
 {
-    const int64_t k = row->k, ld = k_->ld, d = k_->d, filters = row->free_w ? k / row->group : 0;
+    const int64_t k = op->k, ld = k_->ld, d = k_->d, filters = op->free_w ? k / op->group : 0;
+    const double *bend = w;
     double *g = k_->g;
     s[0] += fr_weight(rows, w);
-    if (row->loss == FR_CROSS_ENTROPY) {
-        s[1] += fr_cross_entropy_gram(row, rows, y, w, k_);
+    if (op->loss == FR_CROSS_ENTROPY) {
+        s[1] += fr_cross_entropy_gram(op, rows, y, w, k_);
     } else {
-        fr_forward(row, 0, rows, k_->z, k_, 1);
-        fr_slope(row, rows, y, w, k_);
-        s[1] += fr_value(row, rows, k_);
+        fr_forward(op, 0, rows, k_->z, k_, 1);
+        bend = fr_score(op, rows, y, w, k_, s + 1);
     }
     for (int64_t j = 0; j < filters; j++)
         for (int64_t i = 0; i < d; i++, g += ld) {
             double *restrict out = g;
-            const double *restrict x = k_->xt + i * row->group * ld;
-            for (int64_t p = 0; p < row->group; p++) {
-                const int64_t unit = j * row->group + p;
-                const double v = row->loss == FR_CROSS_ENTROPY ? 1.0 : row->v[unit];
+            const double *restrict x = k_->xt + i * op->group * ld;
+            for (int64_t p = 0; p < op->group; p++) {
+                const int64_t unit = j * op->group + p;
+                const double v = op->loss == FR_CROSS_ENTROPY ? 1.0 : op->v[unit];
                 const double *restrict d1 = k_->d1 + unit * ld, *restrict xp = x + p * ld;
                 if (p == 0)
                     fr_scaled(rows, v, d1, xp, out);
@@ -200,16 +200,16 @@ static void fr_gram(const fr_row *row, int64_t rows, const double *y, const doub
                     for (int64_t t = 0; t < rows; t++) out[t] += v * d1[t] * xp[t];
             }
         }
-    if (row->free_v)
+    if (op->free_v)
         for (int64_t j = 0; j < k; j++, g += ld) memcpy(g, k_->u + j * ld, (size_t)rows * sizeof(double));
-    if (row->linear)
+    if (op->linear)
         for (int64_t i = 0; i < d; i++, g += ld) memcpy(g, k_->xt + i * ld, (size_t)rows * sizeof(double));
-    if (row->free_c) {
+    if (op->free_c) {
         for (int64_t i = 0; i < rows; i++) g[i] = 1.0;
         g += ld;
     }
     memcpy(g, k_->r, (size_t)rows * sizeof(double));
-    fr_gram_factors(rows, w, k_);
+    fr_gram_factors(rows, bend, k_);
 }
 
 #endif

@@ -21,8 +21,8 @@ typedef struct {
 
 /* Adds a tile of samples to the sums s and leaves coefficients g (and left) in `work`.  y, w: responses (or NULL for
    zeros) and weights (or NULL for ones). */
-typedef void fr_row_fn(const fr_row *row, int64_t rows, const double *y, const double *w, fr_work *work, double *s);
+typedef void fr_row_fn(const fr_op *op, int64_t rows, const double *y, const double *w, fr_work *work, double *s);
 
-extern fr_row_fn *const FR_HERE(fr_row_functions)[]; /* by fr_row.op */
+extern fr_row_fn *const FR_HERE(fr_row_functions)[]; /* by fr_op.op */
 
 #endif

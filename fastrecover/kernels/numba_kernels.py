@@ -13,16 +13,18 @@ from importlib.resources import files
 
 import numpy as np
 from numba import njit
+from numpy.typing import DTypeLike
 
 from . import numba_activations
 from .numba_arrays import Row, Work, copy, dot, fill, jit, jit_sum, line, scaled
 from .numba_losses import LOSSES
 from .numba_rowfn import GRAM, HERMITE_GRAM, PREDICT, THIRD, forward, row_function
+from .op import RowFunction
 
 __all__ = ["LOSSES", "activate", "sweep"]
 
 
-def _sources_key():
+def _sources_key() -> int:
     """Digest of everything that the compiled code is made of, as a number that Numba can key its cache by."""
     sources = {f.name: f for f in files(__package__).iterdir() if f.name.endswith(".py")}
     names = sorted(name for name in sources if name.startswith("numba_") or name == "op.py")
@@ -146,11 +148,11 @@ def _third(rows, columns, d, ld, e, a, first):
 
 
 @jit
-def _block(x, origin, stride, y, w, p, q, row, tile, start, stop, work, xt, gx, a, s, width, out):
+def _block(x, origin, stride, y, w, p, q, op, tile, start, stop, work, xt, gx, a, s, width, out):
     """Sums of the rows from `start` to `stop`, added to a and s."""
-    group, ld, span = row.group, work.ld, work.ld * row.group
+    group, ld, span = op.group, work.ld, work.ld * op.group
     d, g = xt.size // span, a.size // width
-    gram = row.op == GRAM or row.op == HERMITE_GRAM
+    gram = op.op == GRAM or op.op == HERMITE_GRAM
     for first in range(start, stop, tile):
         rows, at = min(tile, stop - first), origin + first * stride
         samples, sample = rows // group, first // group
@@ -158,22 +160,22 @@ def _block(x, origin, stride, y, w, p, q, row, tile, start, stop, work, xt, gx, 
         for i in range(group):  # patches become units
             patch, columns = at + i * stride, work.z[i * ld :]
             _products(d, x, patch, group * stride, samples, p, d, q, columns, span, False, False)
-            if row.op == GRAM:
+            if op.op == GRAM:
                 _transpose(x, patch, group * stride, samples, d, xt[i * ld :], span)
-        if g and not gram and not (row.op == THIRD and row.m):
+        if g and not gram and not (op.op == THIRD and op.m):
             _transpose(x, at, stride, rows, d, xt, span)
-        for rep in range(row.reps):
-            if row.op == PREDICT:
-                forward(row, rep, samples, work)
+        for rep in range(op.reps):
+            if op.op == PREDICT:
+                forward(op, rep, samples, work)
                 for i in range(samples):
                     out[sample + i, rep] = work.f[i]
             else:
-                row_function(row, rep, samples, d, yt, wt, work, xt, s)
+                row_function(op, rep, samples, d, yt, wt, work, xt, s)
         if gram:
             _products(samples, work.left, 0, ld, g, work.g, ld, g, a, width, True, True)
-        elif row.op == THIRD:
-            if row.m:
-                _third(rows, work.z[(row.k + row.linear) * ld :], row.m, ld, work.e[:rows], a, s[3:])
+        elif op.op == THIRD:
+            if op.m:
+                _third(rows, work.z[(op.k + op.linear) * ld :], op.m, ld, work.e[:rows], a, s[3:])
             else:
                 _third(rows, xt, d, ld, work.e[:rows], a, s[3:])
         elif g:
@@ -193,21 +195,21 @@ def _merge(left, right):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _sweep(
-    x, origin, stride, n, d, y, w, p, q, row, tile, block, first, count, g, width, a, s, out, sources=_SOURCES
+    x, origin, stride, n, d, y, w, p, q, op, tile, block, first, count, g, width, a, s, out, sources=_SOURCES
 ):  # fmt: skip
     """Blocks first .. first + count, merged in the canonical tree, into a (g, width) and s.
 
     Numba's cache looks for changes in the file of this function alone, but keys by the type of every
     argument, and that of an omitted one is its default: so code made of other `sources` is never found.
     """
-    gram = row.op == GRAM or row.op == HERMITE_GRAM
-    ld = (max(min(tile, n) // row.group, 1) + 7) // 8 * 8
-    span = ld * row.group
-    units, line = row.k * ld, np.empty((4, ld))
+    gram = op.op == GRAM or op.op == HERMITE_GRAM
+    ld = (max(min(tile, n) // op.group, 1) + 7) // 8 * 8
+    span = ld * op.group
+    units, line = op.k * ld, np.empty((4, ld))
     work = Work(
         ld, np.zeros(q * span), np.empty(units), np.empty(units), np.empty(units), line[0], line[1], line[2],
         line[3], np.zeros(g * (ld if gram else span)), np.empty(g * ld if gram else 0),
-        np.empty(row.m * (row.order + 1) * ld),
+        np.empty(op.m * (op.order + 1) * ld),
     )  # fmt: skip
     xt, gx = np.zeros(d * span, x.dtype), np.zeros(0 if gram else g * span, x.dtype)
     levels, size = 1, g * width + s.size
@@ -219,7 +221,7 @@ def _sweep(
         fill(0.0, top)
         start = (first + i) * block
         _block(
-            x, origin, stride, y, w, p, q, row, tile, start, min(start + block, n), work, xt, gx,
+            x, origin, stride, y, w, p, q, op, tile, start, min(start + block, n), work, xt, gx,
             top[: g * width], top[g * width :], width, out,
         )  # fmt: skip
         level, bits = 0, i
@@ -244,14 +246,14 @@ _NOTHING = np.zeros(0)
 _NO_OUTPUT = np.zeros((0, 1))
 
 
-def _constant(array, dtype=np.float64):
+def _constant(array: np.ndarray, dtype: DTypeLike = np.float64) -> np.ndarray:
     """Contiguous read-only view: one type for Numba, whatever the caller's flags were."""
     view = np.ascontiguousarray(array, dtype).view()
     view.flags.writeable = False
     return view
 
 
-def _flat(x):
+def _flat(x: np.ndarray) -> tuple[np.ndarray, int, int]:
     """X as (flat read-only array, origin, stride): row i starts at ``origin + i * stride``."""
     n, d = x.shape
     if x.dtype not in (np.float32, np.float64):
@@ -267,18 +269,30 @@ def _flat(x):
     return flat, 0 if stride >= 0 else (n - 1) * span, stride
 
 
-def sweep(x, y, w, p, op, tile, block, first, count, a, s, out=None):
+def sweep(
+    x: np.ndarray,
+    y: np.ndarray | None,
+    w: np.ndarray | None,
+    p: np.ndarray,
+    op: RowFunction,
+    tile: int,
+    block: int,
+    first: int,
+    count: int,
+    a: np.ndarray,
+    s: np.ndarray,
+    out: np.ndarray | None = None,
+) -> None:
     """Sums of blocks ``first .. first + count`` into `a` and `s`; see ``kernels.sweep`` for the meaning."""
     flat = _flat(x)
     values = {name: _constant(v, v.dtype) if isinstance(v, np.ndarray) else v for name, v in op.values.items()}
     plain = Row(**{name: int(v) if isinstance(v, bool) else v for name, v in values.items()})
-    y, w = (_constant(_NOTHING if each is None else each) for each in (y, w))
-    out = _NO_OUTPUT if out is None else out
-    p = _constant(p, x.dtype)
-    args = *flat, *x.shape, y, w, p.reshape(-1), len(p), plain, tile, block, first, count, *a.shape
-    _sweep(*args, a.reshape(-1), s, out)  # type: ignore[call-arg]
+    targets = (_constant(_NOTHING if each is None else each) for each in (y, w))
+    flat_p = _constant(p, x.dtype).reshape(-1)
+    args = *flat, *x.shape, *targets, flat_p, len(p), plain, tile, block, first, count, *a.shape
+    _sweep(*args, a.reshape(-1), s, _NO_OUTPUT if out is None else out)  # type: ignore[call-arg]
 
 
-def activate(code, slope, z, u, d1, d2):
+def activate(code: int, slope: float, z: np.ndarray, u: np.ndarray, d1: np.ndarray, d2: np.ndarray) -> None:
     """Activation `code` and its first two derivatives at `z`."""
     numba_activations.activate(code, slope, z if z.flags.writeable else z.copy(), u, d1, d2, 2)

@@ -1,11 +1,9 @@
 """Losses of the Numba backend, which mirror ``csrc/losses.h``.
 
-One of the output f is a branch in each of `slope`, `value` and `bend`.  The cross entropy of ``H = mean_j sigma(z_j)``
-is in log-sum form:
-
-every sum is scaled by its largest term, so nothing over- or underflows and no H is clipped.  With -t the
-largest projection where all are negative, the smallest where all are positive, else 0, each derivative is a
-number of the row times one of the unit, ``p_j = sigma(z_j) sigma(-z_j) e^|t|``, which takes one exponential.
+One of the output f is a branch of `score`.  The cross entropy of ``H = mean_j sigma(z_j)`` is in log-sum form: every
+sum is scaled by its largest term, so nothing over- or underflows and no H is clipped.  With -t the largest projection
+where all are negative, the smallest where all are positive, else 0, each derivative is a number of the row times one of
+the unit, ``p_j = sigma(z_j) sigma(-z_j) e^|t|``, which takes one exponential.
 """
 
 from __future__ import annotations
@@ -34,25 +32,16 @@ def residual(rows, y, w, work):
 
 
 @jit
-def slope(row, rows, y, w, work):
-    """r = l'(f, y) and e = w r."""
-    if row.loss == SQUARED:
+def score(op, rows, y, w, work, s, at):
+    """e = w l' and r = l' / l'', primes by f; adds the sum of w l to s[at], unless `at` is negative.
+
+    Returns w l'', the weights of rows in the Gauss-Newton matrix; an array of size 0 stands for ones.
+    """
+    if op.loss == SQUARED:
         residual(rows, y, w, work)
-
-
-@jit
-def value(row, rows, work):
-    """Sum of w l(f, y), once r and e are there."""
-    if row.loss == SQUARED:
-        return 0.5 * dot(work.e[:rows], work.r[:rows])
-    return 0.0
-
-
-@jit
-def bend(row, rows, w, h):
-    """h *= w l''(f, y), which is 1 for squares."""
-    if w.size:
-        scaled(1.0, w, h, h)
+        if at >= 0:
+            s[at] += 0.5 * dot(work.e[:rows], work.r[:rows])
+    return w
 
 
 @jit
@@ -131,11 +120,11 @@ def _bend(a, b, y, w, newton, out):
 
 
 @jit
-def _curvature(row, z, rows, y, w, work):
-    k, ld = row.k, work.ld
+def _curvature(op, z, rows, y, w, work):
+    k, ld = op.k, work.ld
     a, b, pull, bend = work.r[:rows], work.f[:rows], work.e[:rows], work.t[:rows]
     _pull(a, b, y, w, pull)
-    _bend(a, b, y, w, row.newton, bend)
+    _bend(a, b, y, w, op.newton, bend)
     fill(0.0, a)
     for j in range(k):
         add_scaled(1.0, line(work.d1, j, rows, ld), line(z, k + j, rows, ld), a)
@@ -143,7 +132,7 @@ def _curvature(row, z, rows, y, w, work):
     for j in range(k):
         p, g, zj = line(work.d1, j, rows, ld), line(work.g, j, rows, ld), line(z, j, rows, ld)
         copy(bend, g)
-        if row.newton:
+        if op.newton:
             q, step = line(work.u, j, rows, ld), line(z, k + j, rows, ld)
             for i in range(rows):
                 bow = 2.0 * q[i] - 1.0
@@ -163,9 +152,9 @@ def _gram_scale(t, s1, s0, y, r, scale):
 
 
 @jit
-def cross_entropy(row, rep, rows, y, w, work, s, curvature, gram):
+def cross_entropy(op, rep, rows, y, w, work, s, curvature, gram):
     """Add the loss of set `rep` to s and fill g, or for the Gram matrix d1 (Jacobian by unit) and r."""
-    k, ld = row.k, work.ld
+    k, ld = op.k, work.ld
     z = work.z[rep * k * ld :]
     t, s1, s0, decay = work.t[:rows], work.r[:rows], work.f[:rows], work.e[:rows]
     _tilt(z, k, ld, t, decay)
@@ -186,11 +175,11 @@ def cross_entropy(row, rep, rows, y, w, work, s, curvature, gram):
             p = line(work.d1, j, rows, ld)
             scaled(1.0, decay, p, p)
         return
-    if not (curvature or row.grad):
+    if not (curvature or op.grad):
         return
     _slopes(t, decay, s1, s0)
     if curvature:
-        _curvature(row, z, rows, y, w, work)
+        _curvature(op, z, rows, y, w, work)
         return
     _pull(s1, s0, y, w, decay)
     for j in range(k):

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from . import numba_activations
 from .numba_arrays import add, add_scaled, copy, dot, fill, jit, line, scaled, total
-from .numba_losses import CROSS_ENTROPY, bend, cross_entropy, residual, slope, value
+from .numba_losses import CROSS_ENTROPY, cross_entropy, residual, score
 from .op import Op
 
 LOSS, CURVATURE, GRAM, PREDICT, MOMENT, PAIRS, HERMITE, HERMITE_GRAM, LANDSCAPE, THIRD = (int(op) for op in Op)
@@ -37,66 +37,66 @@ def _call_user(typingctx, address, z, u, d1, d2, n):
 
 
 @jit
-def forward(row, rep, rows, work):
+def forward(op, rep, rows, work):
     """Output of parameter set `rep` into f, with the derivatives of its units that the operation needs."""
-    k, ld, first = row.k, work.ld, rep * (row.k + row.linear)
+    k, ld, first = op.k, work.ld, rep * (op.k + op.linear)
     f, z, u, d1, d2 = work.f[:rows], work.z[first * ld : (first + k) * ld], work.u, work.d1, work.d2
-    order = 1 if row.grad or row.op == GRAM or row.op == CURVATURE else 0
-    if row.newton:
+    order = 1 if op.grad or op.op == GRAM or op.op == CURVATURE else 0
+    if op.newton:
         order = 2
-    if row.user:
+    if op.user:
         second = d2.ctypes.data if order == 2 else np.uintp(0)
-        _call_user(row.user, z.ctypes.data, u.ctypes.data, d1.ctypes.data, second, z.size)  # type: ignore[call-arg]
+        _call_user(op.user, z.ctypes.data, u.ctypes.data, d1.ctypes.data, second, z.size)  # type: ignore[call-arg]
     elif k:
-        numba_activations.activate(row.activation, row.slope, z, u, d1, d2, order)
-    fill(row.c[rep], f)
+        numba_activations.activate(op.activation, op.slope, z, u, d1, d2, order)
+    fill(op.c[rep], f)
     for j in range(k):
-        add(row.v[rep, j], line(u, j, rows, ld), f)
-    if row.linear:
+        add(op.v[rep, j], line(u, j, rows, ld), f)
+    if op.linear:
         add(1.0, line(work.z, first + k, rows, ld), f)
 
 
 @jit
-def _loss(row, rep, rows, work, s):
-    k, ld, at, column = row.k, work.ld, 1 + rep * (row.k + 2), rep * (row.k + row.linear)
+def _loss(op, rep, rows, work, s):
+    k, ld, at, column = op.k, work.ld, 1 + rep * (op.k + 2), rep * (op.k + op.linear)
     e = work.e[:rows]
-    s[at] += value(row, rows, work)
-    if not row.grad:
+    if not op.grad:
         return
     for j in range(k):
-        scaled(row.v[rep, j], e, line(work.d1, j, rows, ld), line(work.g, column + j, rows, ld))
+        scaled(op.v[rep, j], e, line(work.d1, j, rows, ld), line(work.g, column + j, rows, ld))
         s[at + 1 + j] += dot(e, line(work.u, j, rows, ld))
-    if row.linear:
+    if op.linear:
         copy(e, line(work.g, column + k, rows, ld))
     s[at + 1 + k] += total(e)
 
 
 @jit
-def _curvature(row, rows, w, work, s):
-    k, ld, direction = row.k, work.ld, row.k + row.linear
+def _curvature(op, rows, bend, work, s):
+    k, ld, direction = op.k, work.ld, op.k + op.linear
     h, r, e = work.t[:rows], work.r[:rows], work.e[:rows]
-    fill(row.dc, h)
+    fill(op.dc, h)
     for j in range(k):
         zd, d1 = line(work.z, direction + j, rows, ld), line(work.d1, j, rows, ld)
-        scaled(row.v[0, j], d1, zd, r)
+        scaled(op.v[0, j], d1, zd, r)
         add(1.0, r, h)
-        add(row.dv[j], line(work.u, j, rows, ld), h)
-    if row.linear:
+        add(op.dv[j], line(work.u, j, rows, ld), h)
+    if op.linear:
         add(1.0, line(work.z, direction + k, rows, ld), h)
-    bend(row, rows, w, h)
+    if bend.size:
+        scaled(1.0, bend, h, h)
     for j in range(k):
-        v, dv = row.v[0, j], row.dv[j]
+        v, dv = op.v[0, j], op.dv[j]
         zd, d1 = line(work.z, direction + j, rows, ld), line(work.d1, j, rows, ld)
         g = line(work.g, j, rows, ld)
         scaled(v, h, d1, g)
         s[1 + j] += dot(h, line(work.u, j, rows, ld))
-        if row.newton:
+        if op.newton:
             scaled(1.0, d1, zd, r)
             s[1 + j] += dot(e, r)
             d2 = line(work.d2, j, rows, ld)
             for i in range(rows):
                 g[i] += e[i] * (v * d2[i] * zd[i] + dv * d1[i])
-    if row.linear:
+    if op.linear:
         copy(h, line(work.g, k, rows, ld))
     s[1 + k] += total(h)
 
@@ -112,15 +112,15 @@ def _gram_factors(rows, w, work):
 
 
 @jit
-def _jacobian(row, rows, d, work, xt):
+def _jacobian(op, rows, d, work, xt):
     """Columns of the hidden weights: for every filter and feature, the sum over the patches of a sample."""
-    ld, group, g, at = work.ld, row.group, work.g, 0
-    for j in range(row.k // group):
+    ld, group, g, at = work.ld, op.group, work.g, 0
+    for j in range(op.k // group):
         for i in range(d):
             column = line(g, at, rows, ld)
             for p in range(group):
                 unit = j * group + p
-                v = 1.0 if row.loss == CROSS_ENTROPY else row.v[0, unit]
+                v = 1.0 if op.loss == CROSS_ENTROPY else op.v[0, unit]
                 d1, x = line(work.d1, unit, rows, ld), line(xt, i * group + p, rows, ld)
                 if p == 0:
                     scaled(v, d1, x, column)
@@ -130,29 +130,29 @@ def _jacobian(row, rows, d, work, xt):
 
 
 @jit
-def _gram(row, rows, d, w, work, xt):
-    k, ld, at, g = row.k, work.ld, 0, work.g
-    if row.free_w:
-        _jacobian(row, rows, d, work, xt)
-        at += k // row.group * d
-    if row.free_v:
+def _gram(op, rows, d, weight, work, xt):
+    k, ld, at, g = op.k, work.ld, 0, work.g
+    if op.free_w:
+        _jacobian(op, rows, d, work, xt)
+        at += k // op.group * d
+    if op.free_v:
         copy(work.u, g[at * ld : (at + k) * ld])
         at += k
-    if row.linear:
+    if op.linear:
         copy(xt, g[at * ld : (at + d) * ld])
         at += d
-    if row.free_c:
+    if op.free_c:
         fill(1.0, line(g, at, rows, ld))
         at += 1
     copy(work.r[:rows], line(g, at, rows, ld))
-    _gram_factors(rows, w, work)
+    _gram_factors(rows, weight, work)
 
 
 @jit
-def _moment(row, rows, w, work, s):
-    ld, m, first = work.ld, row.m, row.k + row.linear
+def _moment(op, rows, w, work, s):
+    ld, m, first = work.ld, op.m, op.k + op.linear
     e, c, b = work.e[:rows], line(work.g, m, rows, ld), line(work.g, m + 1, rows, ld)
-    if not row.unit_response:
+    if not op.unit_response:
         s[4] += dot(e, work.r[:rows])
     elif w.size:
         copy(w, e)
@@ -160,14 +160,14 @@ def _moment(row, rows, w, work, s):
         fill(1.0, e)
     copy(e, c)
     copy(e, b)
-    if row.order > 2:
+    if op.order > 2:
         t = line(work.z, first + m, rows, ld)
         scaled(1.0, e, t, c)
         s[2] += total(c)
-        if row.order == 4:
+        if op.order == 4:
             copy(c, b)
             for i in range(rows):
-                c[i] = e[i] * (t[i] * t[i] - row.alpha2)
+                c[i] = e[i] * (t[i] * t[i] - op.alpha2)
     for j in range(m):
         scaled(1.0, c, line(work.z, first + j, rows, ld), line(work.g, j, rows, ld))
     s[1] += total(e)
@@ -175,12 +175,12 @@ def _moment(row, rows, w, work, s):
 
 
 @jit
-def _pairs(row, rows, work, s):
-    ld, first, at = work.ld, row.k + row.linear, 0
+def _pairs(op, rows, work, s):
+    ld, first, at = work.ld, op.k + op.linear, 0
     e, t = work.e[:rows], work.t[:rows]
-    for a in range(row.m):
+    for a in range(op.m):
         scaled(1.0, e, line(work.z, first + a, rows, ld), t)
-        for b in range(a, row.m):
+        for b in range(a, op.m):
             scaled(1.0, t, line(work.z, first + b, rows, ld), line(work.g, at, rows, ld))
             at += 1
     copy(e, line(work.g, at, rows, ld))
@@ -189,8 +189,8 @@ def _pairs(row, rows, work, s):
 
 
 @jit
-def _landscape(row, rows, work, s):
-    ld, m, first = work.ld, row.m, row.k + row.linear
+def _landscape(op, rows, work, s):
+    ld, m, first = work.ld, op.m, op.k + op.linear
     e, q, t = work.e[:rows], work.f[:rows], work.t[:rows]
     s[1] += total(e)
     s[3] += dot(e, work.r[:rows])
@@ -203,23 +203,23 @@ def _landscape(row, rows, work, s):
             t[i] += u2
             q[i] += u2 * u2
     for i in range(rows):
-        q[i] = 0.5 * row.pair * t[i] * t[i] - row.single / 24.0 * q[i]
+        q[i] = 0.5 * op.pair * t[i] * t[i] - op.single / 24.0 * q[i]
     s[2] += dot(e, q)
     for j in range(m):
         u, slope, plain = line(work.z, first + j, rows, ld), line(work.g, j, rows, ld), line(work.g, m + j, rows, ld)
         for i in range(rows):
             plain[i] = e[i] * u[i]
-            slope[i] = plain[i] * (2.0 * row.pair * t[i] - row.single / 6.0 * u[i] * u[i])
+            slope[i] = plain[i] * (2.0 * op.pair * t[i] - op.single / 6.0 * u[i] * u[i])
 
 
 @jit
-def _hermite_rows(row, rows, work):
+def _hermite_rows(op, rows, work):
     """Rows a (order + 1) + p of he: h_{p+1} = (z h_p - sqrt(p) h_{p-1}) / sqrt(p + 1)."""
     ld = work.ld
-    for a in range(row.m):
-        z, at = line(work.z, row.k + row.linear + a, rows, ld), a * (row.order + 1)
+    for a in range(op.m):
+        z, at = line(work.z, op.k + op.linear + a, rows, ld), a * (op.order + 1)
         fill(1.0, line(work.he, at, rows, ld))
-        for p in range(row.order):
+        for p in range(op.order):
             up = 1.0 / math.sqrt(p + 1.0)
             h = line(work.he, at + p + 1, rows, ld)
             scaled(up, z, line(work.he, at + p, rows, ld), h)
@@ -238,57 +238,63 @@ def _feature(factor, rows, work, out):
 
 
 @jit
-def _hermite(row, rows, w, work, s):
+def _hermite(op, rows, w, work, s):
     ld, e, r, t = work.ld, work.e[:rows], work.r[:rows], work.t[:rows]
-    count = len(row.factors)
+    count = len(op.factors)
     s[1] += total(e)
     s[2] += dot(e, r)
-    _hermite_rows(row, rows, work)
+    _hermite_rows(op, rows, work)
     for j in range(count):
-        if row.op == HERMITE:
-            _feature(row.factors[j], rows, work, t)
+        if op.op == HERMITE:
+            _feature(op.factors[j], rows, work, t)
             s[3 + j] += dot(e, t)
         else:
-            _feature(row.factors[j], rows, work, line(work.g, j, rows, ld))
-    if row.op == HERMITE_GRAM:
+            _feature(op.factors[j], rows, work, line(work.g, j, rows, ld))
+    if op.op == HERMITE_GRAM:
         copy(r, line(work.g, count, rows, ld))
         _gram_factors(rows, w, work)
 
 
 @jit
-def row_function(row, rep, rows, d, y, w, work, xt, s):
+def _network(op, rep, rows, d, y, w, work, xt, s):
+    """LOSS, CURVATURE and GRAM of a network under its loss."""
+    curvature, gram = op.op == CURVATURE, op.op == GRAM
+    if op.loss == CROSS_ENTROPY:
+        cross_entropy(op, rep, rows, y, w, work, s, curvature, gram)
+        if gram:
+            _gram(op, rows, d, w, work, xt)
+        return
+    forward(op, rep, rows, work)
+    bend = score(op, rows, y, w, work, s, -1 if curvature else 1 + rep * (op.k + 2))
+    if gram:
+        _gram(op, rows, d, bend, work, xt)
+    elif curvature:
+        _curvature(op, rows, bend, work, s)
+    else:
+        _loss(op, rep, rows, work, s)
+
+
+@jit
+def row_function(op, rep, rows, d, y, w, work, xt, s):
     """From the projections of set `rep`: fill g and, for the Gram matrices, `left`; add to the sums `s`."""
     if rep == 0:
         s[0] += total(w) if w.size else float(rows)
-    if row.op >= MOMENT:  # their response is y - f
-        forward(row, rep, rows, work)
-        residual(rows, y, w, work)
-        for i in range(rows):
-            work.r[i] = -work.r[i]
-            work.e[i] = -work.e[i]
-    elif row.loss == CROSS_ENTROPY:
-        cross_entropy(row, rep, rows, y, w, work, s, row.op == CURVATURE, row.op == GRAM)
-    else:
-        forward(row, rep, rows, work)
-        slope(row, rows, y, w, work)
-    if row.op == GRAM:
-        if row.loss != CROSS_ENTROPY:
-            s[1] += value(row, rows, work)
-        _gram(row, rows, d, w, work, xt)
-    elif row.op == LOSS:
-        if row.loss != CROSS_ENTROPY:
-            _loss(row, rep, rows, work, s)
-    elif row.op == CURVATURE:
-        if row.loss != CROSS_ENTROPY:
-            _curvature(row, rows, w, work, s)
-    elif row.op == MOMENT:
-        _moment(row, rows, w, work, s)
-    elif row.op == PAIRS:
-        _pairs(row, rows, work, s)
-    elif row.op == LANDSCAPE:
-        _landscape(row, rows, work, s)
-    elif row.op == THIRD:  # the rest is in numba_kernels.py
+    if op.op <= GRAM:
+        _network(op, rep, rows, d, y, w, work, xt, s)
+        return
+    forward(op, rep, rows, work)
+    residual(rows, y, w, work)
+    for i in range(rows):  # the response of moments is y - f
+        work.r[i] = -work.r[i]
+        work.e[i] = -work.e[i]
+    if op.op == MOMENT:
+        _moment(op, rows, w, work, s)
+    elif op.op == PAIRS:
+        _pairs(op, rows, work, s)
+    elif op.op == LANDSCAPE:
+        _landscape(op, rows, work, s)
+    elif op.op == THIRD:  # the rest is in numba_kernels.py
         s[1] += total(work.e[:rows])
         s[2] += dot(work.e[:rows], work.r[:rows])
     else:
-        _hermite(row, rows, w, work, s)
+        _hermite(op, rows, w, work, s)
