@@ -179,7 +179,7 @@ def test_weighted_figures(folder, teacher, capsys):
     X, y = teacher.sample(300, noise=0.5, random_state=8)
     w = np.random.default_rng(1).integers(0, 3, 300)
     np.savez("d.npz", X=X, y=y, w=w)
-    found = as_json(capsys, "d.npz", "-k", K, "--weight-key", "w", "-o", "rec.npz")
+    found = as_json(capsys, "d.npz", "-k", K, "--output-weights", "ones", "--weight-key", "w", "-o", "rec.npz")
     many, f = np.repeat(np.arange(300), w), fr.load("rec.npz").predict(X)
     assert found["fitted"]["correlation"] == pytest.approx(np.corrcoef(f[many], y[many])[0, 1])
 

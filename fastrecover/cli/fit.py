@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--inputs", choices=INPUTS, help="what starts make of rows that are not N(0, I)")
     add("--tol", type=float, help="stop at this fraction of the statistical error (default 1e-3)")
     add("--max-passes", type=float, metavar="N", help="stop after this many passes over the rows")
-    add("--seed", type=int, help="seed of all random numbers (default: another one each time)")
+    add("--seed", type=int, default=0, help="seed of all random numbers (default 0, so that a call can be repeated)")
     add("--jobs", type=int, metavar="N", help="threads (default: all); results do not depend on it")
     add("--kernels", metavar="NAME", help="compiled, numba or reference")
     add = parser.add_argument_group("output").add_argument
