@@ -6,6 +6,7 @@ what a score means are asked of the record, so that nobody else tells losses apa
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +20,7 @@ EXACT = 30.0
 EXACT_SLACK = 100.0
 
 
-class Loss:
+class Loss(ABC):
     """What a loss must answer; subclasses are stateless and used through their one instance.
 
     Attributes
@@ -43,6 +44,7 @@ class Loss:
     takes_labels: ClassVar[bool] = False
     separable: ClassVar[bool] = False
 
+    @abstractmethod
     def targets(self, y: Any, n: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Responses as numbers, and the classes that 0 and 1 stand for.
 
@@ -62,16 +64,16 @@ class Loss:
         TypeError, ValueError
             Outside the domain of the loss; the message names row and remedy.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def noise(self, loss: float) -> float:
         """Scale of one row's contribution to the gradient where the mean loss is `loss`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def exact_loss(self, response_variance: float, dtype: np.dtype) -> float:
         """Mean loss at and below which a fit of rows of `dtype` is exact."""
-        raise NotImplementedError
 
+    @abstractmethod
     def score(self, targets: np.ndarray, output: np.ndarray, weight: np.ndarray | None = None) -> float:
         """How well the output of a network meets targets; 1 is best.
 
@@ -84,7 +86,6 @@ class Loss:
         -------
         float
         """
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"<loss {self.name}>"
