@@ -302,7 +302,7 @@ def test_certificate_against_numpy(weighted):
     j = jacobian(rec.model.activation, rec.parameters, X, free_v=True, intercept=True) * np.sqrt(share)[:, None]
     r = (rec.predict(X) - y) * np.sqrt(share)
     values = np.linalg.svd(j, compute_uv=False)
-    decrement = np.linalg.norm(np.linalg.lstsq(j, r)[0] @ j.T)
+    decrement = np.linalg.norm(np.linalg.lstsq(j, r, rcond=None)[0] @ j.T)
     size = 1 / (share @ share)
     expected = dict(
         n_parameters=11,

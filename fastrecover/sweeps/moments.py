@@ -60,9 +60,9 @@ class MomentSweeps:
         if activation is not None:
             self._fields["activation"] = activation
 
-    def _run(self, op: Op, v: np.ndarray, m: int, **fields: Any) -> tuple:
-        row = RowFunction(op, m=m, **self._fields, **fields)
-        return self.engine.run(np.concatenate([self._p, v]), row)
+    def _run(self, kind: Op, v: np.ndarray, m: int, **fields: Any) -> tuple[np.ndarray, np.ndarray]:
+        op = RowFunction(kind, m=m, **self._fields, **fields)
+        return self.engine.run(np.concatenate([self._p, v]), op)
 
     def first(self) -> tuple[float, np.ndarray, float]:
         """Mean of r, ``E[r x]`` (d,) and mean square of r."""
@@ -76,8 +76,8 @@ class MomentSweeps:
 
     def gram(self) -> np.ndarray:
         """Second moments of ``[x, 1, y]``, (d + 2, d + 2): all that an affine fit of the responses needs."""
-        row = RowFunction(Op.GRAM, linear=1, v=_NO_UNITS, free_w=False, free_c=True)
-        a, s = self.engine.run(np.zeros((1, self.n_features)), row)
+        op = RowFunction(Op.GRAM, linear=1, v=_NO_UNITS, free_w=False, free_c=True)
+        a, s = self.engine.run(np.zeros((1, self.n_features)), op)
         gram = mirrored(a) / s[0]
         gram[-1, :-1] *= -1.0  # the residual of a network without output is -y
         gram[:-1, -1] *= -1.0

@@ -85,12 +85,12 @@ class Objective:
         """Parameters in a flat vector."""
         return self.model.unpack(theta, self.n_features)
 
-    def row(self, op: Op, *sets: Parameters, **fields: Any) -> tuple[np.ndarray, RowFunction]:
+    def op(self, kind: Op, *sets: Parameters, **fields: Any) -> tuple[np.ndarray, RowFunction]:
         """P and row function with the given parameter sets side by side."""
         patches = self.model.n_patches
         p = [a for s in sets for a in (s.weights, *([s.linear[None]] if s.linear is not None else []))]
-        row = RowFunction(
-            op,
+        op = RowFunction(
+            kind,
             self.model.activation,
             loss=self.model.loss.code,
             group=patches,
@@ -101,7 +101,7 @@ class Objective:
             c=np.array([s.intercept for s in sets], np.float64),
             **fields,
         )
-        return np.concatenate(p), row
+        return np.concatenate(p), op
 
     def value(self, theta: np.ndarray) -> float:
         """Loss at theta, (n_parameters,)."""
@@ -118,9 +118,9 @@ class Objective:
         -------
         ndarray (m,)
         """
-        p, row = self.row(Op.LOSS, *(self.unpack(t) for t in thetas))
-        s = self.engine.run(p, row)[1]
-        return s[1 :: row.k + 2] / s[0]
+        p, op = self.op(Op.LOSS, *(self.unpack(t) for t in thetas))
+        s = self.engine.run(p, op)[1]
+        return s[1 :: op.k + 2] / s[0]
 
     def value_and_grad(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Loss and gradient at theta.
@@ -144,12 +144,12 @@ class Objective:
         output_weights : ndarray (m, n_hidden), optional
             Fixed output weights of each point, in place of the model's.
         """
-        p, row = self.row(Op.LOSS, *(self.unpack(t) for t in thetas), grad=True)
+        p, op = self.op(Op.LOSS, *(self.unpack(t) for t in thetas), grad=True)
         if output_weights is not None:
-            row = replace(row, v=np.ascontiguousarray(output_weights, np.float64))
-        a, s = self.engine.run(p, row)
-        sums = s[1:].reshape(len(thetas), row.k + 2) / s[0]
-        blocks = a.reshape(len(thetas), row.set_columns, -1) / s[0]
+            op = replace(op, v=np.ascontiguousarray(output_weights, np.float64))
+        a, s = self.engine.run(p, op)
+        sums = s[1:].reshape(len(thetas), op.k + 2) / s[0]
+        blocks = a.reshape(len(thetas), op.set_columns, -1) / s[0]
         grads = [self._flat(block, sum_[1:-1], sum_[-1]) for block, sum_ in zip(blocks, sums, strict=True)]
         return sums[:, 0], np.array(grads)
 
@@ -172,7 +172,7 @@ class Objective:
                 f"activation {self.model.activation.name!r} has no second derivative: use gauss_newton=True"
             )
         at, direction = self.unpack(theta), self._direction(v)
-        p, row = self.row(
+        p, op = self.op(
             Op.CURVATURE,
             at,
             newton=not gauss_newton,
@@ -180,7 +180,7 @@ class Objective:
             dc=direction.intercept,
         )
         linear = [] if direction.linear is None else [direction.linear[None]]
-        a, s = self.engine.run(np.concatenate([p, direction.weights, *linear]), row)
+        a, s = self.engine.run(np.concatenate([p, direction.weights, *linear]), op)
         return self._flat(a, s[1:-1], s[-1]) / s[0]
 
     def gauss_newton(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
@@ -192,8 +192,8 @@ class Objective:
         grad : ndarray (n_parameters,)
         matrix : ndarray (n_parameters, n_parameters)
         """
-        p, row = self.row(Op.GRAM, self.unpack(theta), free_v=self.model.free_v, free_c=self.model.fit_intercept)
-        a, s = self.engine.run(p, row)
+        p, op = self.op(Op.GRAM, self.unpack(theta), free_v=self.model.free_v, free_c=self.model.fit_intercept)
+        a, s = self.engine.run(p, op)
         matrix = mirrored(a[:-1, :-1])
         matrix /= s[0]
         return float(s[1] / s[0]), a[:-1, -1] / s[0], matrix
@@ -217,8 +217,8 @@ class Objective:
         """
         k, d, model = len(parameters.weights), self.n_features, self.model
         zero = Parameters(parameters.weights, np.zeros(k), np.zeros(d) if model.linear_term else None)
-        p, row = self.row(Op.GRAM, zero, free_w=False, free_v=True, free_c=model.fit_intercept)
-        a, s = self.engine.run(p, replace(row, k=k))
+        p, op = self.op(Op.GRAM, zero, free_w=False, free_v=True, free_c=model.fit_intercept)
+        a, s = self.engine.run(p, replace(op, k=k))
         gram = mirrored(a) / s[0]
         gram[-1, :-1] *= -1.0
         gram[:-1, -1] *= -1.0
@@ -244,11 +244,11 @@ class Objective:
 
     def predict(self, theta: np.ndarray) -> np.ndarray:
         """Output f on every row, (n,)."""
-        return self.engine.output(*self.row(Op.PREDICT, self.unpack(theta)))[:, 0]
+        return self.engine.output(*self.op(Op.PREDICT, self.unpack(theta)))[:, 0]
 
     def residual(self, theta: np.ndarray) -> Objective:
         """The same objective on rows whose responses are what the network at theta leaves of them, ``y - f``."""
-        return self.on(self.engine.residual(*self.row(Op.PREDICT, self.unpack(theta))))
+        return self.on(self.engine.residual(*self.op(Op.PREDICT, self.unpack(theta))))
 
     def _direction(self, v: np.ndarray) -> Parameters:
         fixed = self.model.free_v

@@ -102,7 +102,7 @@ def test_same_bits_at_the_edges_of_blocks(data, n):
 def test_engine_follows_the_canonical_tree(data, n):
     """Blocks summed one by one and merged by halving at the largest power of two below their number."""
     x, y, w = (a[:n] for a in data)
-    p, row = Objective(ThreadEngine(ArraySource(x, y)), Regression("relu", K)).row(
+    p, row = Objective(ThreadEngine(ArraySource(x, y)), Regression("relu", K)).op(
         Op.LOSS, Parameters(data[0][:K], np.ones(K)), grad=True
     )
     block = kernels.layout(row, D, 8)[1]

@@ -74,7 +74,7 @@ def test_chance_is_that_of_the_f_test():
     z = x @ w[0] / np.linalg.norm(w)
     r = y - np.maximum(x @ w.T, 0)[:, 0]
     features = np.array([np.ones(18), z, z**2 - 1]).T
-    left = np.sum((r - features @ np.linalg.lstsq(features, r)[0]) ** 2)
+    left = np.sum((r - features @ np.linalg.lstsq(features, r, rcond=None)[0]) ** 2)
     rest = 18 - 5 - 3  # three weights, an output weight and an intercept are counted
     expected = fdtrc(3, rest, (r @ r - left) / 3 / (left / rest))
     assert verdict(x, y, Parameters(w, np.ones(1))).chance == pytest.approx(expected, rel=1e-6)
