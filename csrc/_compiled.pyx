@@ -50,7 +50,7 @@ def sweep(const real[:, :] x, const double[::1] y, const double[::1] w, const do
     cdef fr_data data
     cdef const unsigned char[::1] record = op.record
     cdef int status
-    if record.shape[0] != sizeof(fr_op):
+    if record.shape[0] < <Py_ssize_t> sizeof(fr_op):
         raise ValueError("the row record is not that of fastrecover.h")
     if x.shape[0] and x.shape[1] > 1 and x.strides[1] != sizeof(real):
         raise ValueError("X must have unit column stride")

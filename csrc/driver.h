@@ -70,9 +70,23 @@ static void FR_T(block)(const fr_data *dt, const fr_op *op, const REAL *packed, 
     if (cubic) fr_third_unpack(size, side, third, a);
 }
 
-int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_op *op, int64_t first, int64_t count, double *a, double *s)
+/* The record with addresses in the place of distances. */
+static fr_op FR_T(resolved)(const fr_op *record)
 {
-    if (op->loss < 0 || op->loss >= FR_LOSS_COUNT) return -2;
+    fr_op op = *record;
+#define FR_RESOLVE(name, type) op.name = op.name ? (const type *)((const char *)record + (uintptr_t)op.name) : NULL
+    FR_RESOLVE(v, double);
+    FR_RESOLVE(c, double);
+    FR_RESOLVE(dv, double);
+    FR_RESOLVE(factors, int32_t);
+#undef FR_RESOLVE
+    return op;
+}
+
+int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_op *record, int64_t first, int64_t count, double *a, double *s)
+{
+    if (record->loss < 0 || record->loss >= FR_LOSS_COUNT) return -2;
+    const fr_op resolved = FR_T(resolved)(record), *op = &resolved;
     const int64_t group = op->group, size = dt->g * dt->l + dt->s;
     const int64_t raw_ld = (FR_MIN(dt->tile, dt->n) + 15) / 16 * 16, ld = (raw_ld / group + 7) / 8 * 8;
     const int64_t fold = group > 1 ? (dt->q > dt->g ? dt->q : dt->g) * raw_ld : 0;

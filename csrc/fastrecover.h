@@ -20,7 +20,8 @@ enum { FR_LOSSES(FR_LOSS_CODE) FR_LOSS_COUNT };
 /* User activation on n values: u and d1 always, d2 may be NULL. */
 typedef void (*fr_user_fn)(const double *z, double *u, double *d1, double *d2, int64_t n);
 
-/* op.py declares the same record; dispatch.c lists where its fields lie. */
+/* op.py declares the same record; dispatch.c lists where its fields lie.  As it arrives, its four arrays follow it, and
+   the pointers to them hold distances from where it begins, 0 for none: see driver.h. */
 typedef struct {
     int op;
     int activation;      /* code of activations.h */

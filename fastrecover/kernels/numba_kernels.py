@@ -253,6 +253,11 @@ def _constant(array: np.ndarray, dtype: DTypeLike = np.float64) -> np.ndarray:
     return view
 
 
+def _number(value: float) -> float:
+    """An int for members of enums and bools, which Numba would compile for anew."""
+    return value if isinstance(value, float) else int(value)
+
+
 def _flat(x: np.ndarray) -> tuple[np.ndarray, int, int]:
     """X as (flat read-only array, origin, stride): row i starts at ``origin + i * stride``."""
     n, d = x.shape
@@ -285,8 +290,7 @@ def sweep(
 ) -> None:
     """Sums of blocks ``first .. first + count`` into `a` and `s`; see ``kernels.sweep`` for the meaning."""
     flat = _flat(x)
-    values = {name: _constant(v, v.dtype) if isinstance(v, np.ndarray) else v for name, v in op.values.items()}
-    plain = Row(**{name: int(v) if isinstance(v, bool) else v for name, v in values.items()})
+    plain = Row(*(_constant(v, v.dtype) if isinstance(v, np.ndarray) else _number(v) for v in op.values()))
     targets = (_constant(_NOTHING if each is None else each) for each in (y, w))
     flat_p = _constant(p, x.dtype).reshape(-1)
     args = *flat, *x.shape, *targets, flat_p, len(p), plain, tile, block, first, count, *a.shape

@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from functools import cached_property
+from operator import attrgetter
+from struct import Struct
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +35,7 @@ class Op(IntEnum):
     THIRD = 9
 
 
-#: Names and types of the record, those of ``fr_row`` in ``csrc/fastrecover.h``; "u8" is an address.
+#: Names and types of the record, those of ``fr_op`` in ``csrc/fastrecover.h``; of an array "u8" says where it begins.
 FIELDS = (
     *(("op", "i4"), ("activation", "i4"), ("slope", "f8"), ("user", "u8"), ("loss", "i4"), ("group", "i8")),
     *(("reps", "i8"), ("k", "i8"), ("linear", "i8"), ("v", "u8"), ("c", "u8"), ("grad", "i4"), ("newton", "i4")),
@@ -41,7 +44,11 @@ FIELDS = (
     ("factors", "u8"),
 )
 RECORD = np.dtype(list(FIELDS), align=True)
-_ARRAYS = {"v": np.float64, "c": np.float64, "dv": np.float64, "factors": np.int32}
+_NAMES = [name for name, _ in FIELDS]
+_ARRAYS = {_NAMES.index(name): np.int32 if name == "factors" else np.float64 for name in ("v", "c", "dv", "factors")}
+_PATHS = {"activation": "activation.code", "slope": "activation.slope"}
+_values = attrgetter(*(_PATHS.get(name, name) for name in _NAMES))
+_pack = Struct("@" + "".join({"i4": "i", "i8": "q", "u8": "Q", "f8": "d"}[kind] for _, kind in FIELDS) + "0q").pack
 
 _EMPTY = np.zeros(0)
 _EMPTY_2D = np.zeros((1, 0))
@@ -114,12 +121,8 @@ class RowFunction:
     single: float = 0.0
     factors: np.ndarray = field(default_factory=lambda: _NO_FACTORS)
 
-    def __post_init__(self) -> None:
-        for name, dtype in _ARRAYS.items():  # as compiled code reads them
-            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype))
-
     def __getstate__(self) -> dict[str, object]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}  # addresses mean nothing in another process
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # the user's address is this process's
 
     @property
     def set_columns(self) -> int:
@@ -138,7 +141,7 @@ class RowFunction:
 
     def shapes(self, d: int) -> tuple[int, int, int]:
         """Rows and columns of the back-projected sum and the number of scalar sums, for d features."""
-        k, m, f = self.k, self.m, len(self.factors)
+        k, m, f = self.k, self.m, self.n_features
         if self.op == Op.LOSS:
             return (self.reps * self.set_columns if self.grad else 0), d, 1 + self.reps * (k + 2)
         if self.op == Op.CURVATURE:
@@ -161,29 +164,36 @@ class RowFunction:
             return 2 * m, d, 4
         return f + 1, f + 1, 3
 
-    @cached_property
-    def values(self) -> dict[str, int | float | np.ndarray]:
-        """Every field of the record by name: numbers, and arrays in the place of addresses."""
-        user = 0
-        if self.activation.code == USER_CODE:
-            from .user import address
+    @property
+    def n_features(self) -> int:
+        """Products of Hermite polynomials."""
+        return len(self.factors)
 
-            user = address(self.activation)
-        own = {name: getattr(self, name) for name, _ in FIELDS if hasattr(self, name)}
-        return own | dict(
-            op=int(self.op),
-            activation=self.activation.code,
-            slope=float(self.activation.slope),
-            user=user,
-            n_features=len(self.factors),
-        )
+    @property
+    def user(self) -> int:
+        """Address of the compiled user activation, 0 for the built-in ones."""
+        if self.activation.code != USER_CODE:
+            return 0
+        from .user import address
+
+        return address(self.activation)
+
+    def values(self) -> list[Any]:
+        """The fields of the record, arrays themselves in the place of where they begin."""
+        values = list(_values(self))
+        for i, dtype in _ARRAYS.items():
+            values[i] = np.ascontiguousarray(values[i], dtype)
+        return values
 
     @cached_property
-    def record(self) -> np.ndarray:
-        """The record as bytes; it points to the arrays of this object and is valid while that lives."""
-        values = ((name, self.values[name]) for name, _ in FIELDS)
-        numbers = tuple(getattr(self, name).ctypes.data if name in _ARRAYS else value for name, value in values)
-        return np.array([numbers], RECORD).view(np.uint8)
+    def record(self) -> bytes:
+        """One :data:`RECORD` and its arrays; these begin so many bytes after it begins, empty ones nowhere (0)."""
+        values, at = self.values(), RECORD.itemsize
+        arrays = [values[i] for i in _ARRAYS]
+        for i, array in zip(_ARRAYS, arrays, strict=True):
+            values[i] = at if array.size else 0
+            at += array.nbytes
+        return b"".join([_pack(*values), *(array.tobytes() for array in arrays)])
 
 
 def layout(op: RowFunction, d: int, itemsize: int) -> tuple[int, int]:
