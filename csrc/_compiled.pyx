@@ -1,7 +1,7 @@
 """Python face of the C driver.  It only translates: shapes, dtypes and values are checked by the callers, and
 the GIL is released for the whole of a sweep so that a plain thread pool scales."""
 
-from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdint cimport int64_t
 
 cdef extern from "fastrecover.h" nogil:
     ctypedef struct fr_op:
