@@ -143,10 +143,7 @@ class Problem:
     def drawn(self, rows: Rows, m: int, purpose: Stream) -> Rows:
         """A sub-sample of `m` of some rows; the same rows where there are not more."""
         few = (*rows, (purpose, m))
-        engine = self.on(rows)
-        if few not in self._engines:
-            self._engines[few] = engine.sample(m, self.seed(purpose))
-        return rows if self._engines[few] is engine else few
+        return rows if self.on(few) is self.on(rows) else few
 
     def on(self, rows: Rows) -> Engine:
         """Engine on some rows."""
