@@ -73,7 +73,9 @@ def check_finite(a: np.ndarray, name: str, first: int = 0) -> None:
 
 
 def check_weights(w: Any, n: int) -> np.ndarray | None:
-    """Sample weights, None for all equal.
+    """Sample weights, None for all equal, times the power of two that brings the largest to about 1.
+
+    Only their ratios matter, and squares of very small or large ones would be lost.
 
     Raises
     ------
@@ -88,7 +90,7 @@ def check_weights(w: Any, n: int) -> np.ndarray | None:
         raise ValueError(f"sample_weight must not be negative, but row {at} is {w[at]:g}")
     if not w.any():
         raise ValueError("sample_weight must not be zero everywhere: no row would count")
-    return w
+    return np.asarray(np.ldexp(w, -int(np.frexp(w.max())[1])))
 
 
 def check_varies(y: np.ndarray, w: np.ndarray | None) -> None:

@@ -16,7 +16,7 @@ from .data import Data
 from .exceptions import convergence_warning
 from .models import ModelOptions, Network, Parameters, get_model
 from .papers import PRESETS
-from .plan import Chosen, Outcome, Problem, carry_out, number_of_units
+from .plan import ALL, Chosen, Outcome, Problem, carry_out, number_of_units
 from .recovery import Recovery
 from .request import Request
 from .solvers import Monitor
@@ -131,10 +131,10 @@ def fit(
     data.check_sufficient(request.model)
     engine, monitor = data.engine(n_jobs), Monitor(request.callback, request.max_passes)
     start = request.start(engine.shape[1])
-    problem = Problem(engine, request.model, request.seeds, monitor, request.tol, request.inputs)
     with one_blas_thread():
         data.check_finite(engine)
         with monitor.watching(engine.meter):
+            problem = Problem.of(engine, request.model, request.seeds, monitor, request.tol, request.inputs)
             if request.finds_units:
                 problem, outcome = _with_units(problem, request.solver)
             else:
@@ -185,7 +185,8 @@ def _with_units(problem: Problem, solver: Chosen) -> tuple[Problem, Outcome]:
     """The fit with the number of units that is found first."""
     units = number_of_units(problem)
     problem = replace(problem, model=problem.model.changed(n_hidden=units.n_hidden))
-    outcome = carry_out(problem, "auto" if units.start is None else units.start, solver)
+    init = "auto" if units.start is None else problem.coordinates.back(units.start, problem.model)
+    outcome = carry_out(problem, init, solver)
     outcome.report.n_hidden_tried = {str(k): fits for k, fits in sorted(units.tried.items())}
     if not any(units.tried.values()):
         outcome.state.converged = False
@@ -195,11 +196,13 @@ def _with_units(problem: Problem, solver: Chosen) -> tuple[Problem, Outcome]:
 
 
 def _recovery(outcome: Outcome, problem: Problem, data: Data) -> Recovery:
-    state = outcome.state
+    state, units = outcome.state, problem.coordinates
+    objective = outcome.objective
+    found = units.back(objective.unpack(state.theta), objective.model)
     return Recovery(
         model=problem.model,
-        parameters=problem.model.finished(outcome.objective.unpack(state.theta)),
-        loss=state.loss,
+        parameters=problem.model.finished(found),
+        loss=state.loss * units.scale**objective.response_degree,
         converged=state.converged,
         message=state.message,
         n_passes=problem.engine.meter.passes,
@@ -208,5 +211,5 @@ def _recovery(outcome: Outcome, problem: Problem, data: Data) -> Recovery:
         seconds=problem.monitor.seconds,
         info=outcome.report.as_dict(),
         classes=data.classes,
-        objective=outcome.objective,
+        objective=Objective(problem.raw_on(ALL), objective.model),
     )

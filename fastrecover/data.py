@@ -18,7 +18,7 @@ from ._validation import (
 )
 from .engines import Engine, engine_on
 from .models import Network
-from .sources import ArraySource, Source, peek, read_all
+from .sources import ArraySource, KeptSource, Source, kept, peek, read_all
 from .sweeps import MomentSweeps
 
 _LOOKED_AT = 512  # rows that show whether a column may be constant, or large
@@ -35,6 +35,7 @@ class Data:
     y : ndarray (n,)
         Responses as the loss takes them.
     weight : ndarray (n,) or None
+        Positive: rows of weight zero are left out.
     n_patches : int
     classes : ndarray (2,) or None
         The labels that 0 and 1 stand for.
@@ -70,8 +71,13 @@ class Data:
         y = own_y if y is None else y
         if y is None:
             raise ValueError("y is missing: give the responses, one for each row of X")
-        targets, classes = model.loss.targets(y, n)
         weight = check_weights(own_w if sample_weight is None else sample_weight, n)
+        if weight is not None and not weight.all():
+            # A row of weight zero is a row that was not given, whatever it holds.
+            counts = np.flatnonzero(weight)
+            y = _some(y, counts, n)
+            rows, weight, n = kept(KeptSource(rows, counts)), weight[counts], len(counts)
+        targets, classes = model.loss.targets(y, n)
         return cls(rows, targets, weight, model.n_patches, classes)
 
     def engine(self, n_jobs: int | None) -> Engine:
@@ -98,6 +104,13 @@ class Data:
             for first, x in read_all(self.rows):
                 check_finite(x, "X", first)
             raise ValueError("X has entries so large that their sums overflow: rescale it")
+
+
+def _some(y: Any, samples: np.ndarray, n: int) -> Any:
+    """Responses of some of n samples; all of them where there are not n, which is told elsewhere."""
+    array = np.ma.asanyarray(y)
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    return array[samples] if array.ndim == 1 and len(array) == n else y
 
 
 def _is_source(X: Any) -> bool:

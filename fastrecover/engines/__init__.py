@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ..sources import Source
 from .base import Engine, Meter, Weights
+from .mapped import MappedEngine
 from .threads import ThreadEngine
 
-__all__ = ["Engine", "Meter", "ThreadEngine", "Weights", "engine_on"]
+__all__ = ["Engine", "MappedEngine", "Meter", "ThreadEngine", "Weights", "engine_on"]
 
 
 def engine_on(source: Source, n_jobs: int | None = None) -> Engine:

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from ..kernels import RowFunction
-from ..sources import Source
+from ..sources import Block
 
 #: Of an array, entry by entry.
 Elementwise: TypeAlias = Callable[[np.ndarray], np.ndarray]
@@ -56,14 +56,14 @@ class Engine(Protocol):
 
     Attributes
     ----------
-    source : Source
-        Where the rows live; only engines and sweeps look at it.
     meter : Meter
         Shared with all engines on the same data.
     """
 
-    source: Source
-    meter: Meter
+    @property
+    def meter(self) -> Meter:
+        """Counter of rows."""
+        ...
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -81,6 +81,10 @@ class Engine(Protocol):
 
     def output(self, p: np.ndarray, op: RowFunction) -> np.ndarray:
         """What a PREDICT writes for every sample, (n, op.reps): the one array of that length at the caller."""
+        ...
+
+    def rows(self) -> Block:
+        """Rows, responses and weights of a sample that is small enough to come to the caller."""
         ...
 
     def average(self, function: Elementwise | None = None) -> float:

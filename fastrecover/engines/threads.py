@@ -19,7 +19,7 @@ import numpy as np
 
 from ..kernels import Op, RowFunction, layout, sweep
 from ..kernels.tree import merge
-from ..sources import ArraySource, Source, WhitenedSource
+from ..sources import ArraySource, Block, Source, WhitenedSource
 from .base import Elementwise, Meter, Weights
 
 _HELD = 1 << 20  # numbers of rows that a thread holds at a time where reading makes them
@@ -93,6 +93,10 @@ class ThreadEngine:
 
     def _made(self, source: Source, meter: Meter | None = None) -> ThreadEngine:
         return ThreadEngine(source, self.n_jobs, meter, least_work=self.least_work)
+
+    def rows(self) -> Block:
+        """Rows, responses and weights of a sample that is small enough to come to the caller."""
+        return self.source.read(0, self.shape[0])
 
     def _responses(self) -> np.ndarray:
         y = self.source.targets()[0]

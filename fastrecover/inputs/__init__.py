@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from .coordinates import Coordinates, coordinates
 from .diagnosis import DENSE_LIMIT, InputDiagnosis, diagnose, needs_whitening
 from .whitening import Whitening, whiten
 
-__all__ = ["DENSE_LIMIT", "InputDiagnosis", "Whitening", "diagnose", "needs_whitening", "whiten"]
+__all__ = [
+    "DENSE_LIMIT",
+    "Coordinates",
+    "InputDiagnosis",
+    "Whitening",
+    "coordinates",
+    "diagnose",
+    "needs_whitening",
+    "whiten",
+]

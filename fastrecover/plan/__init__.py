@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from .policy import Policy
-from .problem import Candidate, Problem
+from .problem import ALL, Candidate, Problem
 from .report import Report
 from .search import SOLVERS, Chosen, Outcome, Position, Search, carry_out
 from .starting import INITS, Init
 from .units import number_of_units
 
 __all__ = [
+    "ALL",
     "INITS",
     "SOLVERS",
     "Candidate",

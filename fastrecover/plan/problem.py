@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..engines import Engine
-from ..inputs import InputDiagnosis, needs_whitening
+from ..inputs import Coordinates, InputDiagnosis, coordinates, diagnose, needs_whitening
 from ..losses import EXACT_SLACK
 from ..models import Network, Parameters
 from ..random import Stream, generator, stream
@@ -26,6 +26,7 @@ from .residual import Verdict
 #: Sub-sample of a sub-sample: purpose and number of rows of each draw; empty for all rows.
 Rows: TypeAlias = tuple[tuple[Stream, int], ...]
 ALL: Rows = ()
+_ROUNDED = 0.1  # of thirty units in the last place of a mean, for rounding of the responses and of a few steps
 
 
 @dataclass(eq=False)
@@ -74,6 +75,10 @@ class Problem:
     report : Report
     diagnosis : InputDiagnosis or None
         Of the rows, once it has been asked for.
+    coordinates : Coordinates
+        Units that `engine` has its rows and responses in.
+    raw : Engine or None
+        The same rows and responses as they were given.
     """
 
     engine: Engine
@@ -85,7 +90,31 @@ class Problem:
     policy: Policy = Policy()
     report: Report = field(default_factory=Report)
     diagnosis: InputDiagnosis | None = None
+    coordinates: Coordinates = Coordinates()
+    raw: Engine | None = None
     _engines: dict[Rows, Engine] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(
+        cls, raw: Engine, model: Network, seeds: np.random.SeedSequence, monitor: Monitor, tol: float, inputs: str
+    ) -> Problem:
+        """The problem in units of its own.
+
+        Parameters
+        ----------
+        raw : Engine
+            Rows and responses as they were given.
+        model, seeds, monitor, tol, inputs
+            As the attributes.
+        """
+        seed, law = stream(seeds, Stream.DIAGNOSIS), None
+        if inputs != "gaussian":
+            law = monitor.attempt(lambda: diagnose(raw, seed))
+        found = monitor.attempt(lambda: coordinates(raw, model, law, seed, whiten=inputs == "whiten"))
+        units = found or Coordinates()
+        monitor.unit = units.scale
+        known = law if units.matrix is None else None
+        return cls(units.engine(raw), model, seeds, monitor, tol, inputs, diagnosis=known, coordinates=units, raw=raw)
 
     @cached_property
     def p(self) -> int:
@@ -100,7 +129,9 @@ class Problem:
     @cached_property
     def exact_loss(self) -> float:
         """Loss at and below which a fit is exact."""
-        return self.model.loss.exact_loss(self.response_variance, self.engine.dtype)
+        # Responses far from zero are rounded to digits of their mean.
+        rounded = (_ROUNDED * self.coordinates.shift / self.coordinates.scale) ** 2
+        return self.model.loss.exact_loss(self.response_variance + rounded, self.engine.dtype)
 
     @cached_property
     def base(self) -> Rows:
@@ -150,9 +181,17 @@ class Problem:
         if not rows:
             return self.engine
         if rows not in self._engines:
-            (purpose, m), before = rows[-1], self.on(rows[:-1])
-            self._engines[rows] = before.sample(m, self.seed(purpose))
+            self._engines[rows] = self._sampled(self.on(rows[:-1]), rows[-1:])
         return self._engines[rows]
+
+    def raw_on(self, rows: Rows) -> Engine:
+        """Engine on some rows as they were given."""
+        return self._sampled(self.engine if self.raw is None else self.raw, rows)
+
+    def _sampled(self, engine: Engine, rows: Rows) -> Engine:
+        for purpose, m in rows:
+            engine = engine.sample(m, self.seed(purpose))
+        return engine
 
     def n_rows(self, rows: Rows) -> int:
         """Number of some rows."""

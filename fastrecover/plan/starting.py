@@ -73,9 +73,10 @@ def found_start(problem: Problem, rows: Rows, init: Init) -> Parameters:
         Moments that cannot resolve the weights.
     """
     if isinstance(init, Parameters):
-        return init
+        return problem.coordinates.into(init, problem.model)
     if isinstance(init, np.ndarray):
-        return with_output_weights(problem.on(rows), problem.model, init)
+        given = problem.coordinates.into(Parameters(init, np.ones(len(init))), problem.model)
+        return with_output_weights(problem.on(rows), problem.model, given.weights)
     found = problem.monitor.attempt(lambda: _found(problem, rows, init))
     return _random(problem) if found is None else found
 
@@ -83,7 +84,9 @@ def found_start(problem: Problem, rows: Rows, init: Init) -> Parameters:
 def _found(problem: Problem, rows: Rows, init: str | Start) -> Parameters:
     if not isinstance(init, str):
         problem.report.start = getattr(init, "__name__", type(init).__name__)
-        return init(problem.on(rows), problem.model, problem.seed(Stream.START))
+        # It was written for the rows as they are.
+        given = init(problem.raw_on(rows), problem.model, problem.seed(Stream.START))
+        return problem.coordinates.into(given, problem.model)
     problem.report.start = init
     if init in STARTS:
         return _from_moments(problem, rows, STARTS[init])

@@ -41,6 +41,7 @@ class Monitor:
         interval: float = 1.0,
     ) -> None:
         self.callback, self.max_passes, self.interval = callback, max_passes, interval
+        self.unit = 1.0  # of the responses, which losses are recorded in
         self.history: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         self.started = time.perf_counter()
         self.ended = False
@@ -55,10 +56,11 @@ class Monitor:
     def record(self, objective: Function, stage: str, loss: float, grad: np.ndarray | float = np.nan) -> None:
         """Add one line to the history and call the callback with it."""
         norm = float(np.linalg.norm(grad))
-        line = (stage, objective.passes, float(loss), norm, objective.n_rows, self.seconds)
+        loss = float(loss) * self.unit**objective.response_degree
+        line = (stage, objective.passes, loss, norm, objective.n_rows, self.seconds)
         for name, value in zip(COLUMNS, line, strict=True):
             self.history[name].append(value)
-        self._last = stage, float(loss)
+        self._last = stage, loss
         self._call(line)
 
     def _call(self, line: tuple[Any, ...]) -> None:

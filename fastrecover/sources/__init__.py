@@ -5,7 +5,19 @@ from __future__ import annotations
 from .array import ArraySource
 from .base import Block, Source, peek, read_all
 from .blocks import BlockSource
+from .kept import KeptSource, kept
 from .lagged import lagged
 from .whitened import WhitenedSource
 
-__all__ = ["ArraySource", "Block", "BlockSource", "Source", "WhitenedSource", "lagged", "peek", "read_all"]
+__all__ = [
+    "ArraySource",
+    "Block",
+    "BlockSource",
+    "KeptSource",
+    "Source",
+    "WhitenedSource",
+    "kept",
+    "lagged",
+    "peek",
+    "read_all",
+]

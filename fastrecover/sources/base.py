@@ -113,3 +113,28 @@ def peek(source: Source, m: int) -> np.ndarray:
         return source.read(0, n).x[:: max(1, n // m)]
     few = source.sample(m, np.random.SeedSequence(0))
     return few.read(0, few.shape[0]).x
+
+
+def gathered(source: Source, samples: np.ndarray) -> np.ndarray:
+    """Rows of some samples, in memory.
+
+    Parameters
+    ----------
+    source : Source
+    samples : ndarray (m,) of int
+        In rising order.
+
+    Returns
+    -------
+    ndarray (m * group, d)
+    """
+    d, g = source.shape[1], source.group
+    x, at = np.empty((len(samples), g * d), source.dtype), 0
+    step = source.shape[0] if source.gives_views else max(1, _NUMBERS // (4 * d * g))
+    while at < len(samples):
+        first = int(samples[at])
+        inside = samples[at : np.searchsorted(samples, first + step)]
+        stop = int(inside[-1]) + 1
+        x[at : at + len(inside)] = source.read(first, stop).x.reshape(stop - first, -1)[inside - first]
+        at += len(inside)
+    return x.reshape(-1, d)

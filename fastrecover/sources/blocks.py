@@ -13,9 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from .array import ArraySource, choose, thin
-from .base import Block
-
-_NUMBERS = 1 << 20  # read at a time while a sub-sample is gathered
+from .base import Block, gathered
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,13 +129,6 @@ class BlockSource:
 
     def _gathered(self, samples: np.ndarray, weighted: bool) -> ArraySource:
         """Some samples, in rising order, in memory."""
-        x, at = np.empty((len(samples), self.n_features), self.type), 0
-        step = max(1, _NUMBERS // self.n_features)
-        for start in range(0, self.n_samples, step):
-            stop = min(start + step, self.n_samples)
-            inside = samples[at : np.searchsorted(samples, stop)]
-            if len(inside):
-                x[at : at + len(inside)] = self.read(start, stop).x.reshape(stop - start, -1)[inside - start]
-                at += len(inside)
+        x = gathered(self, samples).reshape(len(samples), -1)
         y, w = (None if a is None else a[samples] for a in (self.y, self.w if weighted else None))
         return ArraySource(x, y, w, self.group, largest_copy=self.largest_copy)

@@ -18,7 +18,7 @@ class WhitenedSource:
     ----------
     source : Source
     shift : ndarray (d,)
-    inverse : ndarray (d, d), or (d,) for a diagonal one
+    inverse : ndarray (r, d), or (d,) for a diagonal one
     """
 
     def __init__(self, source: Source, shift: np.ndarray, inverse: np.ndarray) -> None:
@@ -29,7 +29,7 @@ class WhitenedSource:
     @property
     def shape(self) -> tuple[int, int]:
         """Samples, and features of one row that is swept."""
-        return self.source.shape
+        return self.source.shape[0], len(self.inverse)
 
     @property
     def dtype(self) -> np.dtype:
@@ -48,7 +48,7 @@ class WhitenedSource:
         where it has other neighbours, and the bits of a row must not depend on who reads it.
         """
         x, y, w = self.source.read(start, stop)
-        white = np.empty(x.shape, self.dtype)
+        white = np.empty((len(x), len(self.inverse)), self.dtype)
         size = 1 << min(max(_NUMBERS // x.shape[1], _FEWEST_ROWS), _MOST_ROWS).bit_length() - 1
         chunk = np.zeros((size, x.shape[1]))
         for i in range(-(start * self.group % size), len(x), size):

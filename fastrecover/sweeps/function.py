@@ -14,9 +14,16 @@ class Function(Protocol):
     ----------
     divergence_message : str
         What is said where the point runs off to infinity.
+    response_degree : int
+        Power of the responses' unit that values are told in.
     """
 
     divergence_message: str
+
+    @property
+    def response_degree(self) -> int:
+        """Power of the responses' unit that values are told in."""
+        ...
 
     @property
     def n_parameters(self) -> int:

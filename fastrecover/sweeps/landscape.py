@@ -55,6 +55,7 @@ class Landscape:
     """
 
     kinked = False
+    response_degree = 0  # its penalty has no unit
     divergence_message = "the rows run off to infinity: a larger penalty or more rows are needed"
 
     def __init__(

@@ -61,6 +61,11 @@ class Objective:
         return Objective(self.engine, model)
 
     @property
+    def response_degree(self) -> int:
+        """Power of the responses' unit that values are told in: a square's, or none."""
+        return 2 if self.model.loss.least_squares else 0
+
+    @property
     def kinked(self) -> bool:
         """Whether the empirical gradient jumps, where a row crosses a kink of the activation."""
         smoothness = self.model.activation.smoothness

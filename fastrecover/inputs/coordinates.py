@@ -1,0 +1,174 @@
+"""The units that a fit works in, so that none of its decisions depends on those of the data.
+
+Columns of any size, correlated or far from zero, become rows of second moment about I, responses become numbers of
+about 1, and what is found is carried back at the end.  Rows that look like N(0, I) stay as they are, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from ..engines import Engine, MappedEngine
+from ..linalg import times
+from ..models import Network, Parameters
+from ..sweeps import MomentSweeps, local_rows
+from .diagnosis import DENSE_LIMIT, InputDiagnosis
+
+_NUMBERS, _MOST_ROWS = 1 << 22, 4096
+_ROWS_PER_FEATURE = 4  # from which a second moment is better than none
+_FARTHEST = 100  # one entry of so many is left out of the size of a column
+_SHARE = 0.9616  # root mean square of a normal variable without its largest hundredth
+_LONGEST = 9.0  # mean square of a row up to which it counts in full
+_FLOOR = 1e-13  # second moment of a direction that has none, relative to the largest
+_FAR = 10.0  # standard deviations from zero to a mean of the responses that the intercept takes
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """Rows ``z = Tx`` and responses ``(y - shift) / scale``.
+
+    Attributes
+    ----------
+    matrix : ndarray (r, d) or (d,), or None
+        T, of full row rank; a diagonal as a vector, None where rows stay as they are.
+    root : ndarray (d, r) or (d,), or None
+        Its right inverse.
+    shift : float
+    scale : float
+        A power of two, so that no digit is lost.
+    """
+
+    matrix: np.ndarray | None = None
+    root: np.ndarray | None = None
+    shift: float = 0.0
+    scale: float = 1.0
+
+    def engine(self, engine: Engine) -> Engine:
+        """The same rows and responses in these units."""
+        if self.shift or self.scale != 1.0:
+            engine = engine.with_responses(partial(_in_units, shift=self.shift, scale=self.scale))
+        return engine if self.matrix is None or self.root is None else MappedEngine(engine, self.matrix, self.root)
+
+    def into(self, found: Parameters, model: Network) -> Parameters:
+        """Parameters of the rows as they are, in these units."""
+        if self.root is not None:
+            linear = None if found.linear is None else times(found.linear, self.root)
+            found = replace(found, weights=times(found.weights, self.root), linear=linear)
+        return _scaled(replace(found, intercept=found.intercept - self.shift), model, 1.0 / self.scale)
+
+    def back(self, found: Parameters, model: Network) -> Parameters:
+        """Parameters in these units, for the rows as they are: the shortest weights where several are the same."""
+        found = _scaled(found, model, self.scale)
+        if self.matrix is not None:
+            linear = None if found.linear is None else times(found.linear, self.matrix)
+            found = replace(found, weights=times(found.weights, self.matrix), linear=linear)
+        return replace(found, intercept=found.intercept + self.shift)
+
+    @property
+    def unseen(self) -> np.ndarray | None:
+        """Which columns are no functions of z, (d,) of bool, since other columns say the same; None for none."""
+        if self.matrix is None or self.root is None or self.matrix.ndim == 1 or len(self.matrix) == len(self.root):
+            return None
+        kept = np.einsum("ir,ri->i", self.root, self.matrix)
+        return np.asarray(kept < 1.0 - 1e-6)
+
+
+def coordinates(
+    engine: Engine, model: Network, diagnosis: InputDiagnosis | None, seed: np.random.SeedSequence, *, whiten: bool
+) -> Coordinates:
+    """Units in which rows have second moments of about 1, and responses a size of about 1.
+
+    A diagonal map takes away sizes alone.  Where features are correlated or far from zero a root of the second moment
+    does, once there are four rows for each feature; directions without any are left out.  Both are taken from rows
+    that may hold a few very long ones, which count for little.
+
+    Parameters
+    ----------
+    engine : Engine
+    model : Network
+        Whose output weights say whether responses may be scaled.
+    diagnosis : InputDiagnosis or None
+        Of the rows; without one they stay as they are.
+    seed : SeedSequence
+        Of the rows that are looked at.
+    whiten : bool
+        Whether to take a root in any case.
+
+    Returns
+    -------
+    Coordinates
+    """
+    shift, scale = _response_units(engine, model)
+    if diagnosis is None:
+        return Coordinates(None, None, shift, scale)
+    d = engine.shape[1]
+    related = diagnosis.mean_departs or diagnosis.correlation_departs
+    if not (related or diagnosis.variance_departs or whiten):
+        return Coordinates(None, None, shift, scale)
+    most = min(max(_MOST_ROWS, 2 * _ROWS_PER_FEATURE * d), max(_NUMBERS // d, 1))
+    rows = local_rows(engine.patches().sample(most, seed, spaced=True))[0]
+    size = _sizes(rows)
+    if not (related or whiten) or d > DENSE_LIMIT or len(rows) < _ROWS_PER_FEATURE * d:
+        return Coordinates(1.0 / size, size, shift, scale)
+    z = rows / size
+    weight = _LONGEST / np.maximum((z * z).mean(axis=1), _LONGEST)
+    values, vectors = np.linalg.eigh(z.T @ (z * weight[:, None]) / len(z))
+    if values[0] <= _FLOOR * values[-1] and len(rows) < engine.shape[0]:
+        # A column that some rows do not show may be there in others.
+        second = MomentSweeps(MappedEngine(engine, 1.0 / size, size)).second_moments()[1]
+        values, vectors = np.linalg.eigh(second)
+    kept = values > _FLOOR * values[-1]
+    vectors, length = vectors[:, kept], np.sqrt(values[kept])
+    return Coordinates((vectors / length).T / size, size[:, None] * (vectors * length), shift, scale)
+
+
+def _sizes(rows: np.ndarray) -> np.ndarray:
+    """Root mean squares of columns, less their farthest entries; of all entries of one that is mostly zero."""
+    a = np.abs(rows)
+    cut = len(a) - 1 - len(a) // _FARTHEST
+    limit = np.partition(a, cut, axis=0)[cut]
+    largest = np.maximum(a.max(axis=0), 1e-300)
+    squares = (a / largest) ** 2  # which do not underflow
+    near = np.sqrt((squares * (a <= limit)).sum(axis=0) / (cut + 1)) / _SHARE
+    size = np.where(near > 0, near, np.sqrt(squares.mean(axis=0))) * largest
+    return np.where(size > 1e-290, size, 1.0)
+
+
+def _response_units(engine: Engine, model: Network) -> tuple[float, float]:
+    """Shift and scale of the responses, as far as the model can follow."""
+    degree = model.activation.degree
+    if not model.loss.least_squares:
+        return 0.0, 1.0
+    mean = engine.average()
+    size = engine.average(partial(_distance, centre=mean))
+    shift = mean if model.fit_intercept and abs(mean) > _FAR * size else 0.0
+    if not size or (degree is None and not model.free_v):
+        return shift, 1.0
+    exponent = math.frexp(size)[1]
+    if degree is not None and float(degree).is_integer():  # its root is a power of two as well
+        exponent = int(degree) * round(exponent / int(degree))
+    return shift, math.ldexp(1.0, exponent)
+
+
+def _scaled(found: Parameters, model: Network, factor: float) -> Parameters:
+    """The network whose outputs are `factor` times those of another."""
+    if factor == 1.0:
+        return found
+    degree, linear = model.activation.degree, None if found.linear is None else found.linear * factor
+    found = replace(found, linear=linear, intercept=found.intercept * factor)
+    if degree is None:
+        return replace(found, output_weights=found.output_weights * factor)
+    return replace(found, weights=found.weights * factor ** (1.0 / degree))
+
+
+# Named, since an engine may send them to where its rows are.
+def _in_units(y: np.ndarray, shift: float, scale: float) -> np.ndarray:
+    return (y - shift) / scale
+
+
+def _distance(y: np.ndarray, centre: float) -> np.ndarray:
+    return np.abs(y - centre)
