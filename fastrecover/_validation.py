@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 #: Eighth powers, which moments of order four need, still fit into float64.
-_LARGEST = 1e35
+LARGEST = 1e35
 
 
 def check_rows(X: Any, name: str = "X") -> np.ndarray:
@@ -93,18 +93,23 @@ def check_weights(w: Any, n: int) -> np.ndarray | None:
     return np.asarray(np.ldexp(w, -int(np.frexp(w.max())[1])))
 
 
-def check_varies(y: np.ndarray, w: np.ndarray | None) -> None:
-    """Raise ValueError where y is constant over the rows that count."""
-    seen = y if w is None else y[w > 0]
-    if seen.size and seen.min() == seen.max():
-        raise ValueError(f"y must vary, but every response is {seen[0]:g}: there is nothing to recover")
+def check_varies(y: np.ndarray, labels: bool) -> None:
+    """Raise ValueError where y is constant."""
+    if y.size and y.min() == y.max():
+        what = "it has one class only (every target" if labels else "every response"
+        raise ValueError(f"y must vary, but {what} is {y[0]:g}{')' * labels}: there is nothing to recover")
 
 
-def check_moderate(a: np.ndarray, name: str) -> None:
-    """Raise ValueError where powers would overflow."""
+def check_moderate(a: np.ndarray, name: str, first: int = 0) -> None:
+    """Raise ValueError where powers would overflow, rows counted from `first`."""
     largest = float(np.abs(a).max(initial=0.0))
-    if np.isfinite(largest) and largest > _LARGEST:
-        raise ValueError(f"{name} has entries as large as {largest:.3g}, whose powers overflow: rescale {name}")
+    if np.isfinite(largest) and largest > LARGEST:
+        at = np.unravel_index(int(np.abs(a).argmax()), a.shape)
+        where = f"row {first + at[0]}" + (f", column {at[1]}" if a.ndim == 2 else "")
+        raise ValueError(
+            f"{name} has entries as large as {largest:.3g} ({where}), whose powers overflow: rescale {name}, or drop "
+            "such rows"
+        )
 
 
 def check_columns(few: np.ndarray, blocks: Iterable[np.ndarray]) -> None:
@@ -125,12 +130,11 @@ def check_columns(few: np.ndarray, blocks: Iterable[np.ndarray]) -> None:
         raise ValueError(f"X has constant columns ({shown}): their weights cannot be recovered; drop these columns")
 
 
-def check_enough_rows(n: int, w: np.ndarray | None, parameters: int) -> None:
-    """Raise ValueError with fewer rows that count than parameters."""
-    counting = n if w is None else int(np.count_nonzero(w))
-    if counting < parameters:
+def check_enough_rows(n: int, parameters: int) -> None:
+    """Raise ValueError with fewer rows than parameters."""
+    if n < parameters:
         raise ValueError(
-            f"X has {counting} rows that count, which cannot determine {parameters} parameters: give at least as many "
+            f"X has {n} rows that count, which cannot determine {parameters} parameters: give at least as many "
             "rows as parameters, or a smaller n_hidden"
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ._validation import (
+    LARGEST,
     check_columns,
     check_enough_rows,
     check_finite,
@@ -88,22 +89,21 @@ class Data:
     def check_sufficient(self, model: Network) -> None:
         """Raise ValueError where no fit of the model can come of these data, without a full look at X."""
         n, d = self.rows.shape
-        inputs, y, w = model.filter_length(d), self.y, self.weight
+        inputs, y = model.filter_length(d), self.y
         if model.is_quadratic_form:
             _check_quadratic(model, inputs, y)
-        check_enough_rows(n, w, model.n_parameters(inputs) - model.n_flat)
-        check_varies(y, w)
+        check_enough_rows(n, model.n_parameters(inputs) - model.n_flat)
+        check_varies(y, model.loss.takes_labels)
         check_moderate(y, "y")
-        few = peek(self.rows, _LOOKED_AT)
-        check_moderate(few, "X")
-        check_columns(few, (x for _, x in read_all(self.rows)))
+        check_columns(peek(self.rows, _LOOKED_AT), (x for _, x in read_all(self.rows)))
 
     def check_finite(self, engine: Engine) -> None:
-        """Raise ValueError where X is not finite, by a sweep and not by a scan."""
-        if not np.isfinite(MomentSweeps(engine).mean()).all():
+        """Raise ValueError where X is not finite or too large, by a sweep and not by a scan."""
+        sums = np.abs(MomentSweeps(engine).mean()) * engine.shape[0] * self.n_patches
+        if not (sums < LARGEST).all():
             for first, x in read_all(self.rows):
                 check_finite(x, "X", first)
-            raise ValueError("X has entries so large that their sums overflow: rescale it")
+                check_moderate(x, "X", first)
 
 
 def _some(y: Any, samples: np.ndarray, n: int) -> Any:

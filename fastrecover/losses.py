@@ -154,8 +154,6 @@ class CrossEntropy(Loss):
         if outside.any():
             at = int(np.argmax(outside))
             raise ValueError(f"y must lie in [0, 1] for a classification, but row {at} is {targets[at]:g}")
-        if targets.min() == targets.max():
-            raise ValueError(f"y has one class only (every target is {targets[0]:g}): there is nothing to recover")
         return targets, np.array([0, 1])
 
     def noise(self, loss: float) -> float:

@@ -65,11 +65,6 @@ CASES = {
         ValueError,
         "^X .* row 9, column 1 is nan",
     ),
-    "X nan without weight": (
-        dict(X=changed(X, (7, 2), np.nan), sample_weight=changed(ONES, 7, 0.0)),
-        ValueError,
-        "^X .* row 7, column 2",
-    ),
     "X constant column": (
         dict(X=changed(X, (slice(None), 1), 3.0)),
         ValueError,

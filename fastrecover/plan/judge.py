@@ -7,6 +7,7 @@ several starts end at the lowest minimum, or where it leaves noise alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,6 +23,8 @@ DOUBT = (
     "the lowest minimum was found only once, and its residual is not noise or the rows are too few to tell: another "
     "may be lower, or the responses come from another model"
 )
+UNJUDGED = " before the minimum could be judged: another may be lower"
+ALONE = "; a local minimum, not judged"
 MISFIT = "; its residual is not noise: more units, or another model, would fit better"
 
 
@@ -55,6 +58,8 @@ class Judge:
         """
         if self.is_exact(candidate):
             return True
+        if self.loss.takes_labels:  # what they leave is no noise to be tested
+            return False
         well = candidate.state.converged and self._well_separated(self.problem.parameters(candidate))
         return self._has_rows(candidate) and well and not self.misfit(candidate, level)
 
@@ -65,7 +70,7 @@ class Judge:
 
     def misfit(self, candidate: Candidate, level: float | None = None) -> bool | None:
         """Whether the residual is more than noise; None where there are too few rows to tell."""
-        if self.problem.model.n_patches > 1:
+        if self.problem.model.n_patches > 1 or not self.loss.least_squares:
             return None
         if not candidate.judged:  # the tests sweep the rows, so they are made once and only when asked for
             engine, act = self.problem.on(candidate.rows), candidate.model.activation
@@ -102,6 +107,23 @@ class Judge:
         size = np.linalg.norm(found.weights, axis=1)
         clear = _condition(found) < policy.parallel and size.min() > policy.tiny * np.median(size)
         return bool(close and clear and self.is_plausible(candidate, policy.suspicious))
+
+    def of_one(self, candidate: Candidate) -> str:
+        """What is said of a minimum that was compared with no other: nothing where it leaves noise alone."""
+        if self.problem.spent:
+            return ALONE
+        few = self._on_few(candidate)
+        if self.misfit(few):
+            return ALONE[: ALONE.index(",")] + MISFIT
+        return "" if self.is_plausible(few) else ALONE
+
+    def _on_few(self, candidate: Candidate) -> Candidate:
+        """The same network on the rows of the first sub-sample, where there are more: enough to be judged on."""
+        problem, base = self.problem, self.problem.base
+        if candidate.rows or candidate.rows == base:
+            return candidate
+        loss = Objective(problem.on(base), candidate.model).value(candidate.state.theta)
+        return replace(candidate, rows=base, state=replace(candidate.state, loss=loss), judged=False)
 
     def agree(self, candidates: Sequence[Candidate]) -> bool:
         """Whether one of them is exact, or the lowest minimum was found more than once."""

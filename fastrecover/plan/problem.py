@@ -148,6 +148,11 @@ class Problem:
         return self.monitor.spent(self.engine.meter)
 
     @property
+    def limit(self) -> str:
+        """What has ended the fit, in words; empty where nothing has."""
+        return self.monitor.limit(self.engine.meter.passes)
+
+    @property
     def expandable(self) -> bool:
         """Whether wide students can be pruned to the model, and Gaussian rows give its curvature."""
         return self.model.loss.least_squares and self.model.n_patches == 1

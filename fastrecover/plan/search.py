@@ -24,7 +24,7 @@ from ..solvers import (
 )
 from ..sweeps import Objective
 from .descent import descended
-from .judge import DOUBT, MISFIT, Judge
+from .judge import DOUBT, MISFIT, UNJUDGED, Judge
 from .problem import ALL, Candidate, Problem
 from .quadratic import Spectral
 from .refine import polished
@@ -106,7 +106,6 @@ class Search:
             at.strategy += 1
             spent = bool(at.candidates) and problem.spent
             at.ended = at.trusted or spent or at.strategy == len(self.strategies)
-            at.trusted = at.trusted or spent
 
     def run(self) -> Candidate:
         """All rounds that are left, and the best of what was found."""
@@ -158,29 +157,29 @@ def carry_out(problem: Problem, init: Init, solver: Chosen) -> Outcome:
     -------
     Outcome
     """
-    judge, notes = Judge(problem), ""
-    doubt = False
+    judge, search = Judge(problem), None
     if isinstance(solver, OnLandscape):
-        found = descended(problem, solver)
+        best = found = descended(problem, solver)
     elif solver != "auto":
-        found = _solved(problem, init, solver)
+        best = found = _solved(problem, init, solver)
     else:
         if isinstance(init, str) and init in _SEARCHED:
             search = Search(problem, strategies_for(problem, init))
             best = search.run()
-            doubt = not search.position.trusted and not problem.model.loss.takes_labels
-            tested = len(search.position.candidates) > 1 and problem.model.loss.least_squares
-            notes = MISFIT if tested and not judge.is_exact(best) and judge.misfit(best) else ""
         else:
             best = refined_start(problem, judge, init)[0]
         problem.report.start, problem.report.sample_rows = best.label, problem.n_rows(best.rows)
+        limit = problem.limit
         found = polished(problem, best)
     judge.check_maximum(found)
     exact, state = judge.is_exact(found), found.state
     if state.converged and not exact:
-        state.message += notes
-        if doubt:
-            state.converged, state.message = False, DOUBT
+        if search is None:
+            state.message += judge.of_one(best)
+        elif search.position.trusted:
+            state.message += MISFIT if judge.misfit(best) else ""
+        else:
+            state.converged, state.message = False, f"{limit}{UNJUDGED}" if limit else DOUBT
     return Outcome(problem.objective(found), found, problem.report, exact)
 
 

@@ -95,7 +95,7 @@ class StochasticGradientDescent:
     """
 
     name = "sgd"
-    patience = np.inf  # losses of different batches cannot be compared
+    sampled = True  # losses are of batches, which cannot be compared
 
     def __init__(
         self, step_size: float | str = "curvature", batch_size: int = 4096, steps: int = 2000, cut: float = 4.0

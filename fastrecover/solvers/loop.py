@@ -20,6 +20,8 @@ _KINK_RESOLUTION = 1e-4
 _KINK_DISTANCE, _KINK_SLACK = 5.0, 20.0
 
 _ROUNDING = 16  # units in the last place by which losses of equal points may differ
+DIVERGED = "the steps diverge: loss or weights grow beyond all bounds"
+_FAR = 1e8  # length of theta, in units in which rows and responses are about 1, or relative to the start's
 #: A step at rounding level counts where what is left of the gradient is below this fraction.
 SHRUNK = 0.7
 
@@ -75,7 +77,13 @@ def run(
         least, patience = _KINK_RESOLUTION * objective.n_parameters / objective.n_rows, 3
         resolved = _KINK_DISTANCE / np.sqrt(objective.n_rows)
         tol = max(tol, resolved) if resolved <= _KINK_SLACK * tol else tol
-    patience = getattr(solver, "patience", patience)
+    sampled = getattr(solver, "sampled", False)
+    patience = max(max_iterations, 1) if sampled else patience
+
+    def level(state: State) -> float:
+        """Loss of an exact fit; that of a batch says nothing of all rows."""
+        return -np.inf if sampled and not state.stopped else exact_loss
+
     if begun is None and objective.runs_off(theta):
         state = solver.begin(objective, objective.pulled_back(theta))
         state.stopped, state.message = True, objective.divergence_message
@@ -83,18 +91,18 @@ def run(
         return state
     state = solver.begin(objective, theta) if begun is None else replace(begun, message="")
     first, nearest = state.loss, state.decrement
+    farthest = _FAR * max(1.0, float(np.linalg.norm(state.theta)))
     if begun is None:
         monitor.record(objective, stage, state.loss, state.grad)
     for _ in range(max_iterations):
-        if _settled(state, objective, tol, exact_loss, patience, first):
+        if _settled(state, objective, tol, level(state), patience, first):
             return state
-        if monitor.ended:
-            state.message = "stopped by the callback"
-            return state
-        if objective.passes >= monitor.max_passes:
-            state.message = f"max_passes={monitor.max_passes:g} reached"
-            return state
+        if limit := monitor.limit(objective.passes):
+            return _on_all_rows(state, objective, sampled, limit)
         before, state = state, solver.step(objective, state)
+        if not (np.isfinite(state.loss) and np.linalg.norm(state.theta) <= farthest):
+            before.stopped = True
+            return _on_all_rows(before, objective, sampled, DIVERGED)
         if objective.runs_off(state.theta):
             before.stopped, before.message = True, objective.divergence_message
             return before
@@ -104,8 +112,16 @@ def run(
         nearest = state.decrement if nearer else nearest
         state.stalled = 0 if nearer or before.loss - state.loss > least * before.loss else state.stalled + 1
         monitor.record(objective, stage, state.loss, state.grad)
-    if not _settled(state, objective, tol, exact_loss, patience, first):
-        state.message = f"not converged after {max_iterations} iterations"
+    if not _settled(state, objective, tol, level(state), patience, first):
+        return _on_all_rows(state, objective, sampled, f"not converged after {max_iterations} iterations")
+    return state
+
+
+def _on_all_rows(state: State, objective: Function, sampled: bool, message: str) -> State:
+    """Where a run is ended from outside: with the loss of all rows."""
+    if sampled:
+        state.loss, state.grad = objective.value_and_grad(state.theta)
+    state.message = message
     return state
 
 
@@ -118,7 +134,7 @@ def _settled(
     first: float,
 ) -> bool:
     if not np.isfinite(state.loss):
-        state.stopped, state.message = True, "the loss is not finite: the steps diverge"
+        state.stopped, state.message = True, DIVERGED
         return True
     noise = objective.noise(state.loss)
     if state.loss <= exact_loss:

@@ -28,8 +28,8 @@ class Monitor:
     callback : callable, optional
         Called with a dict (stage, pass, loss, grad_norm, rows, seconds) after every step; returning True ends the
         fit.
-    max_passes : float
-        Passes after which stages stop.
+    max_passes, max_seconds : float
+        Passes and seconds after which stages stop.
     interval : float
         Seconds after which the callback is called between two sweeps as well, where no step ends.
     """
@@ -38,9 +38,11 @@ class Monitor:
         self,
         callback: Callable[[dict[str, Any]], Any] | None = None,
         max_passes: float = np.inf,
+        max_seconds: float = np.inf,
         interval: float = 1.0,
     ) -> None:
-        self.callback, self.max_passes, self.interval = callback, max_passes, interval
+        self.callback, self.interval = callback, interval
+        self.max_passes, self.max_seconds = max_passes, max_seconds
         self.unit = 1.0  # of the responses, which losses are recorded in
         self.history: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         self.started = time.perf_counter()
@@ -93,7 +95,15 @@ class Monitor:
 
     def spent(self, meter: Meter) -> bool:
         """Whether the callback or the budget has ended the fit."""
-        return self.ended or meter.passes >= self.max_passes
+        return bool(self.limit(meter.passes))
+
+    def limit(self, passes: float) -> str:
+        """What has ended the fit, in words; empty where nothing has."""
+        if self.ended:
+            return "stopped by the callback"
+        if passes >= self.max_passes:
+            return f"max_passes={self.max_passes:g} reached"
+        return f"max_seconds={self.max_seconds:g} reached" if self.seconds >= self.max_seconds else ""
 
     def attempt(self, work: Callable[[], T]) -> T | None:
         """What `work` returns, or None where the fit is ended before one of its sweeps.

@@ -137,4 +137,4 @@ def gathered(source: Source, samples: np.ndarray) -> np.ndarray:
         stop = int(inside[-1]) + 1
         x[at : at + len(inside)] = source.read(first, stop).x.reshape(stop - first, -1)[inside - first]
         at += len(inside)
-    return x.reshape(-1, d)
+    return x.reshape(len(samples) * g, d)

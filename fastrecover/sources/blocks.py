@@ -129,6 +129,6 @@ class BlockSource:
 
     def _gathered(self, samples: np.ndarray, weighted: bool) -> ArraySource:
         """Some samples, in rising order, in memory."""
-        x = gathered(self, samples).reshape(len(samples), -1)
+        x = gathered(self, samples).reshape(len(samples), self.n_features)
         y, w = (None if a is None else a[samples] for a in (self.y, self.w if weighted else None))
         return ArraySource(x, y, w, self.group, largest_copy=self.largest_copy)
