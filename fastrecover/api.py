@@ -16,7 +16,7 @@ from .data import Data
 from .exceptions import convergence_warning
 from .models import ModelOptions, Network, Parameters, get_model
 from .papers import PRESETS
-from .plan import ALL, Chosen, Outcome, Problem, carry_out, number_of_units
+from .plan import ALL, Chosen, Outcome, Problem, carry_out, determined, number_of_units
 from .recovery import Recovery
 from .request import Request
 from .solvers import Monitor
@@ -112,7 +112,8 @@ def fit(
     ConvergenceWarning
         The fit ended before it had converged; ``message`` says why.
     UserWarning
-        The start relied on moments of rows that are clearly not Gaussian, and the fit is not exact.
+        The rows do not determine all weights (``determined`` says which, ``message`` why), or the start relied on
+        moments of rows that are clearly not Gaussian, and the fit is not exact.
     """
     request = Request.parsed(
         model,
@@ -139,7 +140,13 @@ def fit(
                 problem, outcome = _with_units(problem, request.solver)
             else:
                 outcome = carry_out(problem, start, request.solver)
-    recovery = _recovery(outcome, problem, data)
+            recovery = _recovery(outcome, problem, data)
+            judged = determined(problem, recovery.parameters)
+    recovery.determined = judged.weights
+    if judged.notes:
+        unsure = f"not all weights are determined by these rows: {'; '.join(judged.notes)}"
+        recovery.message = f"{recovery.message}; {unsure}"
+        warnings.warn(f"{unsure} (see Recovery.determined)", UserWarning, stacklevel=2)
     if outcome.report.inputs and not outcome.exact:
         odd = "; ".join(outcome.report.inputs)
         warnings.warn(f"the start relies on Gaussian inputs, refinement does not: {odd}", UserWarning, stacklevel=2)

@@ -56,6 +56,10 @@ class Recovery(ParameterViews):
     objective : Objective, optional
         On the full data, kept for :meth:`standard_errors` and :meth:`certificate`.
 
+    determined : array_like (n_hidden, n_features) of bool, optional
+        False for weights that the rows of the fit leave open: another value, with others changed, gives the same
+        outputs, or their standard error exceeds their unit.  All True if not given.
+
     Raises
     ------
     ValueError
@@ -77,10 +81,13 @@ class Recovery(ParameterViews):
         info: dict[str, Any] | None = None,
         classes: ArrayLike | None = None,
         objective: Objective | None = None,
+        determined: ArrayLike | None = None,
     ) -> None:
         self.model, self.parameters, self.objective = model, parameters, objective
         self.loss, self.n_passes, self.seconds = float(loss), float(n_passes), float(seconds)
         self.converged, self.message, self.n_rows = bool(converged), str(message), int(n_rows)
+        every = np.ones(parameters.weights.shape, bool)
+        self.determined = every if determined is None else np.asarray(determined, bool)
         self.history, self.info = _history.as_arrays(history), dict(info or {})
         self.classes = np.asarray((0, 1) if classes is None else classes) if model.loss.takes_labels else None
 
@@ -302,7 +309,7 @@ class Recovery(ParameterViews):
         classes = {} if self.classes is None else {"classes": self.classes}
         header |= dict(info={**self.info, **classes}, model=self.model.describe(), intercept=p.intercept)
         arrays = {f"history_{name}": column for name, column in self.history.items()}
-        arrays |= {"weights": p.weights, "output_weights": p.output_weights}
+        arrays |= {"weights": p.weights, "output_weights": p.output_weights, "determined": self.determined}
         storage.write(path, header, arrays if p.linear is None else {**arrays, "linear": p.linear})
 
     def plot(
@@ -386,5 +393,6 @@ def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Recovery:
         history={name: arrays[f"history_{name}"] for name in _history.COLUMNS},
         classes=info.pop("classes", None),  # where files have kept them from the beginning
         info=info,
+        determined=arrays.get("determined"),
         **{name: header[name] for name in _SCALARS},
     )

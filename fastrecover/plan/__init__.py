@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .determined import Determined, determined
 from .policy import Policy
 from .problem import ALL, Candidate, Problem
 from .report import Report
@@ -15,6 +16,7 @@ __all__ = [
     "SOLVERS",
     "Candidate",
     "Chosen",
+    "Determined",
     "Init",
     "Outcome",
     "Policy",
@@ -23,5 +25,6 @@ __all__ = [
     "Report",
     "Search",
     "carry_out",
+    "determined",
     "number_of_units",
 ]
