@@ -33,12 +33,14 @@ def fit(
     *,
     init: str | ArrayLike | Parameters | Start = "auto",
     solver: Chosen = "auto",
+    restarts: int | Literal["auto"] = "auto",
     sample_weight: ArrayLike | None = None,
     inputs: Literal["auto", "whiten", "gaussian"] = "auto",
     n_jobs: int | None = None,
     random_state: RandomState = None,
     tol: float | None = None,
     max_passes: float | None = None,
+    max_seconds: float | None = None,
     callback: Callable[[dict[str, Any]], Any] | None = None,
     verbose: int = 0,
     **model_options: Unpack[ModelOptions],
@@ -73,8 +75,15 @@ def fit(
         "auto": tensor and expand, whichever costs less first; the result is checked, the other stands behind it.
     solver : {"auto", "gauss-newton", "lbfgs", "gd", "sgd", "resampled-gd", "pncg"} or solver object
         "auto" works on a sub-sample first; the others run on all rows from the start.
+    restarts : int or "auto"
+        A number: the best of so many random starts, side by side and then refined; ``converged`` then means that it
+        is a minimum, not that there is no lower one.  "auto": a search until a minimum can be vouched for.  What it
+        costs grows as n_rows * n_features * n_hidden: at most 20 times the passes of the first minimum, or 600 where
+        that is more (fewer than 2.5 rows for each parameter leave exact fits alone to be told from wrong ones, and
+        it ends after 80 rounds).
     sample_weight : array_like (n,), optional
-        Non-negative weights; a weight of 2 counts as the row given twice.
+        Non-negative weights; a weight of 2 counts as the row given twice, one of 0 as the row left out, whatever it
+        holds.
     inputs : {"auto", "whiten", "gaussian"}
         What the starts make of the rows, whose moments they read as those of N(0, I).  "auto": a test looks at a
         few thousand rows; where mean or covariance differ from 0 and I by more than chance the start sees whitened
@@ -85,8 +94,9 @@ def fit(
     random_state : None, int, SeedSequence or Generator
     tol : float, optional
         Distance to the minimiser at which to stop, in units of its statistical error (default 1e-3).
-    max_passes : float, optional
-        Budget in full passes over the data.  A start that would exceed it is left for random rows.
+    max_passes, max_seconds : float, optional
+        Budget in full passes over the data, and in seconds.  A start that would exceed it is left for random rows; a
+        minimum that could not be judged within it is not called converged.
     callback : callable, optional
         Called after every step with a dict (stage, pass, loss, grad_norm, rows, seconds); True ends the fit, which
         then returns what it has (random rows where that is no start yet), not converged, and says so.  Where no step
@@ -120,28 +130,34 @@ def fit(
         n_hidden,
         init=init,
         solver=solver,
+        restarts=restarts,
         inputs=inputs,
         random_state=random_state,
         tol=tol,
         max_passes=max_passes,
+        max_seconds=max_seconds,
         callback=callback,
         verbose=verbose,
         model_options=model_options,
     )
     data = Data.of(X, y, sample_weight, request.model)
     data.check_sufficient(request.model)
-    engine, monitor = data.engine(n_jobs), Monitor(request.callback, request.max_passes)
+    engine, monitor = data.engine(n_jobs), Monitor(request.callback, request.max_passes, request.max_seconds)
     start = request.start(engine.shape[1])
     with one_blas_thread():
         data.check_finite(engine)
         with monitor.watching(engine.meter):
-            problem = Problem.of(engine, request.model, request.seeds, monitor, request.tol, request.inputs)
+            problem = Problem.of(
+                engine, request.model, request.seeds, monitor, request.tol, request.inputs, request.restarts
+            )
             if request.finds_units:
                 problem, outcome = _with_units(problem, request.solver)
             else:
                 outcome = carry_out(problem, start, request.solver)
             recovery = _recovery(outcome, problem, data)
             judged = determined(problem, recovery.parameters)
+    if not outcome.exact and (unreached := data.out_of_reach(problem.model)):
+        recovery.converged, recovery.message = False, unreached
     recovery.determined = judged.weights
     if judged.notes:
         unsure = f"not all weights are determined by these rows: {'; '.join(judged.notes)}"

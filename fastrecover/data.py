@@ -97,6 +97,16 @@ class Data:
         check_moderate(y, "y")
         check_columns(peek(self.rows, _LOOKED_AT), (x for _, x in read_all(self.rows)))
 
+    def out_of_reach(self, model: Network) -> str:
+        """What is said where outputs of the model cannot even have the mean of the responses; empty where they can."""
+        mean, (low, high) = float(np.average(self.y, weights=self.weight)), model.output_range
+        if not model.loss.least_squares or low <= mean <= high:
+            return ""
+        return (
+            f"y lies between {self.y.min():g} and {self.y.max():g} (mean {mean:g}), where the model's outputs lie "
+            f"between {low:g} and {high:g}: use fit_intercept=True, or output_weights='free'"
+        )
+
     def check_finite(self, engine: Engine) -> None:
         """Raise ValueError where X is not finite or too large, by a sweep and not by a scan."""
         sums = np.abs(MomentSweeps(engine).mean()) * engine.shape[0] * self.n_patches
@@ -123,6 +133,6 @@ def _check_quadratic(model: Network, d: int, y: np.ndarray) -> None:
     squares, alone = model.known_squares, not (model.fit_intercept or model.linear_term)
     if alone and squares is not None and (squares > 0).all() and not (y > 0).any():
         raise ValueError(
-            "y has no positive value, but the model is a sum of squares: use output_weights='signs', or "
-            "fit_intercept=True"
+            f"y has no positive value (it lies between {y.min():g} and {y.max():g}), but the model is a sum of "
+            "squares, whose outputs lie between 0 and inf: use output_weights='signs', or fit_intercept=True"
         )

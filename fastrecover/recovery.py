@@ -309,7 +309,8 @@ class Recovery(ParameterViews):
         classes = {} if self.classes is None else {"classes": self.classes}
         header |= dict(info={**self.info, **classes}, model=self.model.describe(), intercept=p.intercept)
         arrays = {f"history_{name}": column for name, column in self.history.items()}
-        arrays |= {"weights": p.weights, "output_weights": p.output_weights, "determined": self.determined}
+        arrays |= {"weights": p.weights, "output_weights": p.output_weights}
+        arrays |= {} if self.determined.all() else {"determined": self.determined}
         storage.write(path, header, arrays if p.linear is None else {**arrays, "linear": p.linear})
 
     def plot(

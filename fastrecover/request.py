@@ -14,7 +14,7 @@ import numpy as np
 from ._validation import check_finite, check_positive, check_rows, check_vector
 from .activations import NAMES as ACTIVATIONS
 from .activations import Activation
-from .models import ModelOptions, Network, Parameters, get_model, nearest
+from .models import ModelOptions, Network, Parameters, check_count, get_model, nearest
 from .papers import PRESETS, preset
 from .plan import INITS, SOLVERS, Chosen, Init
 from .plan.students import check_expandable
@@ -40,7 +40,9 @@ class Request:
         Checked by :meth:`start`, which knows the number of features.
     solver : str or solver object
     inputs : str
-    tol, max_passes : float
+    restarts : int or None
+        None for "auto".
+    tol, max_passes, max_seconds : float
     seeds : SeedSequence
     callback : callable or None
     verbose : int
@@ -51,8 +53,10 @@ class Request:
     init: Any
     solver: Chosen
     inputs: str
+    restarts: int | None
     tol: float
     max_passes: float
+    max_seconds: float
     seeds: np.random.SeedSequence
     callback: Callable[[dict[str, Any]], Any] | None
     verbose: int
@@ -65,10 +69,12 @@ class Request:
         *,
         init: Any,
         solver: Any,
+        restarts: Any,
         inputs: str,
         random_state: Any,
         tol: float | None,
         max_passes: float | None,
+        max_seconds: float | None,
         callback: Callable[[dict[str, Any]], Any] | None,
         verbose: int,
         model_options: ModelOptions,
@@ -89,6 +95,7 @@ class Request:
         else:
             network = get_model(model, n_hidden, also=tuple(PRESETS), **model_options)
         _check_solver(solver)
+        _check_restarts(restarts, init, solver, finds_units)
         if inputs not in INPUTS:
             hint = nearest(str(inputs), INPUTS)
             raise ValueError(f"inputs must be one of {', '.join(INPUTS)}, got {inputs!r}{hint}")
@@ -102,8 +109,10 @@ class Request:
             init=init,
             solver=solver,
             inputs=inputs,
+            restarts=None if isinstance(restarts, str) else int(restarts),
             tol=TOLERANCE if tol is None else check_positive(tol, "tol"),
             max_passes=np.inf if max_passes is None else check_positive(max_passes, "max_passes", most=np.inf),
+            max_seconds=np.inf if max_seconds is None else check_positive(max_seconds, "max_seconds", most=np.inf),
             seeds=seed_sequence(random_state),
             callback=_reporter(callback, int(verbose)),
             verbose=int(verbose),
@@ -170,6 +179,20 @@ def _check_solver(solver: Any) -> None:
         raise ValueError(f"unknown solver {solver!r}{nearest(solver, tuple(SOLVERS))} (known: {', '.join(SOLVERS)})")
     if not isinstance(solver, (str, OnLandscape)) and not (hasattr(solver, "begin") and hasattr(solver, "step")):
         raise TypeError(f"solver must be a name or an object with begin and step, got {solver!r}")
+
+
+def _check_restarts(restarts: Any, init: Any, solver: Any, finds_units: bool) -> None:
+    if isinstance(restarts, str):
+        if restarts != "auto":
+            raise ValueError(f"restarts must be an integer or 'auto', got {restarts!r}")
+        return
+    check_count("restarts", restarts)
+    names = [a if isinstance(a, str) else "" for a in (init, solver)]
+    if names[0] not in ("auto", "random") or names[1] != "auto" or finds_units:
+        raise ValueError(
+            f"restarts={restarts} takes the best of random starts: leave init and solver at 'auto', and give n_hidden as "
+            "a number (or restarts='auto')"
+        )
 
 
 def _reporter(callback: Callable[[dict[str, Any]], Any] | None, verbose: int) -> Callable[[dict[str, Any]], Any] | None:

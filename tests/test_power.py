@@ -48,7 +48,7 @@ def test_expand_refuses_what_it_cannot_prune(model):
 def test_few_rows_that_no_network_fits_are_not_called_converged():
     """A product of two features is no sum of two units, and 14 rows cannot show more."""
     X = np.random.default_rng(12).standard_normal((14, 3))
-    with pytest.warns(fr.ConvergenceWarning, match="not noise"):
+    with pytest.warns(UserWarning, match="not determined"), pytest.warns(fr.ConvergenceWarning, match="not noise"):
         rec = fr.fit(X, X[:, 0] * X[:, 1], "relu", 2, random_state=0)
     assert not rec.converged and rec.loss > 1e-3
 

@@ -220,6 +220,11 @@ class Activation:
         return traits.odd_slope(self)
 
     @property
+    def bounds(self) -> tuple[float, float]:
+        """Least and greatest value, as far as some hundred points show; infinite where it grows without end."""
+        return traits.bounds(self)
+
+    @property
     def has_second_derivative(self) -> bool:
         """Whether :meth:`second_derivative` can be called (False: Gauss-Newton only)."""
         return self.functions is None or len(self.functions) == 3

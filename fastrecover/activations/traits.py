@@ -21,6 +21,7 @@ POINTS = np.linspace(-3.9, 4.1, 48) + 0.0123
 
 _ZERO = 1e-10
 _JUMP = 1e-5  # change across no width, in units of the values around, that is a jump
+_REMOTE, _UNBOUNDED = 1e8, 1e4  # a value so large so far out belongs to a function without a bound
 _SIDE, _AROUND = 1e-10, 1e-3  # distances from a kink: of one-sided limits, and of what belongs to it
 
 
@@ -44,6 +45,16 @@ def odd_slope(activation: Activation) -> float | None:
     slope = float(activation.value(1.0) - activation.value(-1.0))
     given = abs(slope) > _ZERO * np.abs(values).max() and agree(values - mirrored, slope * POINTS)
     return slope if given else None
+
+
+@lru_cache(maxsize=128)
+def bounds(activation: Activation) -> tuple[float, float]:
+    """See :attr:`Activation.bounds`."""
+    with np.errstate(all="ignore"):
+        values = activation.value(np.concatenate([POINTS, 10.0 * POINTS, [-_REMOTE, _REMOTE]]))
+    ends = values[-2:]
+    low = -np.inf if not ends.min() > -_UNBOUNDED else float(values.min())
+    return low, np.inf if not ends.max() < _UNBOUNDED else float(values.max())
 
 
 @lru_cache(maxsize=128)

@@ -62,9 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("fit").add_argument
     add("--init", help=f"{', '.join(INITS)}, or a .npy file of weights")
     add("--solver", help=", ".join(SOLVERS))
+    add("--restarts", type=_count, metavar="R", help="the best of so many random starts (default auto: a search)")
     add("--inputs", choices=INPUTS, help="what starts make of rows that are not N(0, I)")
     add("--tol", type=float, help="stop at this fraction of the statistical error (default 1e-3)")
     add("--max-passes", type=float, metavar="N", help="stop after this many passes over the rows")
+    add("--max-seconds", type=float, metavar="S", help="stop after so many seconds")
     add("--seed", type=int, default=0, help="seed of all random numbers (default 0, so that a call can be repeated)")
     add("--jobs", type=int, metavar="N", help="threads (default: all); results do not depend on it")
     add("--kernels", metavar="NAME", help="compiled, numba or reference")
@@ -147,11 +149,13 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     options = {
         "init": None if args.init is None else _init(args.init),
         "solver": args.solver,
+        "restarts": args.restarts,
         "inputs": args.inputs,
         "n_jobs": args.jobs,
         "random_state": args.seed,
         "tol": args.tol,
         "max_passes": args.max_passes,
+        "max_seconds": args.max_seconds,
         "verbose": args.verbose,
     }
     return {name: value for name, value in options.items() if value is not None}

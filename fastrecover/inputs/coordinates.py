@@ -69,6 +69,11 @@ class Coordinates:
         return replace(found, intercept=found.intercept + self.shift)
 
     @property
+    def is_white(self) -> bool:
+        """Whether the second moment of z is about I, whatever that of x."""
+        return self.matrix is not None and self.matrix.ndim == 2
+
+    @property
     def unseen(self) -> np.ndarray | None:
         """Which columns are no functions of z, (d,) of bool, since other columns say the same; None for none."""
         if self.matrix is None or self.root is None or self.matrix.ndim == 1 or len(self.matrix) == len(self.root):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .classification import Classification, ConvClassification
 from .names import NAMES, ModelOptions, default_output_weights, get_model
-from .network import Network, OutputWeights, nearest, rebuilt
+from .network import Network, OutputWeights, check_count, nearest, rebuilt
 from .parameters import Parameters, align
 from .regression import ConvRegression, Quadratic, Regression
 from .views import HasParameters
@@ -22,6 +22,7 @@ __all__ = [
     "Quadratic",
     "Regression",
     "align",
+    "check_count",
     "default_output_weights",
     "get_model",
     "nearest",

@@ -112,6 +112,19 @@ class Network:
 
     refined = with_resolved_signs  # the name that solvers still use
 
+    @property
+    def output_range(self) -> tuple[float, float]:
+        """Bounds of what the network can put out, whatever its weights."""
+        low, high = self.activation.bounds
+        v = self.known_v
+        if self.fit_intercept or self.linear_term or self.free_v:
+            return -np.inf, np.inf
+        if v is None:  # a sign for every unit
+            low, high = min(low, -high), max(high, -low)
+            v = np.ones(self.n_hidden)
+        ends = np.outer(v * self.n_patches, (low, high))
+        return float(ends.min(axis=1).sum()), float(ends.max(axis=1).sum())
+
     def filter_length(self, n_features: int) -> int:
         """Inputs of one hidden unit: all features, or those of one patch.
 

@@ -79,6 +79,10 @@ class Problem:
         Units that `engine` has its rows and responses in.
     raw : Engine or None
         The same rows and responses as they were given.
+    restarts : int or None
+        Random starts to choose the best of, in place of a search.
+    allowance : float
+        Passes that a search may go on for; the first minimum sets it.
     """
 
     engine: Engine
@@ -92,11 +96,20 @@ class Problem:
     diagnosis: InputDiagnosis | None = None
     coordinates: Coordinates = Coordinates()
     raw: Engine | None = None
+    restarts: int | None = None
+    allowance: float = np.inf
     _engines: dict[Rows, Engine] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
-        cls, raw: Engine, model: Network, seeds: np.random.SeedSequence, monitor: Monitor, tol: float, inputs: str
+        cls,
+        raw: Engine,
+        model: Network,
+        seeds: np.random.SeedSequence,
+        monitor: Monitor,
+        tol: float,
+        inputs: str,
+        restarts: int | None = None,
     ) -> Problem:
         """The problem in units of its own.
 
@@ -104,7 +117,7 @@ class Problem:
         ----------
         raw : Engine
             Rows and responses as they were given.
-        model, seeds, monitor, tol, inputs
+        model, seeds, monitor, tol, inputs, restarts
             As the attributes.
         """
         seed, law = stream(seeds, Stream.DIAGNOSIS), None
@@ -114,7 +127,18 @@ class Problem:
         units = found or Coordinates()
         monitor.unit = units.scale
         known = law if units.matrix is None else None
-        return cls(units.engine(raw), model, seeds, monitor, tol, inputs, diagnosis=known, coordinates=units, raw=raw)
+        return cls(
+            units.engine(raw),
+            model,
+            seeds,
+            monitor,
+            tol,
+            inputs,
+            diagnosis=known,
+            coordinates=units,
+            raw=raw,
+            restarts=restarts,
+        )
 
     @cached_property
     def p(self) -> int:
@@ -151,6 +175,11 @@ class Problem:
     def limit(self) -> str:
         """What has ended the fit, in words; empty where nothing has."""
         return self.monitor.limit(self.engine.meter.passes)
+
+    @property
+    def searched_enough(self) -> bool:
+        """Whether the search has taken the passes that the first minimum allows it."""
+        return self.engine.meter.passes >= self.allowance
 
     @property
     def expandable(self) -> bool:

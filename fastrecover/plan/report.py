@@ -26,6 +26,8 @@ class Report:
         Whether the start saw whitened rows.
     landscape : float
         Value of the landscape where its descent ended.
+    restarts : int
+        Random starts that the best one was taken of.
     n_hidden_tried : dict of str to bool
         Numbers of units that were tried, and whether they fit.
     """
@@ -38,6 +40,7 @@ class Report:
     inputs: list[str] | None = None
     whitened: bool | None = None
     landscape: float | None = None
+    restarts: int | None = None
     n_hidden_tried: dict[str, bool] | None = None
 
     def as_dict(self) -> dict[str, Any]:

@@ -101,11 +101,19 @@ class Search:
         strategy.advance(problem, self.judge, at.candidates, at.progress)
         at.report, at.diagnosis = problem.report, problem.diagnosis
         if at.progress.done:
+            self._allow(at.candidates, at.progress.candidates)
             at.candidates = [*at.candidates, *at.progress.candidates]
             at.trusted, at.progress = at.progress.trusted, None
             at.strategy += 1
             spent = bool(at.candidates) and problem.spent
             at.ended = at.trusted or spent or at.strategy == len(self.strategies)
+
+    def _allow(self, before: list[Candidate], found: list[Candidate]) -> None:
+        """Let the first minimum say what a search may cost, unless only an exact fit can be told from wrong ones."""
+        problem, policy = self.problem, self.problem.policy
+        if found and not before and problem.n_rows(problem.base) >= policy.scarce * problem.p:
+            most = max(policy.search_passes * problem.engine.meter.passes, policy.least_passes)
+            problem.allowance = min(problem.allowance, most)
 
     def run(self) -> Candidate:
         """All rounds that are left, and the best of what was found."""
@@ -166,6 +174,7 @@ def carry_out(problem: Problem, init: Init, solver: Chosen) -> Outcome:
         if isinstance(init, str) and init in _SEARCHED:
             search = Search(problem, strategies_for(problem, init))
             best = search.run()
+            problem.report.restarts = problem.restarts
         else:
             best = refined_start(problem, judge, init)[0]
         problem.report.start, problem.report.sample_rows = best.label, problem.n_rows(best.rows)
@@ -177,6 +186,8 @@ def carry_out(problem: Problem, init: Init, solver: Chosen) -> Outcome:
         if search is None:
             state.message += judge.of_one(best)
         elif search.position.trusted:
+            if problem.restarts:
+                state.message += f"; the best of {problem.restarts} starts"
             state.message += MISFIT if judge.misfit(best) else ""
         else:
             state.converged, state.message = False, f"{limit}{UNJUDGED}" if limit else DOUBT
@@ -185,6 +196,8 @@ def carry_out(problem: Problem, init: Init, solver: Chosen) -> Outcome:
 
 def strategies_for(problem: Problem, init: str) -> list[Strategy]:
     """What is tried in turn for an ``init`` that asks for a search: "auto", "expand" or "random"."""
+    if problem.restarts:
+        return [Restarts(problem.restarts)]
     if init != "auto":
         return [Expand()] if init == "expand" else [Restarts()]
     model = problem.model

@@ -114,7 +114,8 @@ def _from_moments(problem: Problem, rows: Rows, start: NamedStart) -> Parameters
     if problem.diagnosis is None and problem.inputs != "gaussian":
         problem.diagnosis = diagnose(problem.engine, problem.seed(Stream.DIAGNOSIS))
     diagnosis, engine, report = problem.diagnosis, problem.on(rows), problem.report
-    if diagnosis is None or not (problem.inputs == "whiten" or needs_whitening(diagnosis)):
+    must = problem.inputs == "whiten" and not problem.coordinates.is_white
+    if diagnosis is None or not (must or needs_whitening(diagnosis)):
         report.inputs = [] if diagnosis is None else diagnosis.shape_departures
         return start.find(engine, model, seed)
     white, whitening = whiten(engine, diagnosis, most_copied=problem.n_rows(problem.base))

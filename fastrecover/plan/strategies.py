@@ -88,7 +88,16 @@ class Moments:
 
 
 class Restarts:
-    """Random starts side by side, the two best refined, until the lowest minimum has been found twice."""
+    """Random starts side by side, the two best refined, until the lowest minimum has been found twice.
+
+    Parameters
+    ----------
+    count : int, optional
+        So many starts and no more, whose best is taken as it is.
+    """
+
+    def __init__(self, count: int | None = None) -> None:
+        self.count = count
 
     def begin(self, problem: Problem, judge: Judge, known: Sequence[Candidate]) -> Progress:
         """Before the first round."""
@@ -97,25 +106,30 @@ class Restarts:
     def advance(self, problem: Problem, judge: Judge, known: Sequence[Candidate], progress: Progress) -> None:
         """One round; none where something is known and the budget is spent."""
         assert progress.rng is not None
+        policy = problem.policy
+        at_once = int(np.clip(policy.restart_numbers // problem.p, policy.restarts, 8 * policy.restarts))
+        left = at_once if self.count is None else self.count - progress.round * at_once
         if not (problem.spent and (known or progress.candidates)):
             progress.round += 1
-            pair = self._round(problem, progress.rng, f"random restarts {progress.round}")
+            pair = self._round(problem, progress.rng, f"random restarts {progress.round}", min(at_once, left))
             rows = widest(problem, known)
             progress.candidates += [moved(problem, candidate, rows) for candidate in pair]
+            if self.count is not None:
+                progress.done = progress.trusted = left <= at_once or judge.is_exact(judge.best(progress.candidates))
+                return
             if judge.agree([*progress.candidates, *known]):
                 progress.done = progress.trusted = True
                 return
-            if progress.round < problem.policy.restart_rounds:
+            if progress.round < policy.restart_rounds and not problem.searched_enough:
                 return
         progress.done = True
         if progress.candidates:
             progress.trusted = judge.is_plausible(min(progress.candidates, key=lambda c: c.state.loss))
 
     @staticmethod
-    def _round(problem: Problem, rng: np.random.Generator, stage: str) -> list[Candidate]:
+    def _round(problem: Problem, rng: np.random.Generator, stage: str, count: int) -> list[Candidate]:
         model, policy, rows = problem.model, problem.policy, problem.base
         engine = problem.on(rows)
-        count = int(np.clip(policy.restart_numbers // problem.p, policy.restarts, 8 * policy.restarts))
         positive = None
         if model.known_v is None and model.activation.parity != "odd":
             rng_moments = problem.generator(Stream.START)
@@ -211,6 +225,7 @@ class Expand:
         problem.monitor.record(Objective(engine, progress.shown), stage, lowest)
         rounds = policy.scarce_rounds if scarce else policy.expand_rounds
         last = progress.round == rounds or progress.flat == policy.patient_rounds or problem.spent
+        last = last or problem.searched_enough
         alike = chains.losses[-1] <= (1.0 + policy.gain) * lowest  # from wherever a chain begins it ends here
         if not (lowest <= nearly_exact or alike or progress.flat == policy.flat_rounds or last):
             return
