@@ -78,7 +78,7 @@ def fit(
     restarts : int or "auto"
         A number: the best of so many random starts, side by side and then refined; ``converged`` then means that it
         is a minimum, not that there is no lower one.  "auto": a search until a minimum can be vouched for.  What it
-        costs grows as n_rows * n_features * n_hidden: at most 20 times the passes of the first minimum, or 600 where
+        costs grows as n_rows * n_features * n_hidden: at most 20 times the passes of the first minimum, or 400 where
         that is more (fewer than 2.5 rows for each parameter leave exact fits alone to be told from wrong ones, and
         it ends after 80 rounds).
     sample_weight : array_like (n,), optional

@@ -190,8 +190,8 @@ def _check_restarts(restarts: Any, init: Any, solver: Any, finds_units: bool) ->
     names = [a if isinstance(a, str) else "" for a in (init, solver)]
     if names[0] not in ("auto", "random") or names[1] != "auto" or finds_units:
         raise ValueError(
-            f"restarts={restarts} takes the best of random starts: leave init and solver at 'auto', and give n_hidden as "
-            "a number (or restarts='auto')"
+            f"restarts={restarts} takes the best of random starts: leave init and solver at 'auto', and give "
+            "n_hidden as a number (or restarts='auto')"
         )
 
 

@@ -185,6 +185,42 @@ class Network:
             linear, rest = rest[:d], rest[d:]
         return Parameters(weights, v, linear, float(rest[0]) if self.fit_intercept else 0.0)
 
+    def unpack_many(self, thetas: np.ndarray, n_features: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Several flat vectors at once, as sweeps take them.
+
+        Parameters
+        ----------
+        thetas : ndarray (m, n_parameters)
+        n_features : int
+
+        Returns
+        -------
+        rows : ndarray (m, n_hidden + linear_term, n_features)
+        output_weights : ndarray (m, n_hidden)
+        intercepts : ndarray (m,)
+        """
+        (m, _), k, d = thetas.shape, self.n_hidden, n_features
+        rows, rest, v = thetas[:, : k * d].reshape(m, k, d), thetas[:, k * d :], self.known_v
+        if v is None:
+            output_weights, rest = rest[:, :k], rest[:, k:]
+        else:
+            output_weights = np.broadcast_to(v, (m, k))
+        if self.linear_term:
+            rows, rest = np.concatenate([rows, rest[:, None, :d]], axis=1), rest[:, d:]
+        return rows, output_weights, rest[:, 0] if self.fit_intercept else np.zeros(m)
+
+    def pack_many(self, rows: np.ndarray, output_weights: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
+        """The flat vectors of :meth:`unpack_many`, (m, n_parameters)."""
+        m, k = len(rows), self.n_hidden
+        parts = [rows[:, :k].reshape(m, -1)]
+        if self.free_v:
+            parts.append(output_weights)
+        if self.linear_term:
+            parts.append(rows[:, k])
+        if self.fit_intercept:
+            parts.append(intercepts[:, None])
+        return np.concatenate(parts, axis=1)
+
     def finished(self, parameters: Parameters) -> Parameters:
         """Canonical parameters, units by falling size ``|v_j| |w_j|``; as they are where v was given."""
         if not isinstance(self.output_weights, str):

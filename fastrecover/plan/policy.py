@@ -102,8 +102,8 @@ class Policy:
     # Search.
     search_passes: int = 20
     """A search that no few rows make hopeless may take so many times the passes of the first minimum."""
-    least_passes: int = 600
-    """Passes that it may take in any case: three rounds of wide students."""
+    least_passes: int = 400
+    """Passes that it may take in any case: a round or two of wide students."""
     restarts: int = 8
     """Least number of random starts side by side."""
     restart_numbers: int = 1 << 15

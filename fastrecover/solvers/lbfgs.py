@@ -206,23 +206,25 @@ class _Batch:
         self._pull_back(at[~good], loss[~good])
 
     def _aim(self, at: np.ndarray) -> None:
-        q, alphas = self.grad[at].copy(), []
-        order = range(len(self.rho))
-        for i in order:
-            alphas.append(self.rho[i, at] * np.einsum("mp,mp->m", self.s[i, at], q))
-            q -= alphas[-1][:, None] * self.y[i, at]
-        yy = np.einsum("mp,mp->m", self.y[0, at], self.y[0, at])
-        has = self.rho[0, at] > 0
-        gamma = np.divide(1.0, self.rho[0, at] * yy, out=np.ones(len(at)), where=has)
+        grad = self.grad[at]
+        q, alphas = grad.copy(), []
+        used = max(1, int(self.rho[:, at].any(axis=1).sum()))  # pairs of a run are its first ones
+        s, y, rho = (a[:used, at] for a in (self.s, self.y, self.rho))
+        for i in range(used):
+            alphas.append(rho[i] * np.einsum("mp,mp->m", s[i], q))
+            q -= alphas[-1][:, None] * y[i]
+        yy = np.einsum("mp,mp->m", y[0], y[0])
+        has = rho[0] > 0
+        gamma = np.divide(1.0, rho[0] * yy, out=np.ones(len(at)), where=has)
         q *= np.where(np.isfinite(gamma), gamma, 1.0)[:, None]
-        for i in reversed(order):
-            beta = self.rho[i, at] * np.einsum("mp,mp->m", self.y[i, at], q)
-            q += (alphas[i] - beta)[:, None] * self.s[i, at]
-        slope = -np.einsum("mp,mp->m", q, self.grad[at])
+        for i in reversed(range(used)):
+            beta = rho[i] * np.einsum("mp,mp->m", y[i], q)
+            q += (alphas[i] - beta)[:, None] * s[i]
+        slope = -np.einsum("mp,mp->m", q, grad)
         bad = ~(slope < 0)
-        q[bad] = self.grad[at][bad]
+        q[bad] = grad[bad]
         slope[bad] = -(q[bad] ** 2).sum(axis=1)
-        norm = np.sqrt((self.grad[at] ** 2).sum(axis=1))
+        norm = np.sqrt((grad**2).sum(axis=1))
         first = np.minimum(1.0, np.sqrt(2 * self.loss[at]) / np.maximum(norm, 1e-300))
         self.direction[at], self.slope[at] = -q, slope
         self.t[at] = np.where(has & ~bad, 1.0, first)

@@ -92,21 +92,35 @@ class Objective:
 
     def op(self, kind: Op, *sets: Parameters, **fields: Any) -> tuple[np.ndarray, RowFunction]:
         """P and row function with the given parameter sets side by side."""
-        patches = self.model.n_patches
         p = [a for s in sets for a in (s.weights, *([s.linear[None]] if s.linear is not None else []))]
-        op = RowFunction(
+        v = np.array([s.output_weights for s in sets], np.float64)
+        return np.concatenate(p), self._row_function(kind, v, np.array([s.intercept for s in sets]), **fields)
+
+    def _many(
+        self, kind: Op, thetas: np.ndarray, v: np.ndarray | None, **fields: Any
+    ) -> tuple[np.ndarray, RowFunction]:
+        """:meth:`op` of flat vectors (m, n_parameters), with output weights (m, n_hidden) of their own if given."""
+        thetas = np.asarray(thetas, np.float64)
+        if thetas.ndim != 2 or thetas.shape[1] != self.n_parameters:
+            raise ValueError(f"theta must have shape ({self.n_parameters},), got {thetas.shape[1:]}")
+        rows, own, c = self.model.unpack_many(thetas, self.n_features)
+        op = self._row_function(kind, np.array(own if v is None else v, np.float64), c, **fields)
+        return rows.reshape(-1, self.n_features), op
+
+    def _row_function(self, kind: Op, v: np.ndarray, c: np.ndarray, **fields: Any) -> RowFunction:
+        patches = self.model.n_patches
+        return RowFunction(
             kind,
             self.model.activation,
             loss=self.model.loss.code,
             group=patches,
-            reps=len(sets),
+            reps=len(v),
             k=self.model.n_hidden * patches,
             linear=int(self.model.linear_term),
-            v=np.repeat(np.array([s.output_weights for s in sets], np.float64), patches, axis=1),
-            c=np.array([s.intercept for s in sets], np.float64),
+            v=v if patches == 1 else np.repeat(v, patches, axis=1),
+            c=np.array(c, np.float64),
             **fields,
         )
-        return np.concatenate(p), op
 
     def value(self, theta: np.ndarray) -> float:
         """Loss at theta, (n_parameters,)."""
@@ -123,7 +137,7 @@ class Objective:
         -------
         ndarray (m,)
         """
-        p, op = self.op(Op.LOSS, *(self.unpack(t) for t in thetas))
+        p, op = self._many(Op.LOSS, thetas, None)
         s = self.engine.run(p, op)[1]
         return s[1 :: op.k + 2] / s[0]
 
@@ -149,14 +163,11 @@ class Objective:
         output_weights : ndarray (m, n_hidden), optional
             Fixed output weights of each point, in place of the model's.
         """
-        p, op = self.op(Op.LOSS, *(self.unpack(t) for t in thetas), grad=True)
-        if output_weights is not None:
-            op = replace(op, v=np.ascontiguousarray(output_weights, np.float64))
+        p, op = self._many(Op.LOSS, thetas, output_weights, grad=True)
         a, s = self.engine.run(p, op)
         sums = s[1:].reshape(len(thetas), op.k + 2) / s[0]
         blocks = a.reshape(len(thetas), op.set_columns, -1) / s[0]
-        grads = [self._flat(block, sum_[1:-1], sum_[-1]) for block, sum_ in zip(blocks, sums, strict=True)]
-        return sums[:, 0], np.array(grads)
+        return sums[:, 0], self.model.pack_many(blocks, sums[:, 1:-1], sums[:, -1])
 
     def hessp(self, theta: np.ndarray, v: np.ndarray, *, gauss_newton: bool = False) -> np.ndarray:
         """Product of the Hessian (or the Gauss-Newton matrix, for cross entropy the Fisher information) with v.
