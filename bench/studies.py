@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from . import tasks
+from . import tasks, wild
 from .harness import Context, Row
 
 
@@ -189,6 +189,13 @@ STUDIES: dict[str, Study] = {
         grid(herd=("easy", "hard"), number=tuple(range(50)), seeds=1),
         totals=together,
         quick=grid(herd="easy", number=3, seeds=1) + grid(herd="hard", number=0, seeds=1),
+    ),
+    "verdicts": Study(
+        wild.verdict,
+        grid(number=tuple(range(500)), seeds=1),
+        summary=lambda ones: ones[0],
+        totals=wild.totals,
+        quick=grid(number=(0, 1, 8), seeds=1),
     ),
     "power.goals": Study(
         tasks.attempt,

@@ -28,7 +28,7 @@ def of_cell(cell: Row, seed: int, **more: Any) -> tuple[Any, np.ndarray, np.ndar
 def attempt(cell: Row, seed: int) -> Row:
     """Error of the cell's method, and whether it is within what the cell asks for."""
     teacher, X, y = of_cell(cell, seed)
-    found, seconds = _timed(METHODS[cell["who"]], X, y, teacher, seed)
+    found, seconds = timed(METHODS[cell["who"]], X, y, teacher, seed)
     error = found.error(teacher, _ERRORS[cell.get("error of", "relative")])
     one: Row = {"error": error, "seconds": seconds, "passes": found.passes}
     if "within" in cell:
@@ -76,13 +76,13 @@ def recovery(cell: Row, seed: int) -> Row:
     """Whether an animal is recovered: to 1e-6 or, from noisy rows, to 1.5 times the error of a start at the truth."""
     one, teacher, X, y = animal(cell["herd"], number := cell["number"])
     exact = one["noise"] == 0.0
-    found, seconds = _timed(ours, X, y, teacher, number)
+    found, seconds = timed(ours, X, y, teacher, number)
     best = None if exact else from_truth(X, y, teacher, number)
     right = found.error(teacher) < (1.5 * best.error(teacher) if best else 1e-6)
     one |= {"ours": right, "ours s": seconds, "wrong but converged": found.converged and not right}
     one["missed, loss not above the truth's"] = bool(best and not right and found.loss <= (1.0 + 1e-6) * best.loss)
     if number < _PEERS:
-        found, seconds = _timed(restarted, X, y, teacher, number, exact=exact)
+        found, seconds = timed(restarted, X, y, teacher, number, exact=exact)
         # Real-valued output weights are estimated with an error of their own.
         best = None if exact else restarted(X, y, teacher, 0, exact=False, begin=teacher.parameters)
         right = found.error(teacher) < (1.5 * best.error(teacher) if best else 1e-6)
@@ -90,7 +90,7 @@ def recovery(cell: Row, seed: int) -> Row:
     return one
 
 
-def _timed(method: Callable[..., Any], *problem: Any, **options: Any) -> tuple[Any, float]:
+def timed(method: Callable[..., Any], *problem: Any, **options: Any) -> tuple[Any, float]:
     start = time.perf_counter()
     return method(*problem, **options), time.perf_counter() - start
 

@@ -29,6 +29,7 @@ from .problem import ALL, Candidate, Problem
 from .quadratic import Spectral
 from .refine import polished
 from .report import Report
+from .spare import SPARE, has_spare_unit
 from .starting import Init, found_start, refined_start
 from .strategies import Expand, Moments, Progress, Restarts, Strategy
 
@@ -150,7 +151,7 @@ class Outcome:
         return self.candidate.state
 
 
-def carry_out(problem: Problem, init: Init, solver: Chosen) -> Outcome:
+def carry_out(problem: Problem, init: Init, solver: Chosen, *, final: bool = True) -> Outcome:
     """Find the weights.
 
     Parameters
@@ -160,6 +161,8 @@ def carry_out(problem: Problem, init: Init, solver: Chosen) -> Outcome:
         A name of ``INITS``, a start, or where to begin.
     solver : str, Solver or OnLandscape
         A name of ``SOLVERS``, or an object; all but "auto" run on all rows from the start.
+    final : bool
+        Whether the number of units is what it will be, and may be doubted.
 
     Returns
     -------
@@ -182,13 +185,15 @@ def carry_out(problem: Problem, init: Init, solver: Chosen) -> Outcome:
         found = polished(problem, best)
     judge.check_maximum(found)
     exact, state = judge.is_exact(found), found.state
+    if exact and final and search is not None and has_spare_unit(problem, best):
+        state.message += SPARE
     if state.converged and not exact:
         if search is None:
             state.message += judge.of_one(best)
         elif search.position.trusted:
             if problem.restarts:
                 state.message += f"; the best of {problem.restarts} starts"
-            state.message += MISFIT if judge.misfit(best) else ""
+            state.message += MISFIT if judge.misfit(best) else SPARE if final and has_spare_unit(problem, best) else ""
         else:
             state.converged, state.message = False, f"{limit}{UNJUDGED}" if limit else DOUBT
     return Outcome(problem.objective(found), found, problem.report, exact)

@@ -17,9 +17,9 @@ from ..random import Stream
 from ..starts import affine_fit
 from ..sweeps import MomentSweeps
 from .judge import Judge
-from .policy import Policy
 from .problem import Problem
 from .search import Outcome, carry_out
+from .spare import is_better
 
 _SCREENED = 30
 _ITERATIONS = 8
@@ -105,7 +105,10 @@ def number_of_units(problem: Problem) -> Units:
     while best < most and not problem.spent:
         rows = _sample(problem, best + 1)
         smaller, larger = (_fitted(problem, k, rows, found.get(k, "auto"))[1] for k in (best, best + 1))
-        if smaller.exact or not (larger.exact or _is_better(smaller.candidate.state.loss, larger, d, policy)):
+        better = larger.exact or is_better(
+            smaller.candidate.state.loss, larger.candidate.state.loss, larger.objective, policy.misfit_level
+        )
+        if smaller.exact or not better:
             break
         tried[best], tried[best + 1] = False, True
         found[best + 1] = larger.objective.unpack(larger.candidate.state.theta)
@@ -130,14 +133,4 @@ def _fitted(problem: Problem, k: int, engine: Engine, init: str | Parameters) ->
     fit = Problem(
         engine, problem.model.changed(n_hidden=k), problem.seeds, problem.monitor, near, problem.inputs, problem.policy
     )
-    return fit, carry_out(fit, init, "auto")
-
-
-def _is_better(loss: float, larger: Outcome, d: int, policy: Policy) -> bool:
-    """F test of one more unit."""
-    from scipy.special import fdtrc
-
-    left, objective = larger.candidate.state.loss, larger.objective
-    rest = objective.n_rows - objective.n_parameters
-    gain = max(loss - left, 0.0)
-    return bool(rest > 0 and fdtrc(d, rest, (gain / d) / max(left / rest, 1e-300)) < policy.misfit_level)
+    return fit, carry_out(fit, init, "auto", final=False)
