@@ -314,9 +314,8 @@ def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Recovery:
     if w.ndim != 2 or w.shape[:1] != k or v.shape != k or (b is not None and b.shape != w.shape[1:]):
         raise ValueError("the shapes of its arrays contradict each other")
     info, parameters = dict(header["info"]), Parameters(w, v, b, float(header["intercept"]))
-    if "standard_errors" in arrays:  # and what makes intervals of them
-        int(info[DEGREES])
-        parameters = replace(parameters, errors=parameters.like(arrays["standard_errors"]))
+    if "standard_errors" in arrays:
+        parameters = _with_errors(parameters, arrays["standard_errors"], info)
     return Recovery(
         model=model,
         parameters=parameters,
@@ -325,3 +324,9 @@ def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Recovery:
         info=info,
         **{name: header[name] for name in _SCALARS},
     )
+
+
+def _with_errors(parameters: Parameters, errors: np.ndarray, info: dict[str, Any]) -> Parameters:
+    if not (int(info[DEGREES]) > 0 and np.isfinite(errors).all() and (errors >= 0).all()):
+        raise ValueError("its standard errors are no numbers, or without degrees of freedom")
+    return replace(parameters, errors=parameters.like(errors))
