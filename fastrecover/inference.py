@@ -1,4 +1,4 @@
-"""How sure a fit is: standard errors and a certificate, from one or two passes over the data.
+"""How sure a fit is: standard errors and a certificate, from a few passes over the data.
 
 Both work in coordinates without flat directions: where the size of an output weight can move into its row,
 it is moved there.  The dense Gauss-Newton matrix of what remains is inverted, and standard errors are carried

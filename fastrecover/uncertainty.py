@@ -154,7 +154,7 @@ class Uncertainty(ParameterViews):
         self, X: ArrayLike | None, y: ArrayLike | None, sample_weight: ArrayLike | None
     ) -> tuple[Parameters, int]:
         own = X is None and y is None and sample_weight is None
-        if own and self.parameters.errors is not None:
+        if own and self.parameters.errors is not None and DEGREES in self.info:
             return self.parameters.errors, int(self.info[DEGREES])
         errors, degrees = inference.standard_errors(self._data(X, y, sample_weight), self.model, self.parameters)
         if own:
