@@ -147,7 +147,8 @@ def _goal(model: Any, k: int, d: Any, ratio: Any, who: Any = "ours", seeds: int 
 
 def _few(parameters: int, **cell: Any) -> list[Row]:
     """At 7, 10, 15 and 30 rows a parameter, noise of one size and proportional to that of one input."""
-    cells = grid(**cell, uneven=(False, True), noise=0.3, seeds=300)
+    plain = dict(weighted=False, linear=False, uneven=(False, True), noise=0.3, seeds=300)
+    cells = grid(**{**plain, **cell})
     return [cell | {"n": rows * parameters, "rows a parameter": rows} for cell in cells for rows in (7, 10, 15, 30)]
 
 

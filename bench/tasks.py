@@ -20,9 +20,9 @@ _PEERS = 10  # animals that L-BFGS tries
 
 def of_cell(cell: Row, seed: int, **more: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     """The planted problem of a cell and a seed."""
-    options = {"condition": "condition_number", "v": "output_weights", "noise": "noise", "linear": "linear_term"}
-    options["intercept"] = "intercept"
-    given = {name: cell[key] for key, name in options.items() if key in cell} | more
+    options = {"condition": "condition_number", "v": "output_weights", "noise": "noise"}
+    options |= {"linear": "linear_term", "intercept": "intercept"}
+    given = {name: cell[key] for key, name in options.items() if cell.get(key)} | more
     return planted(cell["model"], cell["d"], cell["k"], cell["n"], seed, **given)
 
 
