@@ -99,7 +99,8 @@ def _timed(method: Callable[..., Any], *problem: Any, **options: Any) -> tuple[A
 def coverage(cell: Row, seed: int) -> Row:
     """Errors of all parameters of a fit from the truth over their standard errors, and the share inside 95 % intervals.
 
-    None if the fit did not converge.  "weighted": with sample weights between 0.2 and 2.
+    None if the fit did not converge, or where its Jacobian is singular.  "weighted": with sample weights between 0.2
+    and 2.
     """
     import fastrecover as fr
 
@@ -110,7 +111,7 @@ def coverage(cell: Row, seed: int) -> Row:
         y = y + scale * rng.standard_normal(len(y))
     weight = rng.uniform(0.2, 2.0, len(y)) if cell.get("weighted") else None
     rec = fr.fit(X, y, teacher.model, init=teacher.parameters, sample_weight=weight, n_jobs=1)
-    if not rec.converged:
+    if not (rec.converged and rec.certificate()["locally_strongly_convex"]):
         return {"z": None}
     z = z_scores(rec, teacher)
     (low, high), errors = (each.flat() for each in rec.conf_int()), rec.standard_errors().flat()
