@@ -156,8 +156,8 @@ COVERED = [
 def test_intervals_cover_with_seven_rows_a_parameter(name, uneven):
     """200 fits from the truth, 7 rows a parameter, noise of one size or proportional to |x_0|.
 
-    The share inside 95 % intervals has a standard error of at most 1.0 %; plain HC1 with normal quantiles covers
-    0.87 to 0.92 here, which is outside of the bounds.
+    The share inside 95 % intervals has a standard error of at most 1.0 %.  Without the correction (HC1, normal
+    quantiles) 0.86 to 0.93 are covered, below the bounds for all models but one.
     """
     model = MODELS[name]
     teacher = make_teacher(model, 4, random_state=2)
