@@ -83,10 +83,10 @@ def covered(found: list[Row]) -> Row:
 
     Parameters of one fit are correlated, so its standard error is that of the fits' means.
     """
-    z = np.array([one["z"] for one in found if one["z"] is not None])
+    found = [one for one in found if one["z"] is not None]
+    z, inside = np.array([one["z"] for one in found]), np.array([one["inside"] for one in found])
     if not len(z):
         return {"converged": 0}
-    inside = (np.abs(z) < statistics.NormalDist().inv_cdf(0.975)).mean(axis=1)
     error = float(np.std(inside) / np.sqrt(len(z)))
     return {"converged": len(z), "coverage": float(inside.mean()), "its error": error, "std of z": float(z.std())}
 
@@ -143,6 +143,13 @@ def grid(**axes: Any) -> list[Row]:
 def _goal(model: Any, k: int, d: Any, ratio: Any, who: Any = "ours", seeds: int = 20) -> list[Row]:
     """Without noise and with unknown signs, to 1e-8."""
     return grid(model=model, k=k, d=d, ratio=ratio, who=who, seeds=seeds, within=1e-8)
+
+
+def _few(parameters: int, **cell: Any) -> list[Row]:
+    """At 7, 10, 15 and 30 rows a parameter, noise of one size and proportional to that of one input."""
+    plain = dict(weighted=False, linear=False, uneven=(False, True), noise=0.3, seeds=300)
+    cells = grid(**{**plain, **cell})
+    return [cell | {"n": rows * parameters, "rows a parameter": rows} for cell in cells for rows in (7, 10, 15, 30)]
 
 
 def _unit_rows(k: int, d: int, condition: float, n: tuple[int, ...]) -> list[Row]:
@@ -223,13 +230,21 @@ STUDIES: dict[str, Study] = {
         grid(model="relu", v=("signs", "free"), uneven=False, **_TEACHER)
         + grid(model="relu", v="signs", uneven=True, **_TEACHER)
         + grid(model=("squared_relu", "leaky_relu"), v="signs", uneven=False, **_TEACHER)
-        + grid(model="tanh", v=("ones", "free"), uneven=False, **_TEACHER),
+        + grid(model="tanh", v=("ones", "free"), uneven=False, **_TEACHER)
+        + _few(24, model="relu", v=("signs", "free"), k=3, d=8)
+        + _few(24, model="relu", v="signs", k=3, d=8, weighted=True)
+        + _few(24, model="squared_relu", v="signs", k=3, d=8)
+        + _few(27, model="tanh", v="free", k=3, d=8)
+        + _few(36, model="tanh", v="free", k=3, d=8, linear=1.0, intercept=0.5)
+        + _few(24, model="softplus", v="ones", k=3, d=8)
+        + _few(8, model="quadratic", v="ones", k=1, d=8),
         summary=covered,
     ),
     "classification.coverage": Study(
         tasks.coverage,
         grid(model="fcn", k=2, d=5, n=(1000, 2000, 4000, 16_000), seeds=400)
-        + grid(**_CNN, d=10, n=(250, 500, 1000, 4000), seeds=400),
+        + grid(**_CNN, d=10, n=(250, 500, 1000, 4000), seeds=400)
+        + grid(model="fcn", k=1, d=8, n=(56, 80, 120, 240), seeds=400),
         summary=covered,
     ),
     "classification.success": Study(

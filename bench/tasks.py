@@ -21,7 +21,8 @@ _PEERS = 10  # animals that L-BFGS tries
 def of_cell(cell: Row, seed: int, **more: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     """The planted problem of a cell and a seed."""
     options = {"condition": "condition_number", "v": "output_weights", "noise": "noise"}
-    given = {name: cell[key] for key, name in options.items() if key in cell} | more
+    options |= {"linear": "linear_term", "intercept": "intercept"}
+    given = {name: cell[key] for key, name in options.items() if cell.get(key)} | more
     return planted(cell["model"], cell["d"], cell["k"], cell["n"], seed, **given)
 
 
@@ -96,26 +97,36 @@ def timed(method: Callable[..., Any], *problem: Any, **options: Any) -> tuple[An
 
 
 def coverage(cell: Row, seed: int) -> Row:
-    """Errors of all parameters of a fit from the truth over their standard errors; None if it did not converge."""
+    """Errors of all parameters of a fit from the truth over their standard errors, and the share inside 95 % intervals.
+
+    None if the fit did not converge, or where its Jacobian is singular.  "weighted": with sample weights between 0.2
+    and 2.
+    """
     import fastrecover as fr
 
     teacher, X, y = of_cell(cell, 1, rows=300_000 + seed, noise=0.0)
+    rng = np.random.default_rng([31, seed])
     if "noise" in cell:
         scale = cell["noise"] * (np.abs(X[:, 0]) if cell["uneven"] else 1.0)
-        y = y + scale * np.random.default_rng([31, seed]).standard_normal(len(y))
-    rec = fr.fit(X, y, teacher.model, init=teacher.parameters, n_jobs=1)
-    return {"z": z_scores(rec, teacher).tolist() if rec.converged else None}
+        y = y + scale * rng.standard_normal(len(y))
+    weight = rng.uniform(0.2, 2.0, len(y)) if cell.get("weighted") else None
+    rec = fr.fit(X, y, teacher.model, init=teacher.parameters, sample_weight=weight, n_jobs=1)
+    if not (rec.converged and rec.certificate()["locally_strongly_convex"]):
+        return {"z": None}
+    z = z_scores(rec, teacher)
+    (low, high), errors = (each.flat() for each in rec.conf_int()), rec.standard_errors().flat()
+    reach = ((high - low)[errors > 0] / errors[errors > 0]).max() / 2
+    return {"z": z.tolist(), "inside": float((np.abs(z) <= reach).mean())}
 
 
 def z_scores(rec: Any, teacher: Any) -> np.ndarray:
     """Errors over standard errors, units in the order of the truth's; what was not estimated is left out."""
     from fastrecover.models import align
 
+    rec.standard_errors()
     found, truth = align(rec.parameters, teacher.parameters, rec.model.activation, rec.model.output_weights == "free")
-    apart = ((found.weights[:, None] - rec.weights[None]) ** 2).sum(axis=2)
-    errors = rec.standard_errors().reordered(apart.argmin(axis=1)).flat()
-    estimated = errors > 0
-    return (found.flat() - truth.flat())[estimated] / errors[estimated]
+    errors = found.errors.flat()
+    return (found.flat() - truth.flat())[errors > 0] / errors[errors > 0]
 
 
 def one_minimiser(cell: Row, seed: int) -> Row:

@@ -63,6 +63,9 @@ static __attribute__((noinline)) void fr_cross_entropy_row(int64_t rows, double 
     }
 }
 
+/* e^-700 is the square of e^-350 and a normal number: what is smaller yet is nothing beside the other terms. */
+#define FR_SHIFT_MAX 700.0
+
 /* Cross entropy of H = mean_j sigma(z_j).  With t the z nearest to 0 where all have one sign (else 0),
    E_j = exp(|t| - |z_j|) and q_j = 1 / (1 + exp(-|z_j|)), p_j = E_j q_j^2 gives both
        d log H / d z_j = A p_j,   -d log(1 - H) / d z_j = B p_j
@@ -83,7 +86,7 @@ static void fr_cross_entropy(const fr_op *op, int64_t rows, const double *z, con
     }
     for (int64_t i = 0; i < rows; i++) shift[i] = high[i] < 0.0 ? -high[i] : low[i] > 0.0 ? low[i] : 0.0;
     for (int64_t i = 0; i < rows; i++) {
-        k_->half[i] = fr_exp(-0.5 * shift[i]);
+        k_->half[i] = fr_exp(-0.5 * fr_cap(shift[i], FR_SHIFT_MAX));
         k_->f[i] = k_->h[i] = 0.0;
     }
     for (int64_t j = 0; j < k; j++)

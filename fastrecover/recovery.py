@@ -7,6 +7,7 @@ pickled one holds the result alone, as plain arrays and JSON, so that loading a 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from . import _history, inference, storage
 from ._validation import check_weights
 from .losses import SQUARED, encode_labels
 from .models import HasParameters, Network, Parameters, align, rebuilt
-from .models.views import ParameterViews, parameters_of
+from .models.views import parameters_of
 from .prediction import predict
+from .uncertainty import DEGREES, Uncertainty
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +31,7 @@ __all__ = ["Recovery", "load"]
 _SCALARS = ("loss", "converged", "message", "n_passes", "n_rows", "seconds")
 
 
-class Recovery(ParameterViews):
+class Recovery(Uncertainty):
     """Recovered network ``f(x) = sum_j v_j phi(w_j . x) + b . x + c``.
 
     Parameters
@@ -226,71 +228,17 @@ class Recovery(ParameterViews):
         Returns
         -------
         Parameters
-            Canonical: compare them with the canonical parameters of the truth.
+            Canonical: compare them with the canonical parameters of the truth.  ``errors`` holds standard errors in the
+            same order if they have been asked for (:meth:`standard_errors`).
 
         See :meth:`error` for what is refused.
         """
         return align(self.parameters, parameters_of(truth), self.model.activation, self.model.free_v)[0]
 
-    def standard_errors(
-        self, X: ArrayLike | None = None, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
-    ) -> Parameters:
-        """Standard errors of all parameters, by the sandwich formula with the factor n / (n - p).
-
-        Parameters
-        ----------
-        X, y, sample_weight : array_like, optional
-            Data, where the recovery does not hold its own (it was loaded) or other data are meant.
-
-        Returns
-        -------
-        Parameters
-            Standard errors in place of parameters; 0 for what was not estimated.
-
-        Raises
-        ------
-        TypeError, ValueError
-            No data; not more rows than parameters; more than 5000 parameters; parameters that the data or the
-            model do not determine.
-
-        Notes
-        -----
-        ``H^-1 S H^-1 n / (n - p)`` with ``H = sum w J'J`` and ``S = sum w^2 r^2 J'J`` (White 1980; MacKinnon
-        and White 1985).  Two passes over the data and one for the residuals.
-        """
-        return inference.standard_errors(self._data(X, y, sample_weight), self.model, self.parameters)
-
-    def certificate(
-        self, X: ArrayLike | None = None, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
-    ) -> dict[str, Any]:
-        """Local evidence that the fit is a well-determined minimum, in one pass over the data.
-
-        Parameters
-        ----------
-        X, y, sample_weight : array_like, optional
-            As for :meth:`standard_errors`.
-
-        Returns
-        -------
-        dict
-            ``n_parameters`` (identifiable ones), ``rows_per_parameter``, ``loss``, ``residual_std`` (n - p degrees of
-            freedom if there are any), ``smallest_singular_value`` and ``largest_singular_value`` of the Jacobian over
-            sqrt(n), their ratio ``condition_number``, ``locally_strongly_convex`` (smallest eigenvalue of the
-            Gauss-Newton matrix above 1e-10 of the largest), ``newton_decrement`` ``sqrt(g' H^-1 g)``,
-            ``distance_in_standard_errors`` (decrement over its statistical size ``sqrt(2 loss p / n)``), ``exact``
-            (residuals at rounding level), ``candidates`` (minima that the fit compared) and ``agreeing`` (how many of
-            these have the lowest loss).
-
-        Raises
-        ------
-        TypeError, ValueError
-            No data, or more than 5000 parameters.
-        """
-        found = inference.certificate(self._data(X, y, sample_weight), self.model, self.parameters)
-        return found | {key: int(self.info.get(key, 1)) for key in ("candidates", "agreeing")}
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result, without the data, to exactly `path` (an .npz archive); :func:`load` reads it.
+
+        Standard errors are written with it, and computed before where that takes no more than seconds.
 
         Parameters
         ----------
@@ -304,13 +252,14 @@ class Recovery(ParameterViews):
         TypeError, ValueError
             An activation of user code or an entry of ``info`` that cannot be stored.
         """
-        p = self.parameters
+        p = self._with_errors()
         header: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS}
         classes = {} if self.classes is None else {"classes": self.classes}
         header |= dict(info={**self.info, **classes}, model=self.model.describe(), intercept=p.intercept)
         arrays = {f"history_{name}": column for name, column in self.history.items()}
         arrays |= {"weights": p.weights, "output_weights": p.output_weights}
         arrays |= {} if self.determined.all() else {"determined": self.determined}
+        arrays |= {} if p.errors is None else {"standard_errors": p.errors.flat()}
         storage.write(path, header, arrays if p.linear is None else {**arrays, "linear": p.linear})
 
     def plot(
@@ -339,21 +288,6 @@ class Recovery(ParameterViews):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "objective": None}
-
-    def _data(self, X: ArrayLike | None, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Objective:
-        if X is None and y is None:
-            if sample_weight is not None:
-                raise TypeError("sample_weight needs X and y beside it")
-            if self.objective is None:
-                raise ValueError("this recovery holds no data (it was loaded or copied): give X and y")
-            return self.objective
-        if X is None or y is None:
-            raise TypeError("X and y must be given together")
-        known = isinstance(self.model.output_weights, tuple)
-        model = self.model if known else self.model.with_output_weights("free")
-        if self.classes is not None:
-            y = encode_labels(y, self.classes)
-        return inference.on_data(X, y, sample_weight, model, self.n_features)
 
 
 def load(path: str | os.PathLike[str]) -> Recovery:
@@ -387,13 +321,21 @@ def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Recovery:
     k = (model.n_hidden,)
     if w.ndim != 2 or w.shape[:1] != k or v.shape != k or (b is not None and b.shape != w.shape[1:]):
         raise ValueError("the shapes of its arrays contradict each other")
-    info = dict(header["info"])
+    info, parameters = dict(header["info"]), Parameters(w, v, b, float(header["intercept"]))
+    if "standard_errors" in arrays:
+        parameters = _with_errors(parameters, arrays["standard_errors"], info)
     return Recovery(
         model=model,
-        parameters=Parameters(w, v, b, float(header["intercept"])),
+        parameters=parameters,
         history={name: arrays[f"history_{name}"] for name in _history.COLUMNS},
         classes=info.pop("classes", None),  # where files have kept them from the beginning
         info=info,
         determined=arrays.get("determined"),
         **{name: header[name] for name in _SCALARS},
     )
+
+
+def _with_errors(parameters: Parameters, errors: np.ndarray, info: dict[str, Any]) -> Parameters:
+    if not (int(info[DEGREES]) > 0 and np.isfinite(errors).all() and (errors >= 0).all()):
+        raise ValueError("its standard errors are no numbers, or without degrees of freedom")
+    return replace(parameters, errors=parameters.like(errors))

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import fastrecover as fr
 from bench import harness, methods, moments, passes, peers, pictures, recovery, report, scaling, studies, tasks
@@ -328,10 +329,18 @@ def test_seeds_are_counted_and_averaged():
 
 
 def test_coverage_by_hand():
-    row = studies.covered([{"z": [0.0, 1.0]}, {"z": None}, {"z": [3.0, 1.0]}])
+    row = studies.covered([{"z": [0.0, 1.0], "inside": 1.0}, {"z": None}, {"z": [3.0, 1.0], "inside": 0.5}])
     assert (row["converged"], row["coverage"]) == (2, 0.75)
     assert row["its error"] == pytest.approx(0.25 / np.sqrt(2))
     assert studies.covered([{"z": None}]) == {"converged": 0}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_coverage_counts_intervals_of_students_t(weighted):
+    cell = dict(model="tanh", v="free", k=2, d=3, linear=1.0, intercept=0.5, n=90, noise=0.3, uneven=True)
+    one = tasks.coverage(cell | {"weighted": weighted}, 0)
+    assert len(one["z"]) == 2 * 3 + 2 + 3 + 1
+    assert one["inside"] == np.mean(np.abs(one["z"]) <= stats.t.ppf(0.975, 90 - 12))
 
 
 def test_a_grid_is_all_combinations_and_knows_its_rows():

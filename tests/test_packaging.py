@@ -43,6 +43,7 @@ FACES = (
     "prediction",
     "recovery",
     "storage",
+    "uncertainty",
 )
 TOP = ("cli", "__main__", "fastrecover")
 #: From the bottom up: a part imports itself and what lies below, parts of a layer that is named also one another.

@@ -83,8 +83,8 @@ class Engine(Protocol):
         """What a PREDICT writes for every sample, (n, op.reps): the one array of that length at the caller."""
         ...
 
-    def rows(self) -> Block:
-        """Rows, responses and weights of a sample that is small enough to come to the caller."""
+    def rows(self, start: int, stop: int) -> Block:
+        """Rows, responses and weights of samples ``start .. stop - 1``, few enough to come to the caller."""
         ...
 
     def average(self, function: Elementwise | None = None) -> float:

@@ -85,9 +85,9 @@ class MappedEngine:
         """What a PREDICT writes for every sample, (n, op.reps)."""
         return self.inner.output(times(p, self.matrix), op)
 
-    def rows(self) -> Block:
-        """Rows, responses and weights of a small sample."""
-        x, y, w = self.inner.rows()
+    def rows(self, start: int, stop: int) -> Block:
+        """Rows, responses and weights of samples ``start .. stop - 1``, few enough to come to the caller."""
+        x, y, w = self.inner.rows(start, stop)
         return Block(times(np.asarray(x, np.float64), self.matrix.T), y, w)
 
     def average(self, function: Elementwise | None = None) -> float:

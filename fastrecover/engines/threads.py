@@ -94,9 +94,9 @@ class ThreadEngine:
     def _made(self, source: Source, meter: Meter | None = None) -> ThreadEngine:
         return ThreadEngine(source, self.n_jobs, meter, least_work=self.least_work)
 
-    def rows(self) -> Block:
-        """Rows, responses and weights of a sample that is small enough to come to the caller."""
-        return self.source.read(0, self.shape[0])
+    def rows(self, start: int, stop: int) -> Block:
+        """Rows, responses and weights of samples ``start .. stop - 1``, few enough to come to the caller."""
+        return self.source.read(start, stop)
 
     def _responses(self) -> np.ndarray:
         y = self.source.targets()[0]

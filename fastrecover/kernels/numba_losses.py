@@ -144,7 +144,7 @@ def _curvature(op, z, rows, y, w, work):
 def _gram_scale(t, s1, s0, y, r, scale):
     """``scale p_j``: square root of the information; r = (1 - y) / rho - y rho with rho^2 = (1 - H) / H."""
     for i in range(t.size):
-        half = math.exp(-0.5 * abs(t[i]))
+        half = math.exp(-0.5 * min(abs(t[i]), 700.0))  # whose square is a normal number: rho is never 0 or infinite
         scale[i] = half / math.sqrt(s1[i] * s0[i])
         ratio = math.sqrt(s0[i] / s1[i])
         rho = ratio * half if t[i] < 0.0 else ratio / half

@@ -78,7 +78,8 @@ def _curvature(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
     return a, np.concatenate([[w.sum()], sv, [h.sum()]])
 
 
-def _gram(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
+def _jacobian(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> tuple[float, Array, Array]:
+    """Loss, and by sample J and r with ``J' W J`` the Gauss-Newton matrix and ``J' W r`` the gradient."""
     k = op.k
     u, d1, v = op.activation.value(z[:, :k]), op.activation.derivative(z[:, :k]), op.v[0]
     loss, extra = LOSSES[op.loss], np.ones((len(z), 1))
@@ -93,8 +94,13 @@ def _gram(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
     units = (v * d1).reshape(len(x), -1, op.group) if op.free_w else np.zeros((len(x), 0, op.group))
     parts = [np.einsum("icp,ipd->icd", units, x).reshape(len(x), units.shape[1] * x.shape[2])]
     parts += ([u] if op.free_v else []) + ([extra * x[:, 0]] if op.linear else [])
-    parts += ([extra] if op.free_c else []) + [r[:, None]]
-    jac = np.concatenate(parts, axis=1)
+    parts += [extra] if op.free_c else []
+    return total, np.concatenate(parts, axis=1), r
+
+
+def _gram(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
+    total, jac, r = _jacobian(op, x, z, y, w)
+    jac = np.concatenate([jac, r[:, None]], axis=1)
     with np.errstate(over="ignore"):  # the square of a residual whose label has probability 1e-300
         gram = np.triu(jac.T @ (w[:, None] * jac))
     return gram, np.array([w.sum(), total])
@@ -181,6 +187,31 @@ _ROWS = {
 }
 
 
+def _projected(op: RowFunction, x: Array, p: Array) -> Sums:
+    """Rows by sample, (samples, group, d), and their projections with patches as units, (samples, columns group)."""
+    z = (x @ p.T.astype(x.dtype)).astype(np.float64)
+    x = np.asarray(x, np.float64).reshape(-1, op.group, x.shape[1])
+    return x, z.reshape(len(x), op.group, -1).transpose(0, 2, 1).reshape(len(x), -1)
+
+
+def jacobian(x: Array, p: Array, op: RowFunction) -> Array:
+    """Jacobian of the output by the parameters of a GRAM.
+
+    Parameters
+    ----------
+    x : ndarray (samples * op.group, d)
+    p : ndarray (op.columns, d)
+    op : RowFunction
+        Of squared loss, whose rows have the Jacobian of the output itself.
+
+    Returns
+    -------
+    ndarray (samples, n_parameters)
+    """
+    rows, z = _projected(op, x, p)
+    return _jacobian(op, rows, z, np.zeros(len(rows)), np.ones(len(rows)))[1]
+
+
 def sweep(
     x: Array,
     y: Array | None,
@@ -200,10 +231,7 @@ def sweep(
     def one(b: int) -> Sums:
         rows = slice(b * block, min((b + 1) * block, len(x)))
         samples = slice(rows.start // op.group, rows.stop // op.group)
-        z = (x[rows] @ p.T.astype(x.dtype)).astype(np.float64)
-        xb = np.asarray(x[rows], np.float64).reshape(-1, op.group, x.shape[1])
-        # Patches become units: (samples, group, columns) -> (samples, columns group).
-        z = z.reshape(len(xb), op.group, -1).transpose(0, 2, 1).reshape(len(xb), -1)
+        xb, z = _projected(op, x[rows], p)
         yb = np.zeros(len(xb)) if y is None else y[samples]
         wb = np.ones(len(xb)) if w is None else w[samples]
         if op.op == Op.PREDICT:

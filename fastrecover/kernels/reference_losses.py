@@ -59,26 +59,34 @@ class UnitCrossEntropy:
     def gram(self, z: Array, y: Array, w: Array) -> tuple[float, Array, Array]:
         """Loss, and J, r with ``J' J`` the Fisher information and ``J r`` the gradient.
 
-        ``J = sigma' / (k sqrt(H (1 - H)))``, in logarithms so that neither root under- nor overflows.
+        ``J = sigma' / (k sqrt(H (1 - H)))`` is the larger slope of log H and -log(1 - H) over the root of their ratio,
+        which is kept from under- and overflow.
         """
-        from scipy.special import log_expit, logsumexp
-
-        log_h, log_not = (logsumexp(log_expit(s * z), axis=1) for s in (1, -1))
-        jac = np.exp(log_expit(z) + log_expit(-z) - 0.5 * (log_h + log_not)[:, None])
-        log_rho = 0.5 * (log_not - log_h)
-        return w @ cross_entropy(z, y)[0], jac, (1 - y) * np.exp(-log_rho) - y * np.exp(log_rho)
+        log_rho = np.clip(0.5 * (_log_sum(-z)[0] - _log_sum(z)[0]), -350.0, 350.0)
+        loss, alpha, beta, _ = cross_entropy(z, y)
+        jac = np.where((log_rho > 0)[:, None], alpha, beta) * np.exp(-np.abs(log_rho))[:, None]
+        return w @ loss, jac, (1 - y) * np.exp(-log_rho) - y * np.exp(log_rho)
 
 
 def cross_entropy(z: Array, y: Array) -> tuple[Array, Array, Array, Array]:
     """Loss of ``H = mean_j sigma(z_j)`` and, per unit, d log H, -d log(1 - H) and 1 - 2 sigma."""
-    from scipy.special import expit, log_expit, logsumexp
+    from scipy.special import expit
 
-    k = z.shape[1]
-    log_h, log_not = (logsumexp(log_expit(s * z), axis=1) for s in (1, -1))
-    alpha = np.exp(log_expit(z) - log_h[:, None]) * expit(-z)
-    beta = np.exp(log_expit(-z) - log_not[:, None]) * expit(z)
-    loss = -y * (log_h - np.log(k)) - (1 - y) * (log_not - np.log(k))
-    return loss, alpha, beta, -np.tanh(z / 2)
+    log_k = np.log(z.shape[1])
+    (log_h, share), (log_not, share_not) = _log_sum(z), _log_sum(-z)
+    loss = -y * (log_h - log_k) - (1 - y) * (log_not - log_k)
+    return loss, share * expit(-z), share_not * expit(z), -np.tanh(z / 2)
+
+
+def _log_sum(z: Array) -> tuple[Array, Array]:
+    """``log sum_j sigma(z_j)``, and the share of each term in the sum, which does not go through that logarithm."""
+    from scipy.special import log_expit
+
+    terms = log_expit(z)
+    largest = terms.max(axis=1, keepdims=True)
+    scaled = np.exp(terms - largest)
+    total = scaled.sum(axis=1, keepdims=True)
+    return (largest + np.log(total))[:, 0], scaled / total
 
 
 def _half_squares(f: Array, y: Array, w: Array) -> float:

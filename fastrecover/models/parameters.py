@@ -13,6 +13,8 @@ import numpy as np
 
 from ..activations import Activation
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
@@ -27,12 +29,16 @@ class Parameters:
         The linear term b, None when the model has none.
     intercept : float
         c, 0.0 when the model has none.
+    errors : Parameters or None
+        Standard errors in place of parameters, where they are known.  They follow their units through changes of
+        order, sign and known scale, and are dropped where parameters are mixed with one another.
     """
 
     weights: np.ndarray
     output_weights: np.ndarray
     linear: np.ndarray | None = None
     intercept: float = 0.0
+    errors: Parameters | None = None
 
     @property
     def slope(self) -> np.ndarray:
@@ -59,13 +65,15 @@ class Parameters:
         -------
         Parameters
         """
-        w, v, c = self.weights.copy(), self.output_weights.copy(), self.intercept
+        w, v, c, errors = self.weights.copy(), self.output_weights.copy(), self.intercept, self.errors
         if activation.degree is not None:
-            size = np.linalg.norm(w, axis=1)
+            size = _lengths(w)
             amplitude = np.abs(v) * size**activation.degree
-            scale = np.ones_like(size) if free else amplitude ** (1.0 / activation.degree)
-            w *= np.divide(scale, size, out=np.zeros_like(size), where=size > 0)[:, None]
+            scale = np.ones_like(size) if free else np.abs(v) ** (1.0 / activation.degree) * size
+            factor = np.divide(scale, size, out=np.zeros_like(size), where=size > 0)[:, None]
+            w *= factor
             v = np.sign(v) * (amplitude if free else 1.0)
+            errors = errors and errors._scaled(factor, free)
         if activation.parity == "even":
             largest = np.take_along_axis(w, np.abs(w).argmax(axis=1)[:, None], axis=1)
             w *= np.where(largest < 0, -1.0, 1.0)
@@ -73,24 +81,54 @@ class Parameters:
         if activation.parity == "odd" or reflects:
             flip = v < 0
             w[flip] *= -1.0
-            if reflects:
+            if reflects and flip.any():
+                errors = None
                 c += float(v[flip].sum()) * 2.0 * float(activation.value(0.0))
             v = np.abs(v)
-        return replace(self, weights=w, output_weights=v, intercept=c)
+        return replace(self, weights=w, output_weights=v, intercept=c, errors=errors)
+
+    def _scaled(self, factor: np.ndarray, free: bool) -> Parameters | None:
+        """Errors of rows that are multiplied by `factor`, None if that is estimated itself."""
+        if np.abs(factor - 1.0).max(initial=0.0) <= _ROUNDING:
+            return self
+        return None if free or self.output_weights.any() else replace(self, weights=self.weights * factor)
 
     def absorbed(self, activation: Activation) -> Parameters:
         """The same network with ``|v_j| = 1``, the sizes moved into the rows (homogeneous activations only)."""
         size = np.abs(self.output_weights) ** (1.0 / (activation.degree or 1))
-        return replace(self, weights=self.weights * size[:, None], output_weights=np.sign(self.output_weights))
+        weights = self.weights * size[:, None]
+        return replace(self, weights=weights, output_weights=np.sign(self.output_weights), errors=None)
 
     def reordered(self, order: np.ndarray) -> Parameters:
         """The same network with units taken in `order`."""
-        return replace(self, weights=self.weights[order], output_weights=self.output_weights[order])
+        errors = self.errors and self.errors.reordered(order)
+        return replace(self, weights=self.weights[order], output_weights=self.output_weights[order], errors=errors)
 
     def flat(self) -> np.ndarray:
         """All numbers in one vector: weights, output weights, linear term, intercept."""
         linear = np.zeros(0) if self.linear is None else self.linear
         return np.concatenate([self.weights.ravel(), self.output_weights, linear, [self.intercept]])
+
+    def like(self, flat: np.ndarray) -> Parameters:
+        """Parameters of the same shapes from one vector, as :meth:`flat` makes it.
+
+        Raises
+        ------
+        ValueError
+            Of another length.
+        """
+        k, d = self.weights.shape
+        linear = 0 if self.linear is None else d
+        if flat.shape != (k * d + k + linear + 1,):
+            raise ValueError(f"there must be {k * d + k + linear + 1} numbers, got shape {flat.shape}")
+        w, v, b, c = np.split(flat, np.cumsum([k * d, k, linear]))
+        return Parameters(w.reshape(k, d), v, b if linear else None, float(c[0]))
+
+
+def _lengths(rows: np.ndarray) -> np.ndarray:
+    """Lengths of rows whose squares may be no numbers any more."""
+    power = np.frexp(np.abs(rows).max(axis=1, initial=0.0))[1]
+    return np.asarray(np.ldexp(np.linalg.norm(np.ldexp(rows, -power[:, None]), axis=1), power))
 
 
 def align(estimate: Parameters, truth: Parameters, activation: Activation, free: bool) -> tuple[Parameters, Parameters]:
@@ -140,7 +178,8 @@ def align(estimate: Parameters, truth: Parameters, activation: Activation, free:
         back = (estimate.weights * truth.weights).sum(axis=1) < 0
         if slope is not None:
             moved = (estimate.output_weights[back] * slope) @ estimate.weights[back]
-            estimate = replace(estimate, linear=estimate.slope + moved)
+            errors = None if back.any() else estimate.errors
+            estimate = replace(estimate, linear=estimate.slope + moved, errors=errors)
         estimate = replace(estimate, weights=np.where(back[:, None], -estimate.weights, estimate.weights))
     return estimate, truth
 
@@ -167,7 +206,9 @@ def _turned(estimate: Parameters, truth: Parameters) -> Parameters:
         weights[theirs[:common]], signs[theirs[:common]] = turned[:common], sign
         free_rows = [r for r in free_rows if r not in theirs[:common]]
     signs[free_rows] = -truth.output_weights[free_rows]
-    return replace(estimate, weights=weights, output_weights=signs)
+    # One unit is turned by its sign at most.
+    errors = estimate.errors if len(signs) == 1 and not free_rows else None
+    return replace(estimate, weights=weights, output_weights=signs, errors=errors)
 
 
 def relative_error(estimate: Parameters, truth: Parameters, activation: Activation, free: bool) -> float:

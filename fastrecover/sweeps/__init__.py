@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from .function import Function
 from .landscape import Landscape, TensorLandscape, population_tensor
+from .leverage import leverages
 from .local import local_rows
 from .moments import MomentSweeps
 from .objective import Objective
 
-__all__ = ["Function", "Landscape", "MomentSweeps", "Objective", "TensorLandscape", "local_rows", "population_tensor"]
+__all__ = [
+    "Function",
+    "Landscape",
+    "MomentSweeps",
+    "Objective",
+    "TensorLandscape",
+    "leverages",
+    "local_rows",
+    "population_tensor",
+]

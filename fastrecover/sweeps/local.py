@@ -32,5 +32,5 @@ def local_rows(engine: Engine) -> tuple[np.ndarray, np.ndarray, np.ndarray | Non
     n, d = engine.shape
     if n * d > _MOST_NUMBERS:
         raise ValueError(f"{n} rows of {d} features are too many to be looked at one by one: take a sample")
-    x, y, w = engine.rows()
+    x, y, w = engine.rows(0, n)
     return np.asarray(x, np.float64), np.zeros(n) if y is None else y, w

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from fastrecover import kernels
+from fastrecover.activations import get_activation
+from fastrecover.kernels import Op, RowFunction
 
 NAMES = ["relu", "leaky_relu", "squared_relu", "quadratic", "sigmoid", "tanh", "erf", "softplus"]
 BACKENDS = ["compiled", "numba"]
@@ -165,3 +167,31 @@ def test_result_does_not_depend_on_position_or_length(name, backend):
         for ours, reference in zip(part, whole, strict=True):
             assert reference.shape == z.shape
             np.testing.assert_allclose(ours, reference[2, :length], rtol=4 * np.finfo(float).eps, atol=0)
+
+
+@pytest.mark.parametrize("backend", ["reference", *BACKENDS])
+@pytest.mark.parametrize("name", NAMES)
+def test_sweeps_are_finite_as_far_as_squares_of_squares_are(backend, name):
+    activation = get_activation(name)
+    grows = activation.degree == 2
+    for far in (1e4, 1e6, 1e50) if grows else (1e4, 1e6, 1e50, 1e74, 1e100):
+        z = far * np.array([[1, 1e-9], [-1, 1], [1, -1], [-1, -1], [1e-9, 1]])
+        x = np.concatenate([z, np.ones((5, 1))], axis=1)
+        model = dict(k=2, v=np.array([[1.0, 0.5]]), c=np.zeros(1))
+        step = dict(dv=np.array([0.5, 0.25]), dc=0.125)
+        for row in (
+            RowFunction(Op.LOSS, activation, grad=True, **model),
+            RowFunction(Op.CURVATURE, activation, **model, **step),
+            RowFunction(Op.CURVATURE, activation, newton=True, **model, **step),
+            RowFunction(Op.GRAM, activation, free_v=True, free_c=True, **model),
+        ):
+            p = np.concatenate([np.eye(2, 3), [[0, 0, 0.5], [0, 0, -0.25]]])[: row.columns]
+            a, s = kernels.sweep(x, np.zeros(5), None, p, row, 0, 1, blocks=(8, 16), backend=backend)
+            assert np.isfinite(a).all(), (far, row.op)
+            assert np.isfinite(s).all(), (far, row.op)
+    # Where the square of the output overflows, the loss is infinite, and no nan is mistaken for a number.
+    with np.errstate(over="ignore"):
+        x = np.array([[1e155, 1e155], [1e155, -1e155]])
+        row = RowFunction(Op.LOSS, activation, **model)
+        s = kernels.sweep(x, np.zeros(2), None, np.eye(2), row, 0, 1, blocks=(8, 16), backend=backend)[1]
+    assert np.isfinite(s[1]) if name in ("sigmoid", "tanh", "erf") else s[1] == np.inf
