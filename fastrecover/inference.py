@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import check_finite, check_rows, check_vector, check_weights
-from .engines import engine_on
+from ._validation import check_rows
+from .data import Data
 from .losses import EXACT_SLACK
 from .models import Network, Parameters
-from .sources import ArraySource
 from .sweeps import Objective, leverages
 
 MAX_DENSE = 5000
@@ -48,9 +47,10 @@ def on_data(X: Any, y: Any, sample_weight: Any, model: Network, n_features: int)
     x = check_rows(X)
     if x.shape[1] != n_features:
         raise ValueError(f"X must have {n_features} columns, one for each feature, got {x.shape[1]}")
-    check_finite(x, "X")
-    y, w = check_vector(y, len(x), "y"), check_weights(sample_weight, len(x))
-    return Objective(engine_on(ArraySource(x, y, w, model.n_patches)), model)
+    data = Data.of(x, y, sample_weight, model)
+    engine = data.engine(None)
+    data.check_finite(engine)
+    return Objective(engine, model)
 
 
 def standard_errors(objective: Objective, model: Network, parameters: Parameters) -> tuple[Parameters, int]:
