@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _history, inference, storage
+from . import _history, _saved, inference, storage
+from ._arrays import check_feature_names
 from ._validation import check_weights
 from .losses import SQUARED, encode_labels
-from .models import HasParameters, Network, Parameters, align, rebuilt
+from .models import HasParameters, Network, Parameters, align
 from .models.views import ParameterViews, parameters_of
 from .prediction import predict
 
@@ -55,6 +56,8 @@ class Recovery(ParameterViews):
         Labels of a classification, the one of probability f last; 0 and 1 if not given, None for a regression.
     objective : Objective, optional
         On the full data, kept for :meth:`standard_errors` and :meth:`certificate`.
+    feature_names : list of str, optional
+        Titles that the columns of X had; rows that have titles are then refused where these are others.
 
     Raises
     ------
@@ -77,11 +80,13 @@ class Recovery(ParameterViews):
         info: dict[str, Any] | None = None,
         classes: ArrayLike | None = None,
         objective: Objective | None = None,
+        feature_names: list[str] | None = None,
     ) -> None:
         self.model, self.parameters, self.objective = model, parameters, objective
         self.loss, self.n_passes, self.seconds = float(loss), float(n_passes), float(seconds)
         self.converged, self.message, self.n_rows = bool(converged), str(message), int(n_rows)
         self.history, self.info = _history.as_arrays(history), dict(info or {})
+        self.feature_names = feature_names
         self.classes = np.asarray((0, 1) if classes is None else classes) if model.loss.takes_labels else None
 
     def predict(self, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray:
@@ -102,8 +107,9 @@ class Recovery(ParameterViews):
         Raises
         ------
         TypeError, ValueError
-            `X` is not numeric or has the wrong shape.
+            `X` is not numeric, has the wrong shape, or titles other than :attr:`feature_names`.
         """
+        check_feature_names(X, self.feature_names)
         f = predict(self.model, self.parameters, X, n_jobs)
         if self.classes is None:
             return f
@@ -129,11 +135,12 @@ class Recovery(ParameterViews):
         TypeError
             The model is a regression, or `X` is not numeric.
         ValueError
-            `X` has the wrong shape.
+            `X` has the wrong shape, or titles other than :attr:`feature_names`.
         """
         if self.classes is None:
             name = self.model.activation.name
             raise TypeError(f"this {name} model is a regression without class probabilities: use predict")
+        check_feature_names(X, self.feature_names)
         f = predict(self.model, self.parameters, X, n_jobs)
         return np.column_stack([1.0 - f, f])
 
@@ -160,6 +167,7 @@ class Recovery(ParameterViews):
         """
         if self.classes is None:
             raise TypeError("log_loss needs a classification model: this is a regression")
+        check_feature_names(X, self.feature_names)
         targets = encode_labels(y, self.classes)
         objective = inference.on_data(X, targets, sample_weight, self.model, self.n_features)
         return objective.value(self.model.pack(self.parameters))
@@ -300,6 +308,8 @@ class Recovery(ParameterViews):
         p = self.parameters
         header: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS}
         classes = {} if self.classes is None else {"classes": self.classes}
+        if self.feature_names is not None:
+            header["feature_names"] = self.feature_names
         header |= dict(info={**self.info, **classes}, model=self.model.describe(), intercept=p.intercept)
         arrays = {f"history_{name}": column for name, column in self.history.items()}
         arrays |= {"weights": p.weights, "output_weights": p.output_weights}
@@ -341,6 +351,7 @@ class Recovery(ParameterViews):
             return self.objective
         if X is None or y is None:
             raise TypeError("X and y must be given together")
+        check_feature_names(X, self.feature_names)
         known = isinstance(self.model.output_weights, tuple)
         model = self.model if known else self.model.with_output_weights("free")
         if self.classes is not None:
@@ -366,25 +377,8 @@ def load(path: str | os.PathLike[str]) -> Recovery:
     ValueError
         It is not such a file, is damaged, or is of a newer format.
     """
-    header, arrays = storage.read(path)
+    header, arrays = storage.read(path, _saved.ARRAYS)
     try:
-        return _rebuilt(header, arrays)
-    except storage.WRONG as error:
-        raise ValueError(f"{os.fspath(path)!r} is a damaged recovery: {error}") from error
-
-
-def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Recovery:
-    model = rebuilt(header["model"])
-    w, v, b = arrays["weights"], arrays["output_weights"], arrays.get("linear")
-    k = (model.n_hidden,)
-    if w.ndim != 2 or w.shape[:1] != k or v.shape != k or (b is not None and b.shape != w.shape[1:]):
-        raise ValueError("the shapes of its arrays contradict each other")
-    info = dict(header["info"])
-    return Recovery(
-        model=model,
-        parameters=Parameters(w, v, b, float(header["intercept"])),
-        history={name: arrays[f"history_{name}"] for name in _history.COLUMNS},
-        classes=info.pop("classes", None),  # where files have kept them from the beginning
-        info=info,
-        **{name: header[name] for name in _SCALARS},
-    )
+        return Recovery(**_saved.fields(header, arrays))
+    except Exception as error:  # what a file says may be anything
+        raise ValueError(f"{os.fspath(path)!r} is a damaged recovery: {storage.said(error)}") from error
