@@ -44,8 +44,8 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str
     TypeError
         A value that is not plain.
     """
+    check_destination(Path(path))
     path = Path(os.path.realpath(path))
-    check_destination(path)
     text = json.dumps({**header, "format": FORMAT, "version": VERSION}, default=_plain)
     stored: dict[str, Any] = {**arrays, "header": np.frombuffer(text.encode(), np.uint8)}
 
@@ -125,7 +125,10 @@ def _member(archive: zipfile.ZipFile, name: str, most: int) -> np.ndarray:
 
 
 def check_destination(path: Path) -> None:
-    """Raise OSError unless a file can be put at `path`."""
+    """Raise OSError unless a file can be put at `path`, or where a symbolic link there leads."""
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if path.is_symlink():
+        raise OSError(f"cannot write {str(path)!r}: its symbolic links lead nowhere")
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {str(path)!r}: it is a folder")
     if path.exists() and not path.is_file():

@@ -126,7 +126,7 @@ def from_csv(args: argparse.Namespace, labelled: bool) -> tuple[np.ndarray, np.n
 
 def _opened(path: Path) -> TextIO:
     with open(path, "rb") as file:
-        start = file.read(4)
+        start = file.readline(4)
     encoding = next((name for mark, name in _ENCODINGS.items() if start.startswith(mark)), "utf-8-sig")
     return open(path, encoding=encoding, newline="")
 
