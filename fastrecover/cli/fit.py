@@ -265,7 +265,7 @@ def _text(recovery: Recovery, figures: dict[str, dict[str, Any]], ranges: dict[s
 
 
 def _json(recovery: Recovery, figures: dict[str, dict[str, Any]], ranges: dict[str, slice], written: list[str]) -> str:
-    norms = np.linalg.norm(recovery.weights, axis=1)
+    norms = [math.hypot(*row) for row in recovery.weights]
     units = zip(norms, recovery.output_weights, strict=True)
     linear = recovery.linear
     found = {
@@ -277,8 +277,8 @@ def _json(recovery: Recovery, figures: dict[str, dict[str, Any]], ranges: dict[s
         "loss": recovery.loss,
         "n_passes": recovery.n_passes,
         "seconds": recovery.seconds,
-        "units": [{"norm": float(norm), "output_weight": float(v)} for norm, v in units],
-        "linear_norm": None if linear is None else float(np.linalg.norm(linear)),
+        "units": [{"norm": norm, "output_weight": float(v)} for norm, v in units],
+        "linear_norm": None if linear is None else math.hypot(*linear),
         "intercept": recovery.intercept,
         "classes": None if recovery.classes is None else recovery.classes.tolist(),
         **{
