@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
-
-import numpy as np
 
 from .models import HasParameters
 
@@ -22,7 +21,7 @@ class Fit(HasParameters, Protocol):
 def summary(fit: Fit) -> str:
     """Table of the hidden units, one per line after a few lines about the fit."""
     p, model = fit.parameters, fit.model
-    norms = np.linalg.norm(p.weights, axis=1)
+    norms = [math.hypot(*row) for row in p.weights]  # squares of large weights would overflow
     units = enumerate(zip(norms, p.output_weights, strict=True))
     lines = [
         f"{model.activation.name}: {len(norms)} units, {p.weights.shape[1] * model.n_patches} features, "
@@ -32,7 +31,7 @@ def summary(fit: Fit) -> str:
         *(f"{j:>4}  {size:>12.6g}  {v:>13.6g}" for j, (size, v) in units),
     ]
     if p.linear is not None:
-        lines.append(f"linear term of norm {np.linalg.norm(p.linear):.6g}")
+        lines.append(f"linear term of norm {math.hypot(*p.linear):.6g}")
     if model.fit_intercept or p.intercept:
         lines.append(f"intercept {p.intercept:.6g}")
     return "\n".join(lines)

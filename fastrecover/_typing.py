@@ -7,4 +7,4 @@ from typing import TypeAlias
 import numpy as np
 
 #: What seeds random numbers: None draws them anew each time.
-RandomState: TypeAlias = int | np.random.SeedSequence | np.random.Generator | None
+RandomState: TypeAlias = int | np.random.SeedSequence | np.random.Generator | np.random.RandomState | None

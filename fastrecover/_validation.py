@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ._arrays import as_numbers
+
 #: Eighth powers, which moments of order four need, still fit into float64.
 LARGEST = 1e35
 
@@ -25,7 +27,7 @@ def check_rows(X: Any, name: str = "X") -> np.ndarray:
     ValueError
         Not two-dimensional, or empty.
     """
-    X = _numeric(X, name)
+    X = as_numbers(X, name)
     if X.ndim != 2:
         hint = f"; use {name}.reshape(-1, 1) for a single feature" if X.ndim == 1 else ""
         raise ValueError(f"{name} must have shape (n_rows, n_features), got {X.shape}{hint}")
@@ -46,16 +48,25 @@ def check_vector(v: Any, n: int, name: str) -> np.ndarray:
     ------
     TypeError, ValueError
     """
-    v = _numeric(v, name)
-    if v.ndim == 2 and v.shape[1] == 1:
-        v = v[:, 0]
+    v = np.ascontiguousarray(flat(as_numbers(v, name), n, name), np.float64)
+    check_finite(v, name)
+    return v
+
+
+def flat(v: np.ndarray, n: int, name: str) -> np.ndarray:
+    """`v`, which may be a matrix of one row or column, as a vector of length n.
+
+    Raises
+    ------
+    ValueError
+    """
+    if v.ndim == 2 and 1 in v.shape:
+        v = v.ravel()
     if v.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional, got shape {v.shape}")
     if len(v) != n:
         rows = f"X has {n} rows" if name in ("y", "sample_weight") else f"{n} are needed"
         raise ValueError(f"{name} has {len(v)} entries but {rows}")
-    v = np.ascontiguousarray(v, np.float64)
-    check_finite(v, name)
     return v
 
 
@@ -151,15 +162,3 @@ def check_positive(value: Any, name: str, most: float = np.finfo(float).max) -> 
     if not 0 < value <= most:
         raise ValueError(f"{name} must be positive{'' if most == np.inf else ' and finite'}, got {value!r}")
     return float(value)
-
-
-def _numeric(a: Any, name: str) -> np.ndarray:
-    try:
-        a = np.asarray(a)
-    except ValueError as error:
-        raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
-    if a.dtype.kind == "O":
-        raise TypeError(f"{name} has dtype object: convert it to numbers first, e.g. np.asarray({name}, dtype=float)")
-    if a.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must be real numbers, got dtype {a.dtype}")
-    return a

@@ -9,6 +9,7 @@ from typing import Any, Literal, Unpack
 
 from numpy.typing import ArrayLike
 
+from ._arrays import feature_names
 from ._blas import one_blas_thread
 from ._typing import RandomState
 from .activations import Activation
@@ -51,11 +52,11 @@ def fit(
     ----------
     X : array_like (n, d) or Source
         Inputs; float32 and float64 rows with unit column stride are swept where they lie (any row stride, so
-        ``lagged`` views and memory maps cost no copy), everything else is converted.  A source
+        ``lagged`` views and memory maps cost no copy), everything else is converted.  The titles of a data frame are
+        kept as ``feature_names`` and compared with those of frames that the recovery is asked about.  A source
         (``fastrecover.sources.BlockSource``) is read block by block.
     y : array_like (n,)
-        Responses (None: those of a source); for a classification labels (strings, booleans, 0 and 1) or targets in
-        [0, 1].
+        Responses (None: those of a source); for a classification two labels of any kind, or targets in [0, 1].
     model : str or Network
         Activation name (``relu leaky_relu squared_relu sigmoid tanh erf softplus quadratic``) for a regression,
         ``fcn`` or ``cnn`` for a classification, ``landscape``, a preset of ``fastrecover.papers`` (``zhong2017
@@ -91,7 +92,7 @@ def fit(
         Refinement is on the rows as they are and assumes nothing of their law.
     n_jobs : int, optional
         Threads (None: all processors).  Results have the same bits for any number.
-    random_state : None, int, SeedSequence or Generator
+    random_state : None, int, SeedSequence, Generator or RandomState
     tol : float, optional
         Distance to the minimiser at which to stop, in units of its statistical error (default 1e-3).
     max_passes, max_seconds : float, optional
@@ -154,7 +155,7 @@ def fit(
                 problem, outcome = _with_units(problem, request.solver)
             else:
                 outcome = carry_out(problem, start, request.solver)
-            recovery = _recovery(outcome, problem, data)
+            recovery = _recovery(outcome, problem, data, feature_names(X))
             judged = determined(problem, recovery.parameters)
     if not outcome.exact and (unreached := data.out_of_reach(problem.model)):
         recovery.converged, recovery.message = False, unreached
@@ -218,7 +219,7 @@ def _with_units(problem: Problem, solver: Chosen) -> tuple[Problem, Outcome]:
     return problem, outcome
 
 
-def _recovery(outcome: Outcome, problem: Problem, data: Data) -> Recovery:
+def _recovery(outcome: Outcome, problem: Problem, data: Data, names: list[str] | None) -> Recovery:
     state, units = outcome.state, problem.coordinates
     objective = outcome.objective
     found = units.back(objective.unpack(state.theta), objective.model)
@@ -235,4 +236,5 @@ def _recovery(outcome: Outcome, problem: Problem, data: Data) -> Recovery:
         info=outcome.report.as_dict(),
         classes=data.classes,
         objective=Objective(problem.raw_on(ALL), objective.model),
+        feature_names=names,
     )

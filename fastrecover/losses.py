@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._validation import check_vector
+from ._arrays import as_array, first_missing, missing
+from ._validation import check_finite, check_vector, flat
 
 #: A squared loss below (EXACT * eps)^2 of the variance of the responses is rounding.
 EXACT = 30.0
@@ -129,32 +130,21 @@ class CrossEntropy(Loss):
     name, code, takes_labels, separable = "cross-entropy", 1, True, True
 
     def targets(self, y: Any, n: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Two labels of any sortable kind, or numbers in [0, 1].
+        """Two labels of any kind, or numbers in [0, 1].
 
-        Strings, booleans and any other two labels that are not numbers are mapped in sorted order; numbers must be
-        targets already (0, 1, or fractions such as averaged labels).
+        Two labels are mapped in sorted order.  Numbers in [0, 1] are targets as they are (0, 1, or fractions such as
+        averaged labels), however many of them there are.
         """
-        labels = _text(np.asarray(y))
-        if labels.dtype.kind in "OUb":
-            labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
-            if labels.ndim != 1 or len(labels) != n:
-                raise ValueError(f"y must hold one label for each of the {n} rows of X, got shape {labels.shape}")
-            try:
-                classes = np.unique(labels)
-            except TypeError:
-                raise TypeError(
-                    "y mixes labels of different types: use strings, booleans or numbers in [0, 1]"
-                ) from None
-            if len(classes) != 2:
-                some = ", ".join(repr(c) for c in classes[:4].tolist())
-                raise ValueError(f"y must have two classes, got {len(classes)}: {some}")
-            return (labels == classes[1]).astype(np.float64), np.array(classes.tolist())
-        targets = check_vector(y, n, "y")
-        outside = (targets < 0) | (targets > 1)
-        if outside.any():
-            at = int(np.argmax(outside))
-            raise ValueError(f"y must lie in [0, 1] for a classification, but row {at} is {targets[at]:g}")
-        return targets, np.array([0, 1])
+        labels = _labels(y, n)
+        if labels.dtype.kind in "fiu" and labels.min() >= 0 and labels.max() <= 1:
+            return labels.astype(np.float64), np.array([0, 1])
+        others = labels[labels != labels[0]]
+        if not len(others):
+            raise ValueError(f"y has one class only (every label is {labels[0].item()!r}): there is nothing to recover")
+        if (others != others[0]).any():
+            raise _too_many(labels)
+        classes = np.array(sorted((labels[0].item(), others[0].item())))
+        return (labels == classes[1]).astype(np.float64), classes
 
     def noise(self, loss: float) -> float:
         """1: the curvature of a log likelihood is the variance of its gradient."""
@@ -207,21 +197,61 @@ def encode_labels(y: Any, classes: np.ndarray, n: int | None = None) -> np.ndarr
     ValueError
         A label that is not one of the classes, or another number of them than rows.
     """
-    labels = _text(np.asarray(y)).reshape(-1)
-    if n is not None and len(labels) != n:
-        raise ValueError(f"y has {len(labels)} entries but X has {n} rows")
-    if classes.dtype.kind == "U":
-        labels = labels.astype(str)
-    if classes.dtype.kind in "iuf" and labels.dtype.kind in "iufb":
-        targets = labels.astype(np.float64)
-        known = (targets >= 0) & (targets <= 1)
+    labels = _labels(y, n)
+    if (labels.dtype.kind == "U") != (classes.dtype.kind == "U"):
+        known = np.zeros(len(labels), bool)
+    elif classes.dtype.kind in "fiu" and classes.tolist() == [0, 1]:
+        known = (labels >= 0) & (labels <= 1)
     else:
-        targets = (labels == classes[1]).astype(np.float64)
-        known = np.isin(labels, classes)
+        known = (labels == classes[0]) | (labels == classes[1])
     if not known.all():
-        raise ValueError(f"y must hold labels of {classes.tolist()}, got {labels[~known][0]!r}")
-    return targets
+        at = int(np.argmin(known))
+        raise ValueError(f"y must hold labels of {classes.tolist()}, got {labels[at].item()!r} in row {at}")
+    return labels.astype(np.float64) if classes.tolist() == [0, 1] else (labels == classes[1]).astype(np.float64)
 
 
-def _text(labels: np.ndarray) -> np.ndarray:
-    return np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
+def _labels(y: Any, n: int | None) -> np.ndarray:
+    """Labels as a vector of text, booleans or finite numbers."""
+    labels = as_array(y, "y")
+    labels = flat(labels, labels.size if n is None else n, "y")
+    if labels.dtype.kind in "OT":
+        labels = _unboxed(labels.astype(object))
+    if labels.dtype.kind == "S":
+        labels = _decoded(labels)
+    if labels.dtype.kind not in "fiubU":
+        raise TypeError(f"y must be labels (text, booleans or numbers), got dtype {labels.dtype}")
+    if labels.dtype.kind == "f":
+        check_finite(labels, "y")
+    return labels
+
+
+def _unboxed(labels: np.ndarray) -> np.ndarray:
+    """Objects of one kind as an array of that kind."""
+    at = first_missing(labels)
+    if at is not None:
+        raise missing("y", f"row {at}")
+    for kind in (str, bytes, (bool, np.bool_), (int, float, np.number, np.bool_)):
+        if all(isinstance(label, kind) for label in labels):
+            return np.array(labels.tolist())
+    some = sorted({type(label).__name__ for label in labels})
+    what = "labels of different types" if len(some) > 1 else "labels of type"
+    raise TypeError(f"y has {what} {', '.join(some)}: use text, booleans or numbers")
+
+
+def _decoded(labels: np.ndarray) -> np.ndarray:
+    try:
+        return np.char.decode(labels, "utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"y holds bytes that are no text in UTF-8: {error.object!r}") from None
+
+
+def _too_many(labels: np.ndarray) -> ValueError:
+    classes = np.unique(labels)
+    if labels.dtype.kind == "f" and len(classes) > 20:
+        at = int(np.argmax((labels < 0) | (labels > 1)))
+        return ValueError(
+            f"y must hold two labels, or lie in [0, 1] for a classification, but row {at} is {labels[at]:g}"
+        )
+    count = "three" if len(classes) == 3 else str(len(classes))
+    some = ", ".join(repr(label) for label in classes[:5].tolist()) + (", ..." if len(classes) > 5 else "")
+    return ValueError(f"y has {count} labels: {some}; this model takes two")

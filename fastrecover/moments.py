@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._arrays import as_numbers
 from ._validation import check_finite, check_rows, check_vector, check_weights
 from .engines import engine_on
 from .sources import ArraySource
@@ -31,7 +32,7 @@ def _sweeps(X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, n_jobs:
 
 
 def _directions(V: ArrayLike, d: int) -> np.ndarray:
-    rows = np.atleast_2d(check_rows(np.atleast_2d(np.asarray(V)), "V")).astype(np.float64)
+    rows = check_rows(np.atleast_2d(as_numbers(V, "V")), "V").astype(np.float64)
     if rows.shape[1] != d:
         raise ValueError(f"V must have one row per direction and {d} columns, got shape {rows.shape}")
     check_finite(rows, "V")

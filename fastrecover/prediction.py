@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._arrays import as_numbers
 from ._validation import check_rows
 from .losses import SQUARED
 from .models import Network, Parameters
@@ -45,11 +46,9 @@ def predict(model: Network, parameters: Parameters, X: ArrayLike, n_jobs: int | 
     TypeError
         `X` is not a dense array of real numbers.
     ValueError
-        `X` is not two-dimensional or has the wrong number of columns.
+        `X` is not two-dimensional, has the wrong number of columns, or has masked or missing entries.
     """
-    x, d = np.asarray(X), parameters.weights.shape[1] * model.n_patches
-    if x.dtype.kind not in "fiub":
-        raise TypeError(f"X must be a dense array of real numbers, got {type(X).__name__} of dtype {x.dtype}")
+    x, d = as_numbers(X, "X"), parameters.weights.shape[1] * model.n_patches
     if x.ndim != 2 or x.shape[1] != d:
         raise ValueError(f"X must have shape (n, {d}), one column for each feature, got {x.shape}")
     # Everything free: also output weights of zero are then numbers like any other.

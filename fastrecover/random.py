@@ -65,7 +65,8 @@ def seed_sequence(random_state: RandomState) -> np.random.SeedSequence:
 
     Parameters
     ----------
-    random_state : None, int, SeedSequence or Generator
+    random_state : None, int, SeedSequence, Generator or RandomState
+        Generators are advanced, so that a second call with the same one draws other numbers.
 
     Raises
     ------
@@ -75,10 +76,13 @@ def seed_sequence(random_state: RandomState) -> np.random.SeedSequence:
         return random_state
     if isinstance(random_state, np.random.Generator):
         return np.random.SeedSequence(random_state.integers(0, 2**63, 4).tolist())
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.SeedSequence(random_state.randint(0, 2**32, 8, np.uint32).tolist())
     if random_state is None:
         return np.random.SeedSequence()
     if isinstance(random_state, bool) or not isinstance(random_state, (int, np.integer)):
-        raise TypeError(f"random_state must be None, an integer, a SeedSequence or a Generator, got {random_state!r}")
+        known = "None, an integer, a SeedSequence, a Generator or a RandomState"
+        raise TypeError(f"random_state must be {known}, got {random_state!r}")
     if random_state < 0:
         raise ValueError(f"random_state must not be negative, got {random_state}")
     return np.random.SeedSequence(int(random_state))

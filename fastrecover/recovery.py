@@ -7,19 +7,19 @@ pickled one holds the result alone, as plain arrays and JSON, so that loading a 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _history, inference, storage
+from . import _history, _saved, inference, storage
+from ._arrays import check_feature_names
 from ._validation import check_weights
 from .losses import SQUARED, encode_labels
-from .models import HasParameters, Network, Parameters, align, rebuilt
+from .models import HasParameters, Network, Parameters, align
 from .models.views import parameters_of
 from .prediction import predict
-from .uncertainty import DEGREES, Uncertainty
+from .uncertainty import Uncertainty
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +57,8 @@ class Recovery(Uncertainty):
         Labels of a classification, the one of probability f last; 0 and 1 if not given, None for a regression.
     objective : Objective, optional
         On the full data, kept for :meth:`standard_errors` and :meth:`certificate`.
-
+    feature_names : list of str, optional
+        Titles that the columns of X had; rows that have titles are then refused where these are others.
     determined : array_like (n_hidden, n_features) of bool, optional
         False for weights that the rows of the fit leave open: another value, with others changed, gives the same
         outputs, or their standard error exceeds their unit.  All True if not given.
@@ -84,6 +85,7 @@ class Recovery(Uncertainty):
         classes: ArrayLike | None = None,
         objective: Objective | None = None,
         determined: ArrayLike | None = None,
+        feature_names: list[str] | None = None,
     ) -> None:
         self.model, self.parameters, self.objective = model, parameters, objective
         self.loss, self.n_passes, self.seconds = float(loss), float(n_passes), float(seconds)
@@ -91,6 +93,7 @@ class Recovery(Uncertainty):
         every = np.ones(parameters.weights.shape, bool)
         self.determined = every if determined is None else np.asarray(determined, bool)
         self.history, self.info = _history.as_arrays(history), dict(info or {})
+        self.feature_names = feature_names
         self.classes = np.asarray((0, 1) if classes is None else classes) if model.loss.takes_labels else None
 
     def predict(self, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray:
@@ -111,8 +114,9 @@ class Recovery(Uncertainty):
         Raises
         ------
         TypeError, ValueError
-            `X` is not numeric or has the wrong shape.
+            `X` is not numeric, has the wrong shape, or titles other than :attr:`feature_names`.
         """
+        check_feature_names(X, self.feature_names)
         f = predict(self.model, self.parameters, X, n_jobs)
         if self.classes is None:
             return f
@@ -138,11 +142,12 @@ class Recovery(Uncertainty):
         TypeError
             The model is a regression, or `X` is not numeric.
         ValueError
-            `X` has the wrong shape.
+            `X` has the wrong shape, or titles other than :attr:`feature_names`.
         """
         if self.classes is None:
             name = self.model.activation.name
             raise TypeError(f"this {name} model is a regression without class probabilities: use predict")
+        check_feature_names(X, self.feature_names)
         f = predict(self.model, self.parameters, X, n_jobs)
         return np.column_stack([1.0 - f, f])
 
@@ -169,6 +174,7 @@ class Recovery(Uncertainty):
         """
         if self.classes is None:
             raise TypeError("log_loss needs a classification model: this is a regression")
+        check_feature_names(X, self.feature_names)
         targets = encode_labels(y, self.classes)
         objective = inference.on_data(X, targets, sample_weight, self.model, self.n_features)
         return objective.value(self.model.pack(self.parameters))
@@ -255,6 +261,8 @@ class Recovery(Uncertainty):
         p = self._with_errors()
         header: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS}
         classes = {} if self.classes is None else {"classes": self.classes}
+        if self.feature_names is not None:
+            header["feature_names"] = self.feature_names
         header |= dict(info={**self.info, **classes}, model=self.model.describe(), intercept=p.intercept)
         arrays = {f"history_{name}": column for name, column in self.history.items()}
         arrays |= {"weights": p.weights, "output_weights": p.output_weights}
@@ -308,34 +316,8 @@ def load(path: str | os.PathLike[str]) -> Recovery:
     ValueError
         It is not such a file, is damaged, or is of a newer format.
     """
-    header, arrays = storage.read(path)
+    header, arrays = storage.read(path, _saved.ARRAYS)
     try:
-        return _rebuilt(header, arrays)
-    except storage.WRONG as error:
-        raise ValueError(f"{os.fspath(path)!r} is a damaged recovery: {error}") from error
-
-
-def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Recovery:
-    model = rebuilt(header["model"])
-    w, v, b = arrays["weights"], arrays["output_weights"], arrays.get("linear")
-    k = (model.n_hidden,)
-    if w.ndim != 2 or w.shape[:1] != k or v.shape != k or (b is not None and b.shape != w.shape[1:]):
-        raise ValueError("the shapes of its arrays contradict each other")
-    info, parameters = dict(header["info"]), Parameters(w, v, b, float(header["intercept"]))
-    if "standard_errors" in arrays:
-        parameters = _with_errors(parameters, arrays["standard_errors"], info)
-    return Recovery(
-        model=model,
-        parameters=parameters,
-        history={name: arrays[f"history_{name}"] for name in _history.COLUMNS},
-        classes=info.pop("classes", None),  # where files have kept them from the beginning
-        info=info,
-        determined=arrays.get("determined"),
-        **{name: header[name] for name in _SCALARS},
-    )
-
-
-def _with_errors(parameters: Parameters, errors: np.ndarray, info: dict[str, Any]) -> Parameters:
-    if not (int(info[DEGREES]) > 0 and np.isfinite(errors).all() and (errors >= 0).all()):
-        raise ValueError("its standard errors are no numbers, or without degrees of freedom")
-    return replace(parameters, errors=parameters.like(errors))
+        return Recovery(**_saved.fields(header, arrays))
+    except Exception as error:  # what a file says may be anything
+        raise ValueError(f"{os.fspath(path)!r} is a damaged recovery: {storage.said(error)}") from error

@@ -5,6 +5,7 @@ What leaves this module is known to be right, as far as it can be told without t
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +15,14 @@ import numpy as np
 from ._validation import check_finite, check_positive, check_rows, check_vector
 from .activations import NAMES as ACTIVATIONS
 from .activations import Activation
+from .engines import Engine
 from .models import ModelOptions, Network, Parameters, check_count, get_model, nearest
 from .papers import PRESETS, preset
 from .plan import INITS, SOLVERS, Chosen, Init
 from .plan.students import check_expandable
 from .random import seed_sequence
 from .solvers import OnLandscape
-from .starts import STARTS
+from .starts import STARTS, Start
 
 INPUTS = ("auto", "whiten", "gaussian")
 #: Distance to the minimiser at which a fit stops, in units of its statistical error.
@@ -133,7 +135,7 @@ class Request:
         """
         init, model, d = self.init, self.model, n_features
         if callable(init):
-            return init
+            return _checked_start(init)
         if isinstance(init, str):
             if init not in INITS:
                 known = f"(known: {', '.join(INITS)}, or an array)"
@@ -148,15 +150,44 @@ class Request:
             raise TypeError(
                 f"init must be one of {', '.join(INITS)}, or an array ({model.n_hidden}, {d}), got {init!r}"
             )
-        weights = check_rows(weights, "init").astype(np.float64)
-        if weights.shape != (model.n_hidden, d):
-            raise ValueError(f"init must have shape ({model.n_hidden}, {d}), got {weights.shape}")
-        check_finite(weights, "init")
         if not isinstance(init, Parameters) or model.known_v is not None:
-            return weights
-        v = check_vector(init.output_weights, model.n_hidden, "init.output_weights")
-        linear = None if init.linear is None else check_vector(init.linear, d, "init.linear")
-        return Parameters(weights, v, linear, check_vector([init.intercept], 1, "init.intercept")[0])
+            return _checked_weights(weights, (model.n_hidden, d))
+        return _checked_parameters(init, (model.n_hidden, d))
+
+
+def _checked_start(init: Start) -> Start:
+    """A start of user code whose result is checked."""
+    name = getattr(init, "__name__", type(init).__name__)
+    try:
+        inspect.signature(init).bind(None, None, None)
+    except TypeError as error:
+        raise TypeError(f"init must take an engine, a model and a seed, but {name} does not: {error}") from None
+    except ValueError:
+        pass  # a compiled function that does not say what it takes
+
+    def checked(engine: Engine, model: Network, seed: np.random.SeedSequence) -> Parameters:
+        found = init(engine, model, seed)
+        if not isinstance(found, Parameters):
+            raise TypeError(f"init must return Parameters, but {name} returned {type(found).__name__}")
+        return _checked_parameters(found, (model.n_hidden, engine.shape[1]))
+
+    checked.__name__ = name  # reports name the start after it
+    return checked
+
+
+def _checked_weights(weights: Any, shape: tuple[int, int]) -> np.ndarray:
+    weights = check_rows(weights, "init").astype(np.float64)
+    if weights.shape != shape:
+        raise ValueError(f"init must have shape {shape}, got {weights.shape}")
+    check_finite(weights, "init")
+    return weights
+
+
+def _checked_parameters(init: Parameters, shape: tuple[int, int]) -> Parameters:
+    weights = _checked_weights(init.weights, shape)
+    v = check_vector(init.output_weights, shape[0], "init.output_weights")
+    linear = None if init.linear is None else check_vector(init.linear, shape[1], "init.linear")
+    return Parameters(weights, v, linear, float(check_vector([init.intercept], 1, "init.intercept")[0]))
 
 
 def _check_unit_search(model: str | Activation | Network, n_hidden: str, init: Any) -> None:
@@ -177,8 +208,13 @@ def _check_unit_search(model: str | Activation | Network, n_hidden: str, init: A
 def _check_solver(solver: Any) -> None:
     if isinstance(solver, str) and solver not in SOLVERS:
         raise ValueError(f"unknown solver {solver!r}{nearest(solver, tuple(SOLVERS))} (known: {', '.join(SOLVERS)})")
-    if not isinstance(solver, (str, OnLandscape)) and not (hasattr(solver, "begin") and hasattr(solver, "step")):
-        raise TypeError(f"solver must be a name or an object with begin and step, got {solver!r}")
+    if isinstance(solver, (str, OnLandscape)):
+        return
+    whole = isinstance(getattr(solver, "name", None), str) and all(
+        callable(getattr(solver, part, None)) for part in ("begin", "step")
+    )
+    if isinstance(solver, type) or not whole:
+        raise TypeError(f"solver must be a name or an object with name, begin and step, got {solver!r}")
 
 
 def _check_restarts(restarts: Any, init: Any, solver: Any, finds_units: bool) -> None:

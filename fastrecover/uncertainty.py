@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import inference
+from ._arrays import check_feature_names
 from .losses import encode_labels
 from .models import Network, Parameters
 from .models.views import ParameterViews
@@ -34,6 +35,7 @@ class Uncertainty(ParameterViews):
         On the full data.
     info : dict
     classes : ndarray (2,) or None
+    feature_names : list of str or None
     """
 
     model: Network
@@ -41,6 +43,7 @@ class Uncertainty(ParameterViews):
     objective: Objective | None
     info: dict[str, Any]
     classes: np.ndarray | None
+    feature_names: list[str] | None
 
     def standard_errors(
         self, X: ArrayLike | None = None, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
@@ -170,6 +173,7 @@ class Uncertainty(ParameterViews):
             return self.objective
         if X is None or y is None:
             raise TypeError("X and y must be given together")
+        check_feature_names(X, self.feature_names)
         known = isinstance(self.model.output_weights, tuple)
         model = self.model if known else self.model.with_output_weights("free")
         if self.classes is not None:

@@ -294,6 +294,13 @@ LABELS = {
     "integers": ONES.astype(np.int8),
     "floats": ONES,
     "a column": ONES[:, None],
+    "signs": np.where(ONES > 0, 1, -1),
+    "from one": np.where(ONES > 0, 2, 1).astype(np.uint8),
+    "any two floats": np.where(ONES > 0, 4.0, -2.0),
+    "past 53 bits": np.where(ONES > 0, 2**60 + 1, 2**60),
+    "bytes": np.where(ONES > 0, b"yes", b"no"),
+    "objects that are integers": np.where(ONES > 0, 4, 2).astype(object),
+    "objects that are booleans": (ONES > 0).astype(object),
     "list": ONES.tolist(),
 }
 
@@ -309,6 +316,7 @@ def test_labels_are_mapped_and_remembered(kind, plain, tmp_path):
     rec = fr.fit(ROWS, y, "fcn", n_hidden=2, init=TEACHER.weights, random_state=0, n_jobs=1)
     assert (rec.weights == plain.weights).all()
     flat = np.ravel(y)
+    flat = flat.astype(str) if flat.dtype.kind == "S" else flat
     assert rec.classes.tolist() == np.unique(flat).tolist()
     rec.save(tmp_path / "rec.npz")
     for known in (rec, fr.load(tmp_path / "rec.npz")):
@@ -336,6 +344,13 @@ def test_probabilities_and_weighted_scores(plain):
     assert plain.log_loss(ROWS, fractions) == pytest.approx(cross_entropy(H, fractions, None), rel=1e-12)
 
 
+def test_two_fractions_stay_targets():
+    soft = fit_fcn(0.2 + 0.6 * ONES, init=TEACHER.weights)
+    assert soft.classes.tolist() == [0, 1]
+    assert soft.log_loss(ROWS, 0.2 + 0.6 * ONES) == pytest.approx(soft.loss, rel=1e-12)
+    assert soft.predict_proba(ROWS)[:, 1].max() < 0.95  # labels drive it above 0.99
+
+
 def test_log_loss_far_out_is_not_clipped(plain):
     far = -800.0 * np.linalg.pinv(plain.weights) @ np.ones((2, 1))
     assert plain.log_loss(np.repeat(far.T, 2, axis=0), [1, 1]) == pytest.approx(800.0, rel=1e-12)
@@ -356,16 +371,20 @@ def fit_cnn(y=ONES, X=ROWS, **options):
 @pytest.mark.parametrize(
     "y, said",
     [
-        (2 * ONES - 1, r"y must lie in \[0, 1\].*-1"),
-        (ONES + 1, r"y must lie in \[0, 1\].*2"),
-        (ONES * 1.001, r"y must lie in \[0, 1\]"),
+        (np.arange(3000) % 3, "three labels: 0, 1, 2; this model takes two"),
+        (np.arange(3000) % 3 - 1.5, r"three labels: -1.5, -0.5, 0.5; this model takes two"),
+        (np.arange(3000), "3000 labels: 0, 1, 2, 3, 4, ...; this model takes two"),
+        (np.linspace(0, 1.001, 3000), r"or lie in \[0, 1\] for a classification, but row 2997 is 1.0"),
         (np.ones(3000), "one class"),
         (np.full(3000, 0.5), "one class"),
-        (np.full(3000, True), "two classes, got 1"),
-        (["a"] * 3000, "two classes, got 1: 'a'"),
-        (np.array(["a", "b", "c"] * 1000), "two classes, got 3: 'a', 'b', 'c'"),
+        (np.full(3000, True), "one class only .every label is True"),
+        (["a"] * 3000, "one class only .every label is 'a'"),
+        (np.array(["a", "b", "c"] * 1000), "three labels: 'a', 'b', 'c'; this model takes two"),
         (ONES[:-1], "2999"),
-        (LABELS["strings"][:-1], "3000 rows.*2999"),
+        (LABELS["strings"][:-1], "2999 entries.*3000 rows"),
+        (np.where(np.arange(3000) == 3, None, LABELS["objects"]), "missing values, the first in row 3"),
+        (np.where(np.arange(3000) == 4, np.nan, LABELS["objects"]), "missing values, the first in row 4"),
+        (np.where(np.arange(3000) == 4, b"\xff", b"a"), "no text in UTF-8"),
         (np.where(np.arange(3000) == 7, np.nan, ONES), "row 7 is nan"),
         (np.column_stack([ONES, ONES]), "one-dimensional"),
     ],
@@ -376,8 +395,12 @@ def test_bad_labels_are_refused(fit, y, said):
 
 
 def test_labels_of_several_types_are_refused():
-    with pytest.raises(TypeError, match="different types"):
-        fit_fcn(np.where(np.arange(3000) == 3, None, LABELS["objects"]))
+    with pytest.raises(TypeError, match="different types int, str: "):
+        fit_fcn(np.where(np.arange(3000) == 3, 1, LABELS["objects"]))
+    with pytest.raises(TypeError, match="labels of type complex"):
+        fit_fcn(np.where(ONES > 0, 1j, 0).astype(object))
+    with pytest.raises(TypeError, match="got dtype datetime64"):
+        fit_fcn(np.where(ONES > 0, np.datetime64("2020"), np.datetime64("2021")))
 
 
 @pytest.mark.parametrize(
@@ -411,6 +434,14 @@ def test_bad_settings_are_refused(call, kind, said):
 def test_bad_questions_are_refused(plain):
     with pytest.raises(ValueError, match=r"labels of \[0, 1\], got .*2"):
         plain.score(ROWS, ONES + 1)
+    for text in (LABELS["strings"], np.where(ONES > 0, "1", "0")):
+        with pytest.raises(ValueError, match=r"labels of \[0, 1\], got '"):
+            plain.log_loss(ROWS, text)
+    signs = fit_fcn(LABELS["signs"], init=TEACHER.weights)
+    for other in (ONES, ONES > 0, LABELS["strings"], 0.5 * LABELS["signs"]):
+        for ask in (signs.score, signs.log_loss, signs.standard_errors):
+            with pytest.raises(ValueError, match=r"y must hold labels of \[-1, 1\], got"):
+                ask(ROWS, other)
     with pytest.raises(ValueError, match="2999"):
         plain.score(ROWS, ONES[:-1])
     with pytest.raises(ValueError, match="4"):

@@ -33,6 +33,7 @@ NOT_ON_IMPORT = {"scipy", "numba", "llvmlite", "sklearn", "matplotlib", "torch",
 GROUND = ("activations", "exceptions", "linalg", "losses", "random", "tensors")  # and private modules
 #: What a user asks of data, or of a fit once it is there.
 FACES = (
+    "_saved",
     "_summary",
     "datasets",
     "inference",

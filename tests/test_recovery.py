@@ -472,6 +472,11 @@ def test_recovery_files_and_pictures_import_each_other_one_way():
     assert not imports["storage"]
 
 
+def test_large_weights_are_told_of():
+    text = recovery_of(MODELS[2], Parameters(np.full((2, 2), 3e200), np.ones(2), np.full(2, 4e200))).summary()
+    assert "4.24264e+200" in text and "linear term of norm 5.65685e+200" in text
+
+
 def test_an_empty_history_survives(tmp_path):
     rec = recovery_of(MODELS[2], Parameters(np.ones((2, 2)), np.ones(2)), history={name: [] for name in HISTORY})
     rec.save(tmp_path / "f")

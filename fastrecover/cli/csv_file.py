@@ -1,37 +1,108 @@
-"""Rows and responses, or labels, from a .csv file, without being told whether it has a line of titles.
+"""Rows and responses, or labels, from a .csv file, without being told its separator or whether it has titles.
 
-NumPy's reader does the work; text is let through in the column of labels alone, so that a stray word in any
-other column is still reported with its line.
+The csv module takes lines apart.  No row is guessed away: a first line is titles only if no field of it is a number,
+and whatever is not as it should be is refused with its line, since a table read wrongly is worse than one refused.
 """
 
 from __future__ import annotations
 
 import argparse
+import codecs
+import csv
+import itertools
 import re
-import warnings
-from collections.abc import Callable
-from typing import Any, TextIO
+import sys
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
 from ..models import nearest
 
-_SEPARATORS = (",", ";", "\t")
+_SEPARATORS = (";", "\t", ",", " ")
+_ENCODINGS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",  # the mark of UTF-32 begins with it
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_LOOKED_AT = 100  # lines that the decimal mark, and whether the first is titles, are told from
+_DECIMAL_COMMA = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")  # which may also be one and a bit
+_INTEGER = re.compile(r"[+-]?\d+")
+#: What may be a number with a slip, or stand for a missing one.
+_NO_TITLE = re.compile(r"[+-]?\.?\d.*|na|n/a|nan|null|none|true|false|[?.-]*", re.IGNORECASE)
+_MISSING = {"", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"}
+#: What stands over an index: nothing, or what pandas makes of nothing.
+_INDEX = re.compile(r"(Unnamed: \d+)?")
+
+Lines = Iterable[tuple[int, list[str]]]
 
 
-class _Codes(dict[str, float]):
+@dataclass
+class _Table:
+    """How a file is written."""
+
+    first: int  # number of its first line
+    width: int
+    titles: list[str] | None
+    comma: bool  # whether decimals are marked by it
+
+    def number(self, field: str) -> float:
+        """The number that a field is; ValueError for anything else."""
+        if "_" in field or (self.comma and "." in field):
+            raise ValueError
+        return float(field.replace(",", ".") if self.comma else field)
+
+    def is_number(self, field: str) -> bool:
+        """Whether a field is a number."""
+        try:
+            self.number(field)
+        except ValueError:
+            return False
+        return True
+
+    def column(self, option: str, key: str) -> int:
+        """Number of the column that an option names by title or by number."""
+        names = [str(j) for j in range(self.width)] if self.titles is None else self.titles
+        if key in names:
+            return names.index(key)
+        if re.fullmatch(r"-?\d+", key) and -len(names) <= int(key) < len(names):
+            return int(key) % len(names)
+        shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+        kind = (
+            f"has columns 0 to {len(names) - 1} and no titles" if self.titles is None else f"has the columns: {shown}"
+        )
+        hint = "" if self.titles is None else nearest(key, tuple(names))
+        raise ValueError(f"{option}: no column {key!r}{hint} (the file {kind})")
+
+    def check_width(self, line: int, fields: list[str]) -> None:
+        """Raise ValueError for a line of another length than the first."""
+        if len(fields) != self.width:
+            hint = " (separators must be the same in all lines, and comments removed)"
+            raise ValueError(f"line {line} has {len(fields)} fields, and line {self.first} has {self.width}{hint}")
+
+    def wrong(self, line: int, j: int, field: str, what: str = "number") -> ValueError:
+        """The error for a field that is not what it should be."""
+        title = "" if self.titles is None else f" ({self.titles[j]})"
+        hint = "; a first line is titles only where no field of it is a number" if line == self.first else ""
+        return ValueError(f"line {line}, column {j + 1}{title}: {field!r} is no {what}{hint}")
+
+
+class _Codes(dict[str, str]):
     """Numbers standing for the texts of a column, in the order of their appearance."""
 
-    def __call__(self, field: str) -> float:
-        text = _bare(field)
-        if not text:
-            raise ValueError("a row without a label")
-        return self.setdefault(text, float(len(self)))
+    def of(self, field: str) -> str:
+        """The number of a text, as text."""
+        return self.setdefault(field.strip(), str(len(self)))
 
-    def decoded(self, column: np.ndarray) -> np.ndarray:
+    def decoded(self, column: np.ndarray, table: _Table) -> np.ndarray:
         """The numbers that the texts are, if all of them are numbers, else the texts."""
-        kind = float if all(map(_is_number, self)) else str
-        return np.array([kind(text) for text in self])[column.astype(int)]
+        numbers = all(map(table.is_number, self))
+        return np.array([table.number(text) if numbers else text for text in self])[column.astype(int)]
 
 
 def from_csv(args: argparse.Namespace, labelled: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -44,88 +115,138 @@ def from_csv(args: argparse.Namespace, labelled: bool) -> tuple[np.ndarray, np.n
     """
     if args.x_key is not None:
         raise ValueError("--x-key goes with .npz files; a .csv file gives all columns but the responses")
-    name, codes, titled = args.data.name, _Codes(), False
     try:
-        with open(args.data, encoding="utf-8-sig") as file:
-            titles, titled, separator = _first_line(file)
-            names = titles if titled else [str(i) for i in range(len(titles))]
-            values = _numbers(file, separator, {_responses(args, names, titled): codes} if labelled else None)
-    except UnicodeDecodeError:
-        raise ValueError(f"{name} is not a text file") from None
+        with _opened(args.data) as file:
+            return _read(file, args, labelled)
+    except UnicodeError:
+        raise ValueError(f"{args.data.name} is not a text file in UTF-8 or UTF-16: save it as UTF-8") from None
     except ValueError as error:
-        raise ValueError(f"{name}: {_where(str(error), titled)}") from None
-    if not values.size:
-        raise ValueError(f"{name} has no rows")
-    if values.shape[1] < 2:
-        raise ValueError(f"{name} has one column: at least one feature and the responses are needed")
-    y = _responses(args, names, titled)
-    w = None if args.weight_key is None else _column("--weight-key", args.weight_key, names, titled)
+        raise ValueError(f"{args.data.name}: {error}") from None
+
+
+def _opened(path: Path) -> TextIO:
+    with open(path, "rb") as file:
+        start = file.readline(4)
+    encoding = next((name for mark, name in _ENCODINGS.items() if start.startswith(mark)), "utf-8-sig")
+    return open(path, encoding=encoding, newline="")
+
+
+def _read(file: TextIO, args: argparse.Namespace, labelled: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    lines = _lines(file)
+    head = list(itertools.islice(lines, _LOOKED_AT))
+    if not head:
+        raise ValueError("the file has no rows")
+    table = _layout(head)
+    y = table.width - 1 if args.y_key is None else table.column("--y-key", args.y_key)
+    w = None if args.weight_key is None else table.column("--weight-key", args.weight_key)
     if y == w:
         raise ValueError("--y-key and --weight-key name the same column")
-    features = [j for j in range(values.shape[1]) if j not in (y, w)]
+    index = _index(table) - {y, w}
+    features = [j for j in range(table.width) if j not in (y, w) and j not in index]
     if not features:
-        raise ValueError(f"{name} has no column left for the features")
-    responses = codes.decoded(values[:, y]) if labelled else values[:, y]
+        what = "one column: at least one feature and the responses are needed" if table.width == 1 else "no features"
+        raise ValueError(f"the file has {what}")
+    _check_first(table, head, [j for j in (*features, w, None if labelled else y) if j is not None])
+    codes = _Codes()
+    rows = itertools.chain(head[table.titles is not None :], lines)
+    values = _numbers(rows, table, index, (y, codes) if labelled else None)
+    if not len(values):
+        raise ValueError("the file has no rows")
+    if index:
+        untitled = f"the first {len(index)} columns have" if len(index) > 1 else "the first column has"
+        note = f"{args.data.name}: {untitled} no title: left out as an index"
+        print(f"fastrecover fit: note: {note}", file=sys.stderr)
+    responses = codes.decoded(values[:, y], table) if labelled else values[:, y]
     return np.ascontiguousarray(values[:, features]), responses, None if w is None else values[:, w]
 
 
-def _first_line(file: TextIO) -> tuple[list[str], bool, str]:
-    """Fields of the first line, whether they are titles, and the separator; leaves `file` before the rows."""
-    first = file.readline().rstrip("\r\n")
-    after = file.tell()
-    second = next((line for line in iter(file.readline, "") if line.strip()), "").rstrip("\r\n")
-    separator = next((s for s in _SEPARATORS if s in first), ",")
-    fields = [_bare(field) for field in first.split(separator)]
-    below = [_bare(field) for field in second.split(separator)] if second else ["0"] * len(fields)
-    # Text over text may be two labels, text over a number is a title.
-    titled = any(not _is_number(top) and _is_number(field) for top, field in zip(fields, below, strict=False))
-    if titled and len(fields) != len(below):
-        raise ValueError(f"{len(fields)} titles for {len(below)} columns")
-    file.seek(after if titled else 0)
-    return fields, titled, separator
-
-
-def _numbers(file: TextIO, separator: str, converters: dict[int | str, Callable[[str], float]] | None) -> np.ndarray:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an empty file is reported by the caller
-        layout: dict[str, Any] = dict(delimiter=separator, ndmin=2, comments=None, encoding=None)
-        return np.loadtxt(file, converters=converters, **layout)
-
-
-def _bare(field: str) -> str:
-    return field.strip().strip('"')
-
-
-def _is_number(field: str) -> bool:
+def _lines(file: TextIO) -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of every line that is not blank."""
+    separator = _separator(file)
+    text = (line.strip() for line in file) if separator == " " else file
+    reader = csv.reader(text, delimiter=separator, skipinitialspace=True, strict=True)
     try:
-        float(field)
-    except ValueError:
-        return False
-    return True
+        for fields in reader:
+            if len(fields) > 1 or "".join(fields).strip():
+                yield reader.line_num, fields
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from None
 
 
-def _responses(args: argparse.Namespace, names: list[str], titled: bool) -> int:
-    return len(names) - 1 if args.y_key is None else _column("--y-key", args.y_key, names, titled)
+def _separator(file: TextIO) -> str:
+    """What stands in both of the first two lines, outside quotes; leaves the file at its beginning."""
+    two = list(itertools.islice((line.strip() for line in iter(file.readline, "") if line.strip()), 2))
+    file.seek(0)
+    if "\0" in "".join(two):
+        raise UnicodeError("two bytes or more a letter, and no mark that says so")
+    bare = [re.sub('"[^"]*"', "", line) for line in two]
+    return next((s for s in _SEPARATORS if bare and all(s in line for line in bare)), ",")
 
 
-def _where(message: str, titled: bool) -> str:
-    """NumPy's complaint with the line of the file, counted from 1, in place of its row."""
+def _layout(head: list[tuple[int, list[str]]]) -> _Table:
+    """How a file with these first lines is written."""
+    first, fields = head[0]
+    texts = (field.strip() for _, fields in head for field in fields)
+    comma = any(_DECIMAL_COMMA.fullmatch(text) and not _THOUSANDS.fullmatch(text) for text in texts)
+    table = _Table(first, len(fields), None, comma)
+    for line, others in head:
+        table.check_width(line, others)
+    if any(map(table.is_number, fields)):
+        return table
+    titles = [field.strip() for field in fields]
+    unnamed = len(titles) - len(list(itertools.dropwhile(_INDEX.fullmatch, titles)))
+    blank = next((j for j in range(unnamed, len(titles)) if not titles[j]), None)
+    if blank is not None:
+        raise ValueError(f"line {first}, column {blank + 1} has no title: give one, or remove the column")
+    again = next((j for j in range(unnamed, len(titles)) if titles[j] in titles[:j]), None)
+    if again is not None:
+        raise ValueError(f"line {first} has the title {titles[again]!r} twice: columns must differ in their titles")
+    table.titles = titles
+    return table
 
-    def line(match: re.Match) -> str:
-        return f"line {int(match[1]) + 1 + titled}"
 
-    first = message.split(";")[0]
-    if "could not convert" in first:
-        return re.sub(r"row (\d+)", line, first)
-    return re.sub(r"row (\d+)", lambda match: f"line {int(match[1]) + titled}", first)
+def _index(table: _Table) -> set[int]:
+    """Columns that stand before all titles, which hold numbers or names of rows."""
+    if table.titles is None:
+        return set()
+    return set(range(table.width - len(list(itertools.dropwhile(_INDEX.fullmatch, table.titles)))))
 
 
-def _column(option: str, key: str, names: list[str], titled: bool) -> int:
-    if key in names:
-        return names.index(key)
-    if re.fullmatch(r"-?\d+", key) and -len(names) <= int(key) < len(names):
-        return int(key) % len(names)
-    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    kind = f"has the columns: {shown}" if titled else f"has columns 0 to {len(names) - 1} and no titles"
-    hint = nearest(key, tuple(names)) if titled else ""
-    raise ValueError(f"{option}: no column {key!r}{hint} (the file {kind})")
+def _check_first(table: _Table, head: list[tuple[int, list[str]]], columns: list[int]) -> None:
+    """Refuse a first line that may be titles as well as a row, seen in the columns that must hold numbers."""
+    first = [head[0][1][j].strip() for j in columns]
+    if table.titles is not None:
+        unclear = all(map(_NO_TITLE.fullmatch, first))
+    else:
+        rows = [fields for _, fields in head[1:]]
+        others = [not any(_INTEGER.fullmatch(fields[j].strip()) for fields in rows) for j in columns]
+        counting = all(map(_INTEGER.fullmatch, first)) and len(set(first)) == len(first)
+        unclear = bool(rows) and counting and 2 * sum(others) >= len(others)
+    if unclear:
+        raise ValueError(
+            f"line {table.first} may be titles or a row ({', '.join(first[:5])}{', ...' if len(first) > 5 else ''}): "
+            "give titles that are words, and rows that are numbers with a decimal point"
+        )
+
+
+def _numbers(lines: Lines, table: _Table, index: set[int], labels: tuple[int, _Codes] | None) -> np.ndarray:
+    """The fields of all lines as numbers, labels as their codes, zero for an index."""
+    values = array("d")
+    for line, fields in lines:
+        table.check_width(line, fields)
+        if labels is not None:
+            at, codes = labels
+            if fields[at].strip() in _MISSING:
+                raise table.wrong(line, at, fields[at], "label")
+            fields[at] = codes.of(fields[at])
+        for j in index:
+            fields[j] = "0"
+        try:
+            if table.comma or "_" in "".join(fields):
+                values.extend([table.number(field) for field in fields])
+            else:
+                values.extend(map(float, fields))
+        except ValueError:
+            j = next(j for j, field in enumerate(fields) if not table.is_number(field))
+            raise table.wrong(line, j, fields[j]) from None
+    return np.frombuffer(values).reshape(-1, table.width)

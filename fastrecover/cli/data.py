@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import numpy as np
 
 from ..models import nearest
 from ..sources import lagged
+from ..storage import said
 from .csv_file import from_csv
 
 
@@ -170,17 +169,19 @@ def array(path: Path) -> np.ndarray:
     """Array in a .npy file, mapped read-only; ValueError for anything else."""
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # bytes from anywhere may raise anything in what reads them
         raise ValueError(_unreadable(path.name, ".npy file", error)) from None
 
 
 def _from_npz(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    try:
-        archive = np.load(args.data, allow_pickle=False)
-        archive.files  # noqa: B018  (an array under the name of an archive has none)
-    except (zipfile.BadZipFile, ValueError, EOFError, AttributeError) as error:
-        raise ValueError(_unreadable(args.data.name, ".npz file", error)) from None
-    with archive:
+    with open(args.data, "rb") as file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+            archive.files  # noqa: B018  (an array under the name of an archive has none)
+        except Exception as error:
+            raise ValueError(_unreadable(args.data.name, ".npz file", error)) from None
         return (
             _member(archive, "--x-key", args.x_key or "X", args.data),
             _member(archive, "--y-key", args.y_key or "y", args.data),
@@ -195,7 +196,7 @@ def _member(archive: np.lib.npyio.NpzFile, option: str, key: str, path: Path) ->
         raise ValueError(f"{option}: {path.name} has no array {key!r}{nearest(key, known)} ({held})")
     try:
         return archive[key]
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:
         raise ValueError(_unreadable(f"{key!r} in {path.name}", "array of numbers", error)) from None
 
 
@@ -203,4 +204,4 @@ def _unreadable(name: str, kind: str, error: Exception) -> str:
     if "Object arrays" in str(error) or "Python objects" in str(error):
         return f"{name} holds Python objects: save it as an array of numbers or strings"
     # NumPy takes whatever it does not know for a pickle, which no reader should be told to trust.
-    return f"{name} is not a readable {kind}" + ("" if "pickle" in str(error) else f": {error}")
+    return f"{name} is not a readable {kind}" + ("" if "pickle" in str(error) else f": {said(error)}")

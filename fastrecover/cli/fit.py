@@ -17,7 +17,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +113,13 @@ def run(args: argparse.Namespace) -> int:
     figures = {"fitted": _figures(recovery, fitted, args.jobs)}
     if held is not None:
         figures["held back"] = _figures(recovery, held, args.jobs)
-    # A shared filter is no image of a whole row.
-    written = _write(args, recovery, rows.shape if model.n_patches == 1 else None)
-    report = _json if args.json else _text
     ranges = {"fitted": train} | ({} if test is None else {"held back": test})
-    print(report(recovery, figures, ranges, written))
+    written: list[str] = []
+    try:
+        # A shared filter is no image of a whole row.
+        written.extend(_written(args, recovery, rows.shape if model.n_patches == 1 else None))
+    finally:  # a file that cannot be written takes nothing of the fit with it
+        print((_json if args.json else _text)(recovery, figures, ranges, written), flush=True)
     return 0 if recovery.converged else 1
 
 
@@ -203,13 +207,13 @@ def _numbers(value: str | None) -> OutputWeights | None:
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
-    inputs = {path.resolve() for path in (args.data, args.responses) if path is not None}
+    inputs = {os.path.realpath(path) for path in (args.data, args.responses) if path is not None}
     outputs = [path for path in (args.output, args.plot) if path is not None]
     for path in outputs:
         check_destination(path)
-        if path.resolve() in inputs:
+        if os.path.realpath(path) in inputs:
             raise ValueError(f"{path} is an input and would be overwritten")
-    if len(outputs) == 2 and outputs[0].resolve() == outputs[1].resolve():
+    if len(outputs) == 2 and os.path.realpath(outputs[0]) == os.path.realpath(outputs[1]):
         raise ValueError(f"--output and --plot are the same file, {outputs[0]}")
     if args.plot is not None:
         check_picture(args.plot)
@@ -240,12 +244,14 @@ def _figures(recovery: Recovery, rows: data.Table, jobs: int | None) -> dict[str
     return {"rows": len(y), "r2": r2, "correlation": float(w @ (dy * df)) / both if both > 0 else math.nan}
 
 
-def _write(args: argparse.Namespace, recovery: Recovery, shape: tuple[int, int] | None) -> list[str]:
+def _written(args: argparse.Namespace, recovery: Recovery, shape: tuple[int, int] | None) -> Iterator[str]:
+    """Write the files that are asked for, and name each once it is there."""
     if args.output is not None:
         recovery.save(args.output)
+        yield str(args.output)
     if args.plot is not None:
         recovery.plot(args.plot, shape=shape)
-    return [str(path) for path in (args.output, args.plot) if path is not None]
+        yield str(args.plot)
 
 
 def _text(recovery: Recovery, figures: dict[str, dict[str, Any]], ranges: dict[str, slice], written: list[str]) -> str:
@@ -263,7 +269,7 @@ def _text(recovery: Recovery, figures: dict[str, dict[str, Any]], ranges: dict[s
 
 
 def _json(recovery: Recovery, figures: dict[str, dict[str, Any]], ranges: dict[str, slice], written: list[str]) -> str:
-    norms = np.linalg.norm(recovery.weights, axis=1)
+    norms = [math.hypot(*row) for row in recovery.weights]
     units = zip(norms, recovery.output_weights, strict=True)
     linear = recovery.linear
     found = {
@@ -275,8 +281,8 @@ def _json(recovery: Recovery, figures: dict[str, dict[str, Any]], ranges: dict[s
         "loss": recovery.loss,
         "n_passes": recovery.n_passes,
         "seconds": recovery.seconds,
-        "units": [{"norm": float(norm), "output_weight": float(v)} for norm, v in units],
-        "linear_norm": None if linear is None else float(np.linalg.norm(linear)),
+        "units": [{"norm": norm, "output_weight": float(v)} for norm, v in units],
+        "linear_norm": None if linear is None else math.hypot(*linear),
         "intercept": recovery.intercept,
         "classes": None if recovery.classes is None else recovery.classes.tolist(),
         **{
