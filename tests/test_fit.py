@@ -66,7 +66,7 @@ def test_passes_to_the_last_digit(name):
     """Seeds 0 to 4 take 6.8 to 8 passes, and 11.8 to 13 to a distance of 1e-9."""
     teacher, x, y = planted(name, d=10, k=2, n=20_000, noise=0.3)
     rec, strict = (fr.fit(x, y, teacher.model, random_state=0, n_jobs=1, tol=tol) for tol in (None, 1e-9))
-    assert rec.converged and rec.n_passes < 9.5
+    assert rec.converged and rec.history["pass"][-1] < 9.5
     assert strict.converged and strict.n_passes < 15
     assert "below tol" in strict.message
     best = fr.fit(x, y, teacher.model, init=strict.weights, solver="gauss-newton", n_jobs=1, tol=1e-11)
@@ -373,7 +373,8 @@ def test_history(monkeypatch):
     for i, event in enumerate(events):
         assert all(h[name][i] == event[name] or np.isnan(h[name][i]) for name in event)
     assert (np.diff(h["pass"]) >= 0).all() and (np.diff(h["seconds"]) >= 0).all()
-    assert h["pass"][-1] == pytest.approx(rec.n_passes)
+    # Rows are looked at once more after the last step, to see what they determine.
+    assert h["pass"][-1] <= rec.n_passes < h["pass"][-1] + 0.5
     assert h["loss"][-1] == rec.loss
     assert (h["loss"] >= 0).all() and set(h["rows"]) <= {2000, 20_000}
     assert rec.seconds >= h["seconds"][-1]

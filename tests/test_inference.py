@@ -151,7 +151,7 @@ COVERED = [
 ]  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:fit did not converge")
+@pytest.mark.filterwarnings("ignore:fit did not converge", "ignore:not all weights are determined")
 @pytest.mark.parametrize("name, uneven", COVERED)
 def test_intervals_cover_with_seven_rows_a_parameter(name, uneven):
     """200 fits from the truth, 7 rows a parameter, noise of one size or proportional to |x_0|.

@@ -76,6 +76,8 @@ class Policy:
     """Rows for each parameter from which a residual that looks like noise vouches for a fit."""
     misfit_level: float = 1e-6
     """Chance of calling noise a misfit."""
+    worth_a_note: float = 1e-4
+    """The same where a note is all that follows."""
     suspicious: float = 1e-2
     """The same while searching further costs little."""
     close_second: float = 0.25
@@ -104,6 +106,8 @@ class Policy:
     """A search that no few rows make hopeless may take so many times the passes of the first minimum."""
     least_passes: int = 400
     """Passes that it may take in any case: a round or two of wide students."""
+    most_passes: int = 2000
+    """Passes that it may not exceed where its first minimum was slow to be reached."""
     restarts: int = 8
     """Least number of random starts side by side."""
     restart_numbers: int = 1 << 15

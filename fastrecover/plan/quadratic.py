@@ -19,7 +19,7 @@ from .starting import refined_start
 from .strategies import Progress
 
 _CREDIBLE = 0.003
-_FEW_ROWS = 10  # for each parameter, below which there are local minima
+_FEW_ROWS, _MANY_ROWS = 10, 20  # for each parameter: below and above, there are local minima and there are none
 _ATTEMPTS, _FAILURES = 8, 3  # for each guess of the signs; failures are counted in a row
 _LOWER = 0.999  # of a loss, that counts as lower
 
@@ -59,9 +59,12 @@ class Spectral:
         progress.round += 1
         if progress.round == 1:
             found = refined_start(problem, judge, "spectral")[0]
-            many = problem.n_rows(found.rows) >= _FEW_ROWS * problem.p
+            each = problem.n_rows(found.rows) / problem.p
+            # Few rows of another law may have local minima as well, which leave more than noise.
+            many = each >= _MANY_ROWS or (each >= _FEW_ROWS and not judge.misfit(found))
             progress.candidates = [found]
-            progress.done = progress.trusted = judge.is_exact(found) or many or problem.spent
+            progress.trusted = judge.is_exact(found) or many
+            progress.done = progress.trusted or problem.spent
             return
         if progress.here is None:
             start = progress.candidates[0]

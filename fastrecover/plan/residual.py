@@ -18,7 +18,7 @@ from ..linalg import orthonormal
 from ..models import Parameters
 from ..sweeps import MomentSweeps
 
-_MOST_FEATURES = 400
+_MOST_FEATURES, _MOST_WHOLE = 400, 100
 _DENSE, _DIRECTIONS, _ITERATIONS = 64, 2, 8
 _EDGE, _SCORE = 2.5, 8.5  # a quarter over the edge, and six standard deviations of one entry
 
@@ -70,7 +70,9 @@ def judge_residual(
 
 
 def _chances(engine: Engine, activation: Activation, found: Parameters, loss: float) -> list[float]:
-    """P values of the Hermite features of degree 2, and of the highest degree that the rows allow.
+    """P values of Hermite features of the span of units: of degree 2, and of the highest degree that the rows allow.
+
+    Where there are few features, those of all directions are tested as well.
 
     The features are not made orthogonal to the Jacobian, so the gain is a lower bound and the test cautious.
     """
@@ -81,11 +83,16 @@ def _chances(engine: Engine, activation: Activation, found: Parameters, loss: fl
     sizes = {degree: math.comb(len(basis) + degree, degree) for degree in (2, 3, 4)}
     fitting = [degree for degree, size in sizes.items() if size <= min((n - p) // 4, _MOST_FEATURES)]
     degrees, chances = tuple(sorted({*fitting[:1], *fitting[-1:]})), []
-    if not degrees:
-        return []
-    losses = MomentSweeps(engine, found, activation).hermite_losses(basis, degrees, ridge=1e-10)
-    for degree, left in zip(degrees, losses, strict=True):
-        count = sizes[degree]
+    sweeps, tested = MomentSweeps(engine, found, activation), list[tuple[int, float]]()
+    if degrees:
+        losses = sweeps.hermite_losses(basis, degrees, ridge=1e-10)
+        tested = [(sizes[degree], left) for degree, left in zip(degrees, losses, strict=True)]
+    # Of few features in all directions, where a unit that is missing would point.
+    whole = [g for g in (3, 2) if len(basis) < d and math.comb(d + g, g) <= min((n - p) // 4, _MOST_WHOLE)]
+    if whole:
+        left = sweeps.hermite_losses(np.eye(d), (whole[0],), ridge=1e-10)[0]
+        tested.append((math.comb(d + whole[0], whole[0]), left))
+    for count, left in tested:
         rest = n - p - count
         chances.append(float(fdtrc(count, rest, max((loss - left) / count, 0.0) / max(left / rest, 1e-300))))
     return chances

@@ -113,8 +113,8 @@ class Search:
         """Let the first minimum say what a search may cost, unless only an exact fit can be told from wrong ones."""
         problem, policy = self.problem, self.problem.policy
         if found and not before and problem.n_rows(problem.base) >= policy.scarce * problem.p:
-            most = max(policy.search_passes * problem.engine.meter.passes, policy.least_passes)
-            problem.allowance = min(problem.allowance, most)
+            passes = policy.search_passes * problem.engine.meter.passes
+            problem.allowance = min(max(passes, policy.least_passes), policy.most_passes)
 
     def run(self) -> Candidate:
         """All rounds that are left, and the best of what was found."""
@@ -193,7 +193,13 @@ def carry_out(problem: Problem, init: Init, solver: Chosen, *, final: bool = Tru
         elif search.position.trusted:
             if problem.restarts:
                 state.message += f"; the best of {problem.restarts} starts"
-            state.message += MISFIT if judge.misfit(best) else SPARE if final and has_spare_unit(problem, best) else ""
+            state.message += (
+                MISFIT
+                if judge.misfit(best, problem.policy.worth_a_note)
+                else SPARE
+                if final and has_spare_unit(problem, best)
+                else ""
+            )
         else:
             state.converged, state.message = False, f"{limit}{UNJUDGED}" if limit else DOUBT
     return Outcome(problem.objective(found), found, problem.report, exact)

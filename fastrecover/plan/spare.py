@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..models import Network
+from ..solvers import Monitor
 from ..starts import StartError
 from ..sweeps import Objective
 from .problem import Candidate, Problem
@@ -39,7 +40,10 @@ def has_spare_unit(problem: Problem, candidate: Candidate) -> bool:
     model, named = candidate.model, isinstance(problem.model.output_weights, str)
     if problem.spent or not (named and problem.expandable) or model.n_hidden < 2:
         return False
-    smaller = replace(problem, model=problem.model.changed(n_hidden=model.n_hidden - 1))
+    # Its steps are none of this fit: they are not recorded.
+    smaller = replace(
+        problem, model=problem.model.changed(n_hidden=model.n_hidden - 1), monitor=Monitor(interval=np.inf)
+    )
     return bool(problem.monitor.attempt(lambda: _fits_as_well(smaller, candidate, problem.objective(candidate))))
 
 
