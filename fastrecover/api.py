@@ -79,9 +79,9 @@ def fit(
     restarts : int or "auto"
         A number: the best of so many random starts, side by side and then refined; ``converged`` then means that it
         is a minimum, not that there is no lower one.  "auto": a search until a minimum can be vouched for.  What it
-        costs grows as n_rows * n_features * n_hidden: at most 20 times the passes of the first minimum, but no
-        less than 400 and no more than 2000 (fewer than 2.5 rows for each parameter leave exact fits alone to be told from wrong ones, and
-        it ends after 80 rounds).
+        costs grows as n_rows * n_features * n_hidden: at most 20 times the passes of the first minimum, but no less
+        than 400 and no more than 2000.  With fewer than 2.5 rows for each parameter only an exact fit can be told
+        from wrong ones, and the search ends after 80 rounds.
     sample_weight : array_like (n,), optional
         Non-negative weights; a weight of 2 counts as the row given twice, one of 0 as the row left out, whatever it
         holds.

@@ -16,7 +16,7 @@ from ..models import Parameters
 from ..random import Stream
 from ..solvers import DENSE_LIMIT
 from ..sweeps import Objective
-from .problem import Candidate, Problem
+from .problem import ALL, Candidate, Problem
 from .residual import judge_residual
 
 DOUBT = (
@@ -107,6 +107,11 @@ class Judge:
         size = np.linalg.norm(found.weights, axis=1)
         clear = _condition(found) < policy.parallel and size.min() > policy.tiny * np.median(size)
         return bool(close and clear and self.is_plausible(candidate, policy.suspicious))
+
+    def leaves_more(self, found: Candidate, best: Candidate) -> bool:
+        """Whether what is left is worth a note, on all rows where these are not many more than the sub-sample's."""
+        few = found.rows == ALL and self.problem.n_rows(ALL) > self.policy.judged_again * self.problem.n_rows(best.rows)
+        return bool(self.misfit(best if few else found, self.policy.worth_a_note))
 
     def of_one(self, candidate: Candidate) -> str:
         """What is said of a minimum that was compared with no other: nothing where it leaves noise alone."""

@@ -76,8 +76,10 @@ class Policy:
     """Rows for each parameter from which a residual that looks like noise vouches for a fit."""
     misfit_level: float = 1e-6
     """Chance of calling noise a misfit."""
-    worth_a_note: float = 1e-4
+    worth_a_note: float = 1e-3
     """The same where a note is all that follows."""
+    judged_again: int = 4
+    """Times the rows of the first sub-sample up to which the last verdict is of all rows."""
     suspicious: float = 1e-2
     """The same while searching further costs little."""
     close_second: float = 0.25

@@ -61,7 +61,7 @@ class Spectral:
             found = refined_start(problem, judge, "spectral")[0]
             each = problem.n_rows(found.rows) / problem.p
             # Few rows of another law may have local minima as well, which leave more than noise.
-            many = each >= _MANY_ROWS or (each >= _FEW_ROWS and not judge.misfit(found))
+            many = each >= _MANY_ROWS or (each >= _FEW_ROWS and not judge.misfit(found, problem.policy.suspicious))
             progress.candidates = [found]
             progress.trusted = judge.is_exact(found) or many
             progress.done = progress.trusted or problem.spent

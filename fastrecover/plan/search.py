@@ -193,13 +193,10 @@ def carry_out(problem: Problem, init: Init, solver: Chosen, *, final: bool = Tru
         elif search.position.trusted:
             if problem.restarts:
                 state.message += f"; the best of {problem.restarts} starts"
-            state.message += (
-                MISFIT
-                if judge.misfit(best, problem.policy.worth_a_note)
-                else SPARE
-                if final and has_spare_unit(problem, best)
-                else ""
-            )
+            if judge.leaves_more(found, best):
+                state.message += MISFIT
+            elif final and has_spare_unit(problem, best):
+                state.message += SPARE
         else:
             state.converged, state.message = False, f"{limit}{UNJUDGED}" if limit else DOUBT
     return Outcome(problem.objective(found), found, problem.report, exact)

@@ -16,6 +16,7 @@ from ..sweeps import Objective
 from .problem import Candidate, Problem
 from .pruning import pruned
 from .refine import refined
+from .report import Report
 from .starting import found_start
 
 SPARE = "; one hidden unit fewer fits as well"
@@ -40,10 +41,9 @@ def has_spare_unit(problem: Problem, candidate: Candidate) -> bool:
     model, named = candidate.model, isinstance(problem.model.output_weights, str)
     if problem.spent or not (named and problem.expandable) or model.n_hidden < 2:
         return False
-    # Its steps are none of this fit: they are not recorded.
-    smaller = replace(
-        problem, model=problem.model.changed(n_hidden=model.n_hidden - 1), monitor=Monitor(interval=np.inf)
-    )
+    model = problem.model.changed(n_hidden=model.n_hidden - 1)
+    # What it does is no part of this fit, and is not recorded.
+    smaller = replace(problem, model=model, monitor=Monitor(interval=np.inf), report=Report())
     return bool(problem.monitor.attempt(lambda: _fits_as_well(smaller, candidate, problem.objective(candidate))))
 
 
