@@ -19,7 +19,7 @@ from .starting import refined_start
 from .strategies import Progress
 
 _CREDIBLE = 0.003
-_FEW_ROWS, _MANY_ROWS = 10, 20  # for each parameter: below and above, there are local minima and there are none
+_MANY_ROWS = 20  # for each parameter, below which there are local minima, of rows of some laws at least
 _ATTEMPTS, _FAILURES = 8, 3  # for each guess of the signs; failures are counted in a row
 _LOWER = 0.999  # of a loss, that counts as lower
 
@@ -59,9 +59,7 @@ class Spectral:
         progress.round += 1
         if progress.round == 1:
             found = refined_start(problem, judge, "spectral")[0]
-            each = problem.n_rows(found.rows) / problem.p
-            # Few rows of another law may have local minima as well, which leave more than noise.
-            many = each >= _MANY_ROWS or (each >= _FEW_ROWS and not judge.misfit(found, problem.policy.suspicious))
+            many = problem.n_rows(found.rows) >= _MANY_ROWS * problem.p
             progress.candidates = [found]
             progress.trusted = judge.is_exact(found) or many
             progress.done = progress.trusted or problem.spent
@@ -81,8 +79,8 @@ class Spectral:
             progress.guess, progress.attempt, progress.failed = progress.guess + 1, 0, 0
             if progress.guess >= len(guesses):
                 progress.done, few = True, problem.n_rows(best.rows) < problem.policy.scarce * problem.p
-                # With more rows, wider networks would have found a way down.
-                progress.trusted = self._is_credible(problem, best) or not few
+                # With more rows, if they are Gaussian, wider networks would have found a way down.
+                progress.trusted = self._is_credible(problem, best) or not (few or problem.report.inputs)
                 progress.candidates = [replace(best, label="spectral")]
             return
         guess = guesses[progress.guess]

@@ -82,20 +82,25 @@ def _chances(engine: Engine, activation: Activation, found: Parameters, loss: fl
     basis, p = orthonormal(found.weights[:d]), found.flat().size
     sizes = {degree: math.comb(len(basis) + degree, degree) for degree in (2, 3, 4)}
     fitting = [degree for degree, size in sizes.items() if size <= min((n - p) // 4, _MOST_FEATURES)]
-    degrees, chances = tuple(sorted({*fitting[:1], *fitting[-1:]})), []
-    sweeps, tested = MomentSweeps(engine, found, activation), list[tuple[int, float]]()
+    degrees = tuple(sorted({*fitting[:1], *fitting[-1:]}))
+    # Loss of a regression, features that it gains, degrees of freedom that are left.
+    sweeps, tested = MomentSweeps(engine, found, activation), list[tuple[float, int, int]]()
     if degrees:
         losses = sweeps.hermite_losses(basis, degrees, ridge=1e-10)
-        tested = [(sizes[degree], left) for degree, left in zip(degrees, losses, strict=True)]
+        tested = [(left, sizes[g], n - p - sizes[g]) for g, left in zip(degrees, losses, strict=True)]
     # Of few features in all directions, where a unit that is missing would point.
-    whole = [g for g in (3, 2) if len(basis) < d and math.comb(d + g, g) <= min((n - p) // 4, _MOST_WHOLE)]
-    if whole:
-        left = sweeps.hermite_losses(np.eye(d), (whole[0],), ridge=1e-10)[0]
-        tested.append((math.comb(d + whole[0], whole[0]), left))
-    for count, left in tested:
-        rest = n - p - count
-        chances.append(float(fdtrc(count, rest, max((loss - left) / count, 0.0) / max(left / rest, 1e-300))))
-    return chances
+    whole = {g: math.comb(d + g, g) for g in (3, 2) if len(basis) < d}
+    degree = next((g for g, size in whole.items() if size <= min((n - p) // 4, _MOST_WHOLE)), None)
+    if degree is not None:
+        left, size = sweeps.hermite_losses(np.eye(d), (degree,), ridge=1e-10)[0], whole[degree]
+        # A quadratic network is itself one of the quadratic functions, of fewer parameters.
+        k, nested = len(found.weights), activation.is_quadratic and degree == 2
+        own = k * d - k * (k - 1) // 2 if nested else 0
+        tested.append((left, size - own, n - size if nested else n - p - size))
+    return [
+        float(fdtrc(gained, rest, max((loss - left) / gained, 0.0) / max(left / rest, 1e-300)))
+        for left, gained, rest in tested
+    ]
 
 
 def _has_missing_unit(

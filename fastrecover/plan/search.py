@@ -210,7 +210,7 @@ def strategies_for(problem: Problem, init: str) -> list[Strategy]:
         return [Expand()] if init == "expand" else [Restarts()]
     model = problem.model
     if model.is_quadratic_form:
-        return [Spectral()]
+        return [Spectral(), Restarts()]
     if not problem.expandable:
         return [Moments(), Restarts()]
     k, order = model.n_hidden, model.activation.tensor_order or 0

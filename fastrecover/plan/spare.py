@@ -54,7 +54,8 @@ def _fits_as_well(smaller: Problem, candidate: Candidate, larger: Objective) -> 
     model, theta = smaller.with_signs(left)
     before = larger.with_model(model).value(theta)
     if smaller.is_exact(loss):
-        return smaller.is_exact(before)
+        near = before < smaller.policy.noisy * smaller.response_variance
+        return near and smaller.is_exact(refined(smaller, candidate.rows, model, theta, "one unit fewer").state.loss)
 
     def as_well(model: Network, theta: np.ndarray) -> bool:
         least = refined(smaller, candidate.rows, model, theta, "one unit fewer").state.loss
