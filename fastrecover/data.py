@@ -46,6 +46,11 @@ class Data:
     n_patches: int
     classes: np.ndarray | None
 
+    @property
+    def n_rows(self) -> int:
+        """Samples, however little they weigh."""
+        return self.rows.shape[0]
+
     @classmethod
     def of(cls, X: Any, y: Any, sample_weight: Any, model: Network) -> Data:
         """Open rows and responses.

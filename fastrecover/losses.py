@@ -221,7 +221,7 @@ def encode_labels(y: Any, classes: np.ndarray, n: int | None = None) -> np.ndarr
         targets = (labels == classes[1]).astype(np.float64)
         known = np.isin(labels, classes)
     if not known.all():
-        raise ValueError(f"y must hold labels of {classes.tolist()}, got {labels[~known][0]!r}")
+        raise ValueError(f"y must hold labels of {classes.tolist()}, got {labels[~known].tolist()[0]!r}")
     return targets
 
 

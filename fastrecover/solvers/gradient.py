@@ -118,18 +118,27 @@ class StochasticGradientDescent:
 
     def step(self, objective: Objective, state: State) -> State:
         """One step on the next batch; after the last one the loss on all rows."""
-        t, taken = state.memory["t"], state.memory["taken"]
+        taken = state.memory["taken"]
         if taken == self.steps:
-            loss, grad = objective.value_and_grad(state.theta)
-            bound = _bound(t, grad)
-            return replace(state, loss=loss, grad=grad, decrement=bound, stopped=True, message=self.end)
+            return self.finished(objective, state, self.end)
         count = self.batches(objective.n_rows)
-        fresh = objective if count == 1 else objective.on(objective.engine.part(taken % count, count))
-        loss, grad = fresh.value_and_grad(state.theta)
+        return self.moved(objective if count == 1 else objective.on(objective.engine.part(taken % count, count)), state)
+
+    def moved(self, objective: Objective, state: State) -> State:
+        """One step along the gradient on all rows of an objective."""
+        t, taken = state.memory["t"], state.memory["taken"]
+        loss, grad = objective.value_and_grad(state.theta)
         late = max(0, 8 * taken // self.steps - 3)
-        theta = state.theta - t * self.cut**-late * grad
+        theta = objective.projected(state.theta - t * self.cut**-late * grad)
         memory = {"t": t, "taken": taken + 1}
         return replace(state, theta=theta, loss=loss, grad=grad, memory=memory, decrement=np.inf)
+
+    @staticmethod
+    def finished(objective: Objective, state: State, message: str) -> State:
+        """The end, with loss and gradient on all rows of an objective."""
+        loss, grad = objective.value_and_grad(state.theta)
+        bound = _bound(state.memory["t"], grad)
+        return replace(state, loss=loss, grad=grad, decrement=bound, stopped=True, message=message)
 
     @property
     def end(self) -> str:
