@@ -36,7 +36,7 @@ class GradientDescent:
         loss, grad = objective.value_and_grad(theta)
         constant = self.step_size
         if constant == "curvature":
-            constant = 1.0 / largest_curvature(objective, theta)
+            constant = 1.0 / (largest_curvature(objective, theta) or 1.0)  # units that are off everywhere have none
         state = State(theta, loss, grad, memory={} if constant is None else {"constant": constant})
         return replace(state, decrement=_bound(state.memory.get("constant"), grad))
 
@@ -176,8 +176,8 @@ class ResampledGradientDescent(StochasticGradientDescent):
 def largest_curvature(objective: Objective, theta: np.ndarray, iterations: int = 12) -> float:
     """Largest eigenvalue of the Gauss-Newton matrix, by power iteration (one pass each)."""
     v = np.random.default_rng(0).standard_normal(len(theta))
-    size = 1.0
+    size = float(np.linalg.norm(v))
     for _ in range(iterations):
-        v = objective.hessp(theta, v / np.linalg.norm(v), gauss_newton=True)
+        v = objective.hessp(theta, v / (size or 1.0), gauss_newton=True)
         size = float(np.linalg.norm(v))
     return size
