@@ -157,7 +157,7 @@ class ResampledGradientDescent(StochasticGradientDescent):
     step_size : float or "curvature"
         Constant step, or 1 over the largest curvature at the start.
     n_batches : int
-        Batches, and so steps.
+        Batches, and so steps; fewer where there are fewer rows.
     """
 
     name = "resampled-gd"
@@ -169,8 +169,14 @@ class ResampledGradientDescent(StochasticGradientDescent):
         super().__init__(step_size, 1, n_batches, 1.0)
 
     def batches(self, n_rows: int) -> int:
-        """One for each step."""
-        return self.steps
+        """One for each step, none of them empty."""
+        return min(self.steps, n_rows)
+
+    def step(self, objective: Objective, state: State) -> State:
+        """One step on the next batch; after the last one the loss on all rows."""
+        if state.memory["taken"] == self.batches(objective.n_rows):
+            return self.finished(objective, state, self.end)
+        return super().step(objective, state)
 
 
 def largest_curvature(objective: Objective, theta: np.ndarray, iterations: int = 12) -> float:
