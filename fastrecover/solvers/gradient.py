@@ -127,6 +127,8 @@ class StochasticGradientDescent:
     def moved(self, objective: Objective, state: State) -> State:
         """One step along the gradient on all rows of an objective."""
         t, taken = state.memory["t"], state.memory["taken"]
+        if not objective.engine.weights().counting:  # rows that weigh nothing say nothing
+            return replace(state, memory={"t": t, "taken": taken + 1})
         loss, grad = objective.value_and_grad(state.theta)
         late = max(0, 8 * taken // self.steps - 3)
         theta = objective.projected(state.theta - t * self.cut**-late * grad)

@@ -405,6 +405,15 @@ def test_fresh_batches_are_never_empty():
     assert len(rec.history["loss"]) == 1 + 5 + 1
 
 
+def test_a_batch_that_weighs_nothing_moves_nothing():
+    x = np.random.default_rng(0).standard_normal((6, 2))
+    objective = fr.objective(x, np.arange(6.0), "tanh", 1, sample_weight=[1, 1, 0, 0, 1, 1])
+    solver = StochasticGradientDescent(0.1, batch_size=2, steps=3)
+    state = solver.step(objective, solver.begin(objective, np.ones(2)))
+    after = solver.step(objective, state)
+    assert (after.theta == state.theta).all() and after.memory["taken"] == 2
+
+
 def test_a_flat_start_has_no_curvature_to_divide_by():
     objective = fr.objective(np.ones((4, 2)), np.arange(4.0), "relu", 1)
     assert largest_curvature(objective, np.zeros(2)) == 0.0
