@@ -53,7 +53,7 @@ sanitize-address: export PYTHONMALLOC = malloc
 sanitize-address: export ASAN_OPTIONS = detect_leaks=0
 sanitize-address: export UBSAN_OPTIONS = halt_on_error=1:print_stacktrace=1
 sanitize-thread: export LD_PRELOAD_LIBRARIES = $(call library,tsan)
-sanitize-thread: export TSAN_OPTIONS = halt_on_error=1:suppressions=$(CURDIR)/tests/tsan.supp
+sanitize-thread: export TSAN_OPTIONS = halt_on_error=1:die_after_fork=0:suppressions=$(CURDIR)/tests/tsan.supp
 sanitize-address sanitize-thread: sanitize-%: $(VENV)/.test
 	rm -rf $(SANITIZE)/$*
 	mkdir -p $(SANITIZE)/$*/source
