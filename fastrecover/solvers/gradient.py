@@ -73,7 +73,8 @@ def _bound(t: float | None, grad: np.ndarray) -> float:
 
     It holds for condition numbers up to 100: ``g' H^-1 g <= cond |g|^2 / largest``.
     """
-    return np.inf if t is None else 10.0 * float(np.sqrt(t) * np.linalg.norm(grad))
+    with np.errstate(over="ignore"):  # of steps that diverge: inf says so
+        return np.inf if t is None else 10.0 * float(np.sqrt(t) * np.linalg.norm(grad))
 
 
 class StochasticGradientDescent:
