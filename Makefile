@@ -14,9 +14,13 @@ PYTEST_ARGS ?= -n auto --maxprocesses 8
 BENCH_ARGS ?=
 OLDEST_PYTHON ?= python3.11
 OLDEST := .oldest
+N ?= 100000
+, := ,
+SANITIZE := .sanitize
+library = $(shell $(CC) -print-file-name=lib$(1).so)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test oldest lint bench build clean distclean always
+.PHONY: demo test oldest fuzz sanitize lint bench build clean distclean always
 
 demo: $(VENV)/.demo
 	$(BIN)/fastrecover demo --plot demo.png
@@ -34,6 +38,31 @@ oldest:
 	$(OLDEST_PYTHON) tests/floors.py >$(OLDEST)/floors.txt
 	PIP_CONSTRAINT='$(CURDIR)/$(OLDEST)/floors.txt' PIP_BUILD_CONSTRAINT='$(CURDIR)/$(OLDEST)/floors.txt' \
 	  $(MAKE) -C $(OLDEST) PYTHON=$(OLDEST_PYTHON) test
+
+# Many more calls than a test run draws, other ones every time.
+fuzz: $(VENV)/.test
+	FASTRECOVER_FUZZ=$(N) $(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_fuzz.py
+
+# The tests of kernels and threads on builds that check every access: one for addresses and what C leaves undefined,
+# one for threads.  Each lies in a folder of its own, which stands before the sources here; PYTHONMALLOC lets every
+# object of Python be watched.  What Python itself never frees is no leak of ours.
+sanitize: sanitize-address sanitize-thread
+
+sanitize-address: export LD_PRELOAD_LIBRARIES = $(call library,asan) $(call library,ubsan)
+sanitize-address: export PYTHONMALLOC = malloc
+sanitize-address: export ASAN_OPTIONS = detect_leaks=0
+sanitize-address: export UBSAN_OPTIONS = halt_on_error=1:print_stacktrace=1
+sanitize-thread: export LD_PRELOAD_LIBRARIES = $(call library,tsan)
+sanitize-thread: export TSAN_OPTIONS = halt_on_error=1:die_after_fork=0:suppressions=$(CURDIR)/tests/tsan.supp
+sanitize-address sanitize-thread: sanitize-%: $(VENV)/.test
+	rm -rf $(SANITIZE)/$*
+	mkdir -p $(SANITIZE)/$*/source
+	tar -cf - csrc fastrecover setup.py pyproject.toml README.md LICENSE --exclude='*.so' --exclude=__pycache__ \
+	  | tar -xf - -C $(SANITIZE)/$*/source
+	FASTRECOVER_SANITIZE=$(if $(filter address,$*),address$(,)undefined,$*) CC='$(CC)' \
+	  $(PIP) --no-deps --target $(SANITIZE)/$*/site $(SANITIZE)/$*/source
+	PYTHONSAFEPATH=1 PYTHONPATH=$(SANITIZE)/$*/site LD_PRELOAD="$$LD_PRELOAD_LIBRARIES" \
+	  $(BIN)/python -m pytest -p no:cacheprovider tests/kernels tests/engines
 
 lint: $(VENV)/.test
 	$(BIN)/python -m ruff check .
@@ -86,4 +115,4 @@ clean:
 	find fastrecover tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean
-	rm -rf $(VENV) $(OLDEST)
+	rm -rf $(VENV) $(OLDEST) $(SANITIZE)

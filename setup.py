@@ -4,7 +4,7 @@ The compiler is tried before any work starts, so that a machine without one gets
 It compiles many files at once, on all processors, and says so in one line, since that takes a while.
 Every build is complete, because file times do not show the switches in the environment:
 FASTRECOVER_NO_EXTENSION=1 (pure Python, Numba kernels), FASTRECOVER_DEBUG=1 (bounds and assertions checked),
-FASTRECOVER_SANITIZE=address,undefined (needs the sanitizer's library preloaded at run time).
+FASTRECOVER_SANITIZE=address,undefined or thread (needs the sanitizer's library preloaded: see `make sanitize`).
 """
 
 import os

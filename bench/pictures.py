@@ -59,6 +59,7 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
     "classification.success": (Lines(by=("d", "who"), **_MODELS, **_SHARE),),
     "classification.errors": (Lines(y=("cross entropy", "squared loss"), by=("d",), log="xy", **_MODELS),),
     "classification.threshold": (Lines(y=("from the truth", "tensor", "auto"), share=True, line=0.95, **_MODELS),),
+    "landscape.published": (),
     "landscape.success": (Lines(("n",), by=("who",), facet=("k", "d", "condition"), line=0.95, **_SHARE),),
     "quadratic.success": (Lines(("n/(dk)",), by=("who", "d"), facet=("k",), **_SHARE),),
     "quadratic.passes": (Bars(("d", "k", "n/(dk)", "condition"), ("passes",), ("who",)),),

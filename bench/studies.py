@@ -180,6 +180,7 @@ _EXPERIMENTS = dict(d=(10, 25, 50, 100), n=(1000, 2000, 5000, 10_000), who=_METH
 _ZHANG = dict(model="relu", k=5, v="ones", who=("gradient descent", "ours", "from the truth"), seeds=8)
 _TEACHER = dict(k=3, d=8, n=(500, 2000), noise=0.3, seeds=250)
 _SOLVERS, _GN, _GD = ("pncg", "pncg, no matrix", "lbfgs"), "gauss-newton", "xia2019, spectral"
+_UNIT = dict(model="unit rows", who="ge2017")
 _FCN, _CNN = dict(model="fcn", k=3), dict(model="cnn", k=3)
 _FCN_ROWS, _CNN_ROWS = (500, 1000, 2000, 4000, 8000, 16_000), (60, 125, 250, 500, 1000, 2000)
 _BOTH, _PLAIN = ("squared_relu", "relu"), dict(tol=("default", "strict"), against=("gauss-newton", "lbfgs"))
@@ -273,6 +274,13 @@ STUDIES: dict[str, Study] = {
         + _unit_rows(5, 20, 1.0, (200, 250, 300, 400))
         + _unit_rows(5, 20, 2.0, (200, 250, 300, 400, 500)),
         quick=[cell | {"seeds": 2} for cell in _unit_rows(5, 20, 1.0, (400,))],
+    ),
+    "landscape.published": Study(
+        tasks.published_descent,
+        grid(**_UNIT, d=10, k=10, n=262_144, condition=(1.0, 2.0), minutes=10, seeds=4)
+        + grid(**_UNIT, d=20, k=20, n=262_144, condition=1.0, minutes=10, seeds=1)
+        + grid(**_UNIT, d=50, k=50, n=262_144, condition=1.0, minutes=10, seeds=1),
+        quick=grid(**_UNIT, d=4, k=4, n=4096, condition=1.0, minutes=1, seeds=2),
     ),
     "quadratic.success": Study(
         tasks.attempt, [cell for d in (50, 100) for r in (1, 3, 5, 10) for cell in _few_rows(d, r)]

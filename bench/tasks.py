@@ -40,6 +40,28 @@ def attempt(cell: Row, seed: int) -> Row:
     return one
 
 
+def published_descent(cell: Row, seed: int) -> Row:
+    """Smallest cosine that ``ge2017`` reaches on fresh batches of n rows, within the minutes that a cell gives it."""
+    import fastrecover as fr
+
+    teacher = of_cell(cell | {"n": 1}, seed)[0]
+    rec = fr.fit(
+        teacher.stream(cell["n"], random_state=seed, n_jobs=1),
+        model="ge2017",
+        n_hidden=cell["k"],
+        callback=lambda line: line["seconds"] > 60.0 * cell["minutes"],
+        random_state=seed,
+        n_jobs=1,
+    )
+    return {
+        "smallest cosine": 1.0 - off_cosine(rec.parameters, teacher),
+        "recovered": off_cosine(rec.parameters, teacher) < 0.01,
+        "steps": rec.n_rows // cell["n"],
+        "finished": "all" in rec.message,
+        "seconds": rec.seconds,
+    }
+
+
 def passes_of(cell: Row, seed: int) -> Row:
     """Passes of a quadratic fit from its start until ``sqrt(2 loss / var y)``, near the error of M, is 1e-10."""
     teacher, X, y = of_cell(cell, seed)

@@ -146,8 +146,9 @@ int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_op *record, int64_t first, 
             memcpy(top, slot, (size_t)size * sizeof(double));
         started = 1;
     }
-    memcpy(a, top, (size_t)(dt->g * dt->l) * sizeof(double));
-    memcpy(s, top + dt->g * dt->l, (size_t)dt->s * sizeof(double));
+    const int64_t left = dt->g * dt->l; /* either part may be empty, and then have no address */
+    if (left) memcpy(a, top, (size_t)left * sizeof(double));
+    if (dt->s) memcpy(s, top + left, (size_t)dt->s * sizeof(double));
     free(memory);
     return 0;
 }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, Unpack, cast
 
 from numpy.typing import ArrayLike
 
@@ -13,11 +13,12 @@ from ._arrays import feature_names
 from ._blas import one_blas_thread
 from ._typing import RandomState
 from .activations import Activation
+from .batches import Batches, are_batches
 from .data import Data
 from .exceptions import convergence_warning
 from .models import ModelOptions, Network, Parameters, get_model
 from .papers import PRESETS
-from .plan import ALL, Chosen, Outcome, Problem, carry_out, determined, number_of_units
+from .plan import ALL, Chosen, Outcome, Problem, carry_out, carry_out_on_batches, determined, number_of_units
 from .recovery import Recovery
 from .request import Request
 from .solvers import Monitor
@@ -27,7 +28,7 @@ from .sweeps import Objective
 
 
 def fit(
-    X: ArrayLike | Source,
+    X: ArrayLike | Source | Iterable[tuple[ArrayLike, ArrayLike]],
     y: ArrayLike | None = None,
     model: str | Activation | Network = "relu",
     n_hidden: int | Literal["auto"] | None = None,
@@ -50,13 +51,18 @@ def fit(
 
     Parameters
     ----------
-    X : array_like (n, d) or Source
+    X : array_like (n, d), Source, or iterable of pairs (X, y)
         Inputs; float32 and float64 rows with unit column stride are swept where they lie (any row stride, so
         ``lagged`` views and memory maps cost no copy), everything else is converted.  The titles of a data frame are
         kept as ``feature_names`` and compared with those of frames that the recovery is asked about.  A source
-        (``fastrecover.sources.BlockSource``) is read block by block.
+        (``fastrecover.sources.BlockSource``) is read block by block.  Batches of fresh rows, such as
+        ``Teacher.stream`` draws without end, are each taken for one step by ``ge2017``, ``sgd`` and ``resampled-gd``
+        from given or random rows.  Passes are then in units of the first batch, ``n_rows`` is the number of rows
+        taken, and loss, standard errors and certificate are those of the last batch; an iterable that ends early ends
+        the fit.
     y : array_like (n,)
-        Responses (None: those of a source); for a classification two labels of any kind, or targets in [0, 1].
+        Responses (None: those of a source, or of batches); for a classification two labels of any kind, or targets in
+        [0, 1].
     model : str or Network
         Activation name (``relu leaky_relu squared_relu sigmoid tanh erf softplus quadratic``) for a regression,
         ``fcn`` or ``cnn`` for a classification, ``landscape``, a preset of ``fastrecover.papers`` (``zhong2017
@@ -123,8 +129,9 @@ def fit(
     ConvergenceWarning
         The fit ended before it had converged; ``message`` says why.
     UserWarning
-        The rows do not determine all weights (``determined`` says which, ``message`` why), or the start relied on
-        moments of rows that are clearly not Gaussian, and the fit is not exact.
+        The rows do not determine all weights (``determined`` says which, ``message`` why); the start relied on
+        moments of rows that are clearly not Gaussian, and the fit is not exact; or ``ge2017`` has far fewer rows than
+        it wants.
     """
     request = Request.parsed(
         model,
@@ -141,23 +148,32 @@ def fit(
         verbose=verbose,
         model_options=model_options,
     )
-    data = Data.of(X, y, sample_weight, request.model)
-    data.check_sufficient(request.model)
-    engine, monitor = data.engine(n_jobs), Monitor(request.callback, request.max_passes, request.max_seconds)
-    start = request.start(engine.shape[1])
-    with one_blas_thread():
-        data.check_finite(engine)
-        with monitor.watching(engine.meter):
-            problem = Problem.of(
-                engine, request.model, request.seeds, monitor, request.tol, request.inputs, request.restarts
-            )
+    monitor = Monitor(request.callback, request.max_passes, request.max_seconds)
+    data: Data | Batches
+    if are_batches(X, y):
+        request.check_for_batches(y, sample_weight)
+        data = Batches(cast(Iterable[Any], X), request.model, n_jobs)
+        engine = data.engine
+    else:
+        data = Data.of(X, y, sample_weight, request.model)
+        data.check_sufficient(request.model)
+        engine = data.engine(n_jobs)
+    start, asked = request.start(engine.shape[1]), (request.model, request.seeds, monitor, request.tol)
+    with one_blas_thread(), monitor.watching(engine.meter):
+        if isinstance(data, Batches):
+            problem = Problem(engine, *asked)
+            problem, outcome = carry_out_on_batches(problem, start, request.solver, data)
+        else:
+            data.check_finite(engine)
+            problem = Problem.of(engine, *asked, request.inputs, request.restarts)
             if request.finds_units:
                 problem, outcome = _with_units(problem, request.solver)
             else:
                 outcome = carry_out(problem, start, request.solver)
             recovery = _recovery(outcome, problem, data, feature_names(X))
             judged = determined(problem, recovery.parameters)
-    if not outcome.exact and (unreached := data.out_of_reach(problem.model)):
+    unreached = data.out_of_reach(problem.model) if isinstance(data, Data) else ""
+    if unreached and not outcome.exact:
         recovery.converged, recovery.message = False, unreached
     recovery.determined = judged.weights
     if judged.notes:
@@ -220,7 +236,7 @@ def _with_units(problem: Problem, solver: Chosen) -> tuple[Problem, Outcome]:
     return problem, outcome
 
 
-def _recovery(outcome: Outcome, problem: Problem, data: Data, names: list[str] | None) -> Recovery:
+def _recovery(outcome: Outcome, problem: Problem, data: Data | Batches, names: list[str] | None) -> Recovery:
     state, units = outcome.state, problem.coordinates
     objective = outcome.objective
     found = units.back(objective.unpack(state.theta), objective.model)
@@ -232,7 +248,7 @@ def _recovery(outcome: Outcome, problem: Problem, data: Data, names: list[str] |
         message=state.message,
         n_passes=problem.engine.meter.passes,
         history=problem.monitor.history,
-        n_rows=problem.engine.shape[0],
+        n_rows=data.n_rows,
         seconds=problem.monitor.seconds,
         info=outcome.report.as_dict(),
         classes=data.classes,

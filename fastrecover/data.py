@@ -17,7 +17,7 @@ from ._validation import (
     check_varies,
     check_weights,
 )
-from .engines import Engine, engine_on
+from .engines import Engine, Meter, engine_on
 from .models import Network
 from .sources import ArraySource, KeptSource, Source, kept, peek, read_all
 from .sweeps import MomentSweeps
@@ -47,6 +47,11 @@ class Data:
     weight: np.ndarray | None
     n_patches: int
     classes: np.ndarray | None
+
+    @property
+    def n_rows(self) -> int:
+        """Samples that count."""
+        return self.rows.shape[0]
 
     @classmethod
     def of(cls, X: Any, y: Any, sample_weight: Any, model: Network) -> Data:
@@ -81,10 +86,10 @@ class Data:
         targets, classes = model.loss.targets(y, n)
         return cls(rows, targets, weight, model.n_patches, classes)
 
-    def engine(self, n_jobs: int | None) -> Engine:
-        """The engine that sweeps them."""
+    def engine(self, n_jobs: int | None, meter: Meter | None = None) -> Engine:
+        """The engine that sweeps them, counted by a meter that others share if given."""
         source = self.rows.changed(y=self.y, w=self.weight)
-        return engine_on(source if self.n_patches == 1 else source.grouped(self.n_patches), n_jobs)
+        return engine_on(source if self.n_patches == 1 else source.grouped(self.n_patches), n_jobs, meter)
 
     def check_sufficient(self, model: Network) -> None:
         """Raise ValueError where no fit of the model can come of these data, without a full look at X."""

@@ -8,8 +8,10 @@ a memory map.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from numbers import Real
 
 import numpy as np
@@ -21,7 +23,7 @@ from .engines.threads import resolve_jobs
 from .models import ModelOptions, Network, OutputWeights, Parameters, get_model
 from .models.views import ParameterViews
 from .prediction import is_sweepable, predict
-from .random import Stream, generator, seed_sequence
+from .random import Stream, generator, seed_sequence, stream
 
 __all__ = ["Teacher", "make_teacher"]
 
@@ -122,10 +124,7 @@ class Teacher(ParameterViews):
         TypeError, ValueError
             For counts, names, types or shapes that make no sense.
         """
-        n = _count("n", n)
-        noise = _number("noise", noise, 0.0)
-        if noise and self.model.loss.takes_labels:
-            raise ValueError(f"noise must be 0 for a classification, whose labels are random, got {noise}")
+        n, noise = _count("n", n), self._noise(noise)
         if inputs not in _INPUTS:
             raise ValueError(f"inputs must be one of {', '.join(_INPUTS)}, got {inputs!r}")
         x = _destination(out, (n, self.n_features), dtype)
@@ -152,6 +151,44 @@ class Teacher(ParameterViews):
                     pass
         f = self.predict(x, n_jobs)
         return x, (y < f).astype(np.float64) if self.model.loss.takes_labels else y + f
+
+    def stream(
+        self,
+        batch: int,
+        noise: float = 0.0,
+        random_state: RandomState = None,
+        dtype: DTypeLike = np.float64,
+        n_jobs: int | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Batches of fresh rows and responses without end, for ``fit`` in place of X.
+
+        Parameters
+        ----------
+        batch : int
+            Rows of each.
+        noise, random_state, dtype, n_jobs
+            As for :meth:`sample`; with the same `random_state` the batches are the same, one by one.
+
+        Returns
+        -------
+        iterator of (X, y)
+            Every batch in memory of its own.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for :meth:`sample`, at once.
+        """
+        batch, noise, wanted = _count("batch", batch), self._noise(noise), _row_type(dtype)
+        root = seed_sequence(random_state)
+        seeds = (stream(root, Stream.BATCHES, i) for i in count())
+        return (self.sample(batch, noise, seed, wanted, n_jobs=n_jobs) for seed in seeds)
+
+    def _noise(self, noise: float) -> float:
+        noise = _number("noise", noise, 0.0)
+        if noise and self.model.loss.takes_labels:
+            raise ValueError(f"noise must be 0 for a classification, whose labels are random, got {noise}")
+        return noise
 
     def __repr__(self) -> str:
         return f"<Teacher {self.model.activation.name}: {self.n_hidden} units, {self.n_features} features>"
@@ -312,13 +349,7 @@ def _linear(value: bool | ArrayLike | None, d: int, rng: np.random.Generator) ->
 
 def _destination(out: np.ndarray | None, shape: tuple[int, int], dtype: DTypeLike) -> np.ndarray:
     if out is None:
-        try:
-            wanted = np.dtype(dtype)
-        except TypeError:
-            raise TypeError(f"dtype must be float64 or float32, got {dtype!r}") from None
-        if wanted not in (np.float32, np.float64):
-            raise TypeError(f"dtype must be float64 or float32, got {wanted}")
-        return np.empty(shape, wanted)
+        return np.empty(shape, _row_type(dtype))
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a numpy array or memory map, got {type(out).__name__}")
     if out.shape != shape:
@@ -326,6 +357,16 @@ def _destination(out: np.ndarray | None, shape: tuple[int, int], dtype: DTypeLik
     if not is_sweepable(out) or not out.flags.writeable:
         raise ValueError("out must be a writeable float64 or float32 array with adjacent columns in memory")
     return out
+
+
+def _row_type(dtype: DTypeLike) -> np.dtype:
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype must be float64 or float32, got {dtype!r}") from None
+    if wanted not in (np.float32, np.float64):
+        raise TypeError(f"dtype must be float64 or float32, got {wanted}")
+    return wanted
 
 
 def _draw_rows(rng: np.random.Generator, inputs: str, x: np.ndarray) -> None:

@@ -122,7 +122,7 @@ def roots(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     if diagonal:
         return scale, inverse, int((~some).sum())
     # Of correlations, since features may have different units.
-    correlations = covariance * np.outer(inverse, inverse)
+    correlations = covariance * inverse[:, None] * inverse  # the product of two may overflow
     root, info = lapack.dpotrf(correlations, lower=1, clean=1)
     if info == 0 and root.diagonal().min() ** 2 > _PIVOT:
         triangular = lapack.dtrtri(root, lower=1)[0]

@@ -33,6 +33,7 @@ class Stream(IntEnum):
     TEACHER = 7001
     ROWS = 7002
     NOISE = 7003
+    BATCHES = 7005  # of an endless sample, each with rows and noise of its own
     LOOKS = 7004  # under DIAGNOSIS: apart from what else is drawn with that seed
 
 

@@ -18,7 +18,7 @@ from .activations import Activation
 from .engines import Engine
 from .models import ModelOptions, Network, Parameters, check_count, get_model, nearest
 from .papers import PRESETS, preset
-from .plan import INITS, SOLVERS, Chosen, Init
+from .plan import INITS, SOLVERS, Chosen, Init, check_for_batches
 from .plan.students import check_expandable
 from .random import seed_sequence
 from .solvers import OnLandscape
@@ -119,6 +119,21 @@ class Request:
             callback=_reporter(callback, int(verbose)),
             verbose=int(verbose),
         )
+
+    def check_for_batches(self, y: Any, sample_weight: Any) -> None:
+        """Raise ValueError where something asked for cannot be had of batches that are taken once.
+
+        Parameters
+        ----------
+        y, sample_weight : any
+            What was given beside the batches.
+        """
+        for name, value in (("y", y), ("sample_weight", sample_weight)):
+            if value is not None:
+                raise ValueError(f"{name} must be left out where X is an iterable of batches (X, y)")
+        if self.finds_units:
+            raise ValueError("n_hidden must be an integer where X is an iterable of batches (X, y)")
+        check_for_batches(self.init, self.solver)
 
     def start(self, n_features: int) -> Init:
         """Where refinement begins, checked against the number of features.

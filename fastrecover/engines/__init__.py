@@ -10,7 +10,7 @@ from .threads import ThreadEngine
 __all__ = ["Engine", "MappedEngine", "Meter", "ThreadEngine", "Weights", "engine_on"]
 
 
-def engine_on(source: Source, n_jobs: int | None = None) -> Engine:
+def engine_on(source: Source, n_jobs: int | None = None, meter: Meter | None = None) -> Engine:
     """The engine that sweeps a source: who runs the blocks depends on where they are.
 
     Parameters
@@ -18,9 +18,11 @@ def engine_on(source: Source, n_jobs: int | None = None) -> Engine:
     source : Source
     n_jobs : int, optional
         Threads; None for all processors.
+    meter : Meter, optional
+        Counter of rows, where other engines share one.
 
     Returns
     -------
     Engine
     """
-    return ThreadEngine(source, n_jobs)
+    return ThreadEngine(source, n_jobs, meter)

@@ -8,6 +8,7 @@ from .problem import ALL, Candidate, Problem
 from .report import Report
 from .search import SOLVERS, Chosen, Outcome, Position, Search, carry_out
 from .starting import INITS, Init
+from .streamed import carry_out_on_batches, check_for_batches
 from .units import number_of_units
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "Report",
     "Search",
     "carry_out",
+    "carry_out_on_batches",
+    "check_for_batches",
     "determined",
     "number_of_units",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .fresh import OnFreshRows
 from .gradient import GradientDescent, ResampledGradientDescent, StochasticGradientDescent
 from .landscape import OnLandscape
 from .lbfgs import LBFGS, minimise_many
@@ -21,6 +22,7 @@ __all__ = [
     "GradientDescent",
     "LBFGS",
     "Monitor",
+    "OnFreshRows",
     "OnLandscape",
     "Preconditioner",
     "QuarticConjugateGradients",

@@ -36,7 +36,7 @@ class GradientDescent:
         loss, grad = objective.value_and_grad(theta)
         constant = self.step_size
         if constant == "curvature":
-            constant = 1.0 / largest_curvature(objective, theta)
+            constant = 1.0 / (largest_curvature(objective, theta) or 1.0)  # units that are off everywhere have none
         state = State(theta, loss, grad, memory={} if constant is None else {"constant": constant})
         return replace(state, decrement=_bound(state.memory.get("constant"), grad))
 
@@ -73,7 +73,8 @@ def _bound(t: float | None, grad: np.ndarray) -> float:
 
     It holds for condition numbers up to 100: ``g' H^-1 g <= cond |g|^2 / largest``.
     """
-    return np.inf if t is None else 10.0 * float(np.sqrt(t) * np.linalg.norm(grad))
+    with np.errstate(over="ignore"):  # of steps that diverge: inf says so
+        return np.inf if t is None else 10.0 * float(np.sqrt(t) * np.linalg.norm(grad))
 
 
 class StochasticGradientDescent:
@@ -118,18 +119,27 @@ class StochasticGradientDescent:
 
     def step(self, objective: Objective, state: State) -> State:
         """One step on the next batch; after the last one the loss on all rows."""
-        t, taken = state.memory["t"], state.memory["taken"]
+        taken = state.memory["taken"]
         if taken == self.steps:
-            loss, grad = objective.value_and_grad(state.theta)
-            bound = _bound(t, grad)
-            return replace(state, loss=loss, grad=grad, decrement=bound, stopped=True, message=self.end)
+            return self.finished(objective, state, self.end)
         count = self.batches(objective.n_rows)
-        fresh = objective if count == 1 else objective.on(objective.engine.part(taken % count, count))
-        loss, grad = fresh.value_and_grad(state.theta)
+        return self.moved(objective if count == 1 else objective.on(objective.engine.part(taken % count, count)), state)
+
+    def moved(self, objective: Objective, state: State) -> State:
+        """One step along the gradient on all rows of an objective."""
+        t, taken = state.memory["t"], state.memory["taken"]
+        loss, grad = objective.value_and_grad(state.theta)
         late = max(0, 8 * taken // self.steps - 3)
-        theta = state.theta - t * self.cut**-late * grad
+        theta = objective.projected(state.theta - t * self.cut**-late * grad)
         memory = {"t": t, "taken": taken + 1}
         return replace(state, theta=theta, loss=loss, grad=grad, memory=memory, decrement=np.inf)
+
+    @staticmethod
+    def finished(objective: Objective, state: State, message: str) -> State:
+        """The end, with loss and gradient on all rows of an objective."""
+        loss, grad = objective.value_and_grad(state.theta)
+        bound = _bound(state.memory["t"], grad)
+        return replace(state, loss=loss, grad=grad, decrement=bound, stopped=True, message=message)
 
     @property
     def end(self) -> str:
@@ -148,7 +158,7 @@ class ResampledGradientDescent(StochasticGradientDescent):
     step_size : float or "curvature"
         Constant step, or 1 over the largest curvature at the start.
     n_batches : int
-        Batches, and so steps.
+        Batches, and so steps; fewer where there are fewer rows.
     """
 
     name = "resampled-gd"
@@ -160,15 +170,21 @@ class ResampledGradientDescent(StochasticGradientDescent):
         super().__init__(step_size, 1, n_batches, 1.0)
 
     def batches(self, n_rows: int) -> int:
-        """One for each step."""
-        return self.steps
+        """One for each step, none of them empty."""
+        return min(self.steps, n_rows)
+
+    def step(self, objective: Objective, state: State) -> State:
+        """One step on the next batch; after the last one the loss on all rows."""
+        if state.memory["taken"] == self.batches(objective.n_rows):
+            return self.finished(objective, state, self.end)
+        return super().step(objective, state)
 
 
 def largest_curvature(objective: Objective, theta: np.ndarray, iterations: int = 12) -> float:
     """Largest eigenvalue of the Gauss-Newton matrix, by power iteration (one pass each)."""
     v = np.random.default_rng(0).standard_normal(len(theta))
-    size = 1.0
+    size = float(np.linalg.norm(v))
     for _ in range(iterations):
-        v = objective.hessp(theta, v / np.linalg.norm(v), gauss_newton=True)
+        v = objective.hessp(theta, v / (size or 1.0), gauss_newton=True)
         size = float(np.linalg.norm(v))
     return size

@@ -9,7 +9,8 @@ from .gradient import StochasticGradientDescent
 
 #: Rows of a batch in the paper's experiments.
 PUBLISHED_BATCH = 262_144
-_STEPS = 2000
+_STEPS, _MOST_STEPS = 500, 20_000
+_UNITS = 10  # up to which batches of that size need no smaller step
 
 
 @dataclass(frozen=True)
@@ -19,15 +20,33 @@ class OnLandscape:
     Attributes
     ----------
     solver : solver object, optional
-        By default stochastic gradient descent with the paper's batches, its step cut by 4 in the second half.
-    mu : float, optional
-        Weight of the single term; by default 0.01 over the condition of the second moment.
+        By default stochastic gradient descent with the paper's batches, rows projected to unit length after each
+        step, and the step cut by 4 at every eighth of the second half.
+    mu : float
+        Weight of the single term, in (0, 12): the noise of raw moments acts on it less than on the pairs.
     """
 
     solver: Any = None
-    mu: float | None = None
+    mu: float = 6.0
     name: str = "landscape"
 
-    def on(self, step_size: float) -> Any:
-        """The solver, with a step below the inverse of the largest curvature where it takes one."""
-        return self.solver or StochasticGradientDescent(step_size, PUBLISHED_BATCH, _STEPS)
+    def on(self, step_size: float, n_hidden: int, n_rows: int) -> Any:
+        """The solver for batches of at most so many rows.
+
+        Parameters
+        ----------
+        step_size : float
+            What a batch without noise allows.
+        n_hidden, n_rows : int
+        """
+        if self.solver is not None:
+            return self.solver
+        # The variance of a gradient grows like the fourth power of the units, and falls with the rows of a batch.
+        calm = min(1.0, min(n_rows, PUBLISHED_BATCH) / PUBLISHED_BATCH * (_UNITS / n_hidden) ** 4)
+        steps = min(round(_STEPS / calm), _MOST_STEPS)
+        return StochasticGradientDescent(step_size * calm, PUBLISHED_BATCH, steps)
+
+    def wanted(self, n_hidden: int) -> int:
+        """Rows of all steps, each drawn for one step alone as published."""
+        solver = self.on(1.0, n_hidden, PUBLISHED_BATCH)
+        return getattr(solver, "batch_size", PUBLISHED_BATCH) * getattr(solver, "steps", 1)

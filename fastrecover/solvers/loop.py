@@ -146,7 +146,8 @@ def _settled(
     elif state.stopped or state.stalled >= patience:
         # Kinks bound what any step can gain; a smooth loss must show it by its gradient.
         statistical = noise * np.sqrt(objective.n_parameters / objective.n_rows)
-        small = np.linalg.norm(state.grad) <= 1e-6 * max(noise, np.sqrt(max(exact_loss, 0.0)))
+        with np.errstate(over="ignore"):  # of steps that diverge
+            small = np.linalg.norm(state.grad) <= 1e-6 * max(noise, np.sqrt(max(exact_loss, 0.0)))
         small = small or objective.kinked or state.decrement <= 0.01 * statistical
         near = np.isinf(state.decrement) or state.decrement <= 0.1 * statistical
         settled = state.loss <= 100.0 * exact_loss or (small and near)

@@ -57,8 +57,8 @@ class Monitor:
 
     def record(self, objective: Function, stage: str, loss: float, grad: np.ndarray | float = np.nan) -> None:
         """Add one line to the history and call the callback with it."""
-        norm = float(np.linalg.norm(grad))
-        loss = float(loss) * self.unit**objective.response_degree
+        with np.errstate(over="ignore"):  # of steps that diverge: inf says so
+            norm, loss = float(np.linalg.norm(grad)), float(loss) * self.unit**objective.response_degree
         line = (stage, objective.passes, loss, norm, objective.n_rows, self.seconds)
         for name, value in zip(COLUMNS, line, strict=True):
             self.history[name].append(value)

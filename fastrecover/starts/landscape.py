@@ -25,6 +25,7 @@ _LEAST_COEFFICIENT = 1e-3
 _TENSOR_SIDE = 20  # above, sweeps of the projected rows cost less than building m^4 numbers
 _STARTS = 4
 _ITERATIONS = 200
+_STEP = 0.025  # over the inverse of sigma_4 times the amplitude
 
 
 def check_landscape(model: Network, n_features: int) -> None:
@@ -89,18 +90,18 @@ def landscape_start(engine: Engine, model: Network, seed: np.random.SeedSequence
 
 @dataclass(frozen=True)
 class Descent:
-    """G as Ge, Lee and Ma descend it: raw responses, any rows, the lengths held by a penalty in the metric of M.
+    """G as Ge, Lee and Ma descend it: raw responses, any rows, the lengths held in the metric of M.
 
     Attributes
     ----------
     landscape : Landscape
+        In a frame of M.
     start : ndarray (n_parameters,)
-        Random rows of length about one in the metric.
+        Random rows of unit length in the metric.
     step_size : float
-        Below the inverse of the largest curvature.
+        Near the inverse of the largest curvature.
     """
 
-    engine: Engine
     model: Network
     fit: QuadraticFit
     landscape: Landscape
@@ -108,7 +109,7 @@ class Descent:
     step_size: float
 
     @classmethod
-    def of(cls, engine: Engine, model: Network, seed: np.random.SeedSequence, mu: float | None = None) -> Descent:
+    def of(cls, engine: Engine, model: Network, seed: np.random.SeedSequence, mu: float) -> Descent:
         """The descent on the rows of an engine.
 
         Parameters
@@ -116,8 +117,8 @@ class Descent:
         engine : Engine
         model : Network
         seed : SeedSequence
-        mu : float, optional
-            By default 0.01 over the ratio of the largest to the smallest eigenvalue of M (their Theorem 2.3).
+        mu : float
+            In (0, 12).
 
         Raises
         ------
@@ -126,28 +127,27 @@ class Descent:
         """
         check_landscape(model, engine.shape[1])
         rng = np.random.default_rng(seed)
-        fit = quadratic_fit(engine, affine_fit(engine), model.n_hidden, rng)
-        side, sign, root = one_sided(model, fit)
+        m = model.n_hidden
+        fit = quadratic_fit(engine, affine_fit(engine), m, rng)
+        _, sign, root = one_sided(model, fit)
         fourth, second = (abs(model.activation.hermite_coefficients(4)[j]) for j in (4, 2))
-        # Whitened amplitudes are 1 / (2 sigma_2^2 a), and a >= smallest eigenvalue / (sqrt 2 sigma_2).
-        largest = math.sqrt(2.0) * second / (2.0 * second**2 * float(root.min()) ** 2)
-        mu = 0.01 * float(root.min() / root.max()) ** 2 if mu is None else mu
+        # Whitened amplitudes are 1 / (2 sigma_2^2 a); the trace of M is sqrt 2 sigma_2 times the sum of a, and none
+        # is below the smallest eigenvalue of that.
+        typical, largest = 1.0 / (math.sqrt(2.0) * second * np.array([np.mean(root**2), root.min() ** 2]))
         # G is bounded below only for penalties above |sigma_4| mu a / (2 sqrt 6), and well conditioned near this one.
         penalty = fourth * largest * max(2.5 * math.sqrt(6.0), 5.0 * mu / (2.0 * math.sqrt(6.0)))
-        landscape = Landscape(
-            engine, model.n_hidden, sign, mu=mu, penalty=penalty, metric=(fit.basis, root**2)
-        )  # fmt: skip
-        start = rng.standard_normal((model.n_hidden, engine.shape[1]))
-        inside = start @ fit.basis.T * root
-        start /= np.linalg.norm(inside, axis=1)[:, None]
-        return cls(engine, model, fit, landscape, start.ravel(), 1.0 / (12.0 * penalty * float(root.max()) ** 2))
+        landscape = Landscape(engine, m, sign, mu=mu, penalty=penalty, frame=fit.basis / root[:, None])
+        start = landscape.projected(rng.standard_normal(landscape.n_parameters))
+        return cls(model, fit, landscape, start, _STEP / (fourth * typical))
 
-    def read_out(self, theta: np.ndarray) -> Parameters:
+    def read_out(self, theta: np.ndarray, engine: Engine) -> Parameters:
         """Teacher at a minimum b of G: rows ``Mb / |Mb|``, weights ``|Mb|^2 / (sqrt 2 sigma_2 b'Mb)``, sides by E[y x].
 
         Parameters
         ----------
         theta : ndarray (n_parameters,)
+        engine : Engine
+            Whose rows say on which side of a kink they lie.
 
         Returns
         -------
@@ -155,13 +155,13 @@ class Descent:
         """
         model, fit = self.model, self.fit
         coefficients = model.activation.hermite_coefficients(2)
-        b = theta.reshape(model.n_hidden, -1)
+        b = self.landscape.rows(theta)
         image = ((b @ fit.basis.T) * (2.0 * fit.eigenvalues)) @ fit.basis
         size = np.linalg.norm(image, axis=1)
         rows = image / size[:, None]
         a = size**2 / (math.sqrt(2.0) * coefficients[2] * np.einsum("md,md->m", image, b))
         if abs(coefficients[1]) > _LEAST_COEFFICIENT:
-            along = np.linalg.lstsq(rows.T, MomentSweeps(self.engine).first()[1] / coefficients[1], rcond=1e-10)[0]
+            along = np.linalg.lstsq(rows.T, MomentSweeps(engine).first()[1] / coefficients[1], rcond=1e-10)[0]
             rows = rows * np.where(along * a < 0, -1.0, 1.0)[:, None]
         found = Parameters(rows, a, np.zeros(rows.shape[1]) if model.linear_term else None)
         if model.free_v or model.activation.degree is None:

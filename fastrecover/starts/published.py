@@ -50,7 +50,9 @@ def published_start(engine: Engine, model: Network, seed: np.random.SeedSequence
     if act.tensor_order is None:
         raise StartError(f"activation {act.name!r} has no moment of order 3 or 4, which the published start needs")
     if act.degree is None and model.known_v is None:
-        raise StartError(f"the published start knows no output weights for {act.name!r}, which is not homogeneous")
+        raise StartError(
+            f"the published start knows no output weights for {act.name!r}, which is not homogeneous: use init='tensor'"
+        )
     parts = [engine.part(i, 3) for i in range(3)] if split else [engine] * 3
     subspace, tensor, magnitude = (MomentSweeps(part) for part in parts)
     # A random alpha loses a factor sqrt(d) in an odd moment; the first moment is a direction that is there.

@@ -57,6 +57,10 @@ class Function(Protocol):
         """A point that has run off, at the border."""
         ...
 
+    def projected(self, theta: np.ndarray) -> np.ndarray:
+        """The nearest point of the set on which it is minimised by descent: theta where that is everything."""
+        ...
+
     def value(self, theta: np.ndarray) -> float:
         """Value at theta, (n_parameters,)."""
         ...

@@ -26,9 +26,10 @@ class Landscape:
 
         G = s E[y sum_{j != k} phi(b_j, b_k, x)] - mu s E[y sum_j varphi(b_j, x)] + penalty sum_j (q_j - 1)^2
 
-    where ``phi = H_4(x)[v, v, w, w] / 2``, ``varphi = H_4(x)[v, v, v, v] / 24`` and ``q_j = |b_j|^2`` or, with a
-    metric, ``b_j' M b_j`` (Ge, Lee and Ma 2017, arXiv 1711.00501, section 2.2; the cross term of phi is
-    ``-2 <v,x> <w,x> <v,w>``, without which the stated identity does not hold).
+    where ``phi = H_4(x)[v, v, w, w] / 2``, ``varphi = H_4(x)[v, v, v, v] / 24`` and ``q_j = |b_j|^2`` (Ge, Lee and Ma
+    2017, arXiv 1711.00501, section 2.2; the cross term of phi is ``-2 <v,x> <w,x> <v,w>``, without which the stated
+    identity does not hold).  With a frame F, theta holds the rows of Z, ``B = ZF``, and ``q_j = |z_j|^2``: that is
+    their ``b_j' M b_j`` where ``F'MF = I``, and steps along the gradient do not feel the condition of M.
 
     Parameters
     ----------
@@ -41,9 +42,8 @@ class Landscape:
         Weight of the single term, in (0, 12): above, duplicated rows are minima too.
     penalty : float
         Lambda.
-    metric : tuple of ndarray (m', d) and ndarray (m',), optional
-        Rows V and values l of ``M = V' diag(l) V``, the second moment ``E[y (x x' - I)]`` on its row space.
-        M enters squared, so it must not come from the batch at hand.
+    frame : ndarray (m', d), optional
+        F, such as ``diag(l)^(-1/2) V`` for the second moment ``M = E[y (x x' - I)] = V' diag(l) V``.
     residual : Parameters, optional
         Network whose output is subtracted from y.
     activation : Activation, optional
@@ -66,11 +66,11 @@ class Landscape:
         *,
         mu: float = 1.0,
         penalty: float = 1.0,
-        metric: tuple[np.ndarray, np.ndarray] | None = None,
+        frame: np.ndarray | None = None,
         residual: Parameters | None = None,
         activation: Activation | None = None,
     ) -> None:
-        self.sign, self.mu, self.penalty, self.metric = float(sign), mu, penalty, metric
+        self.sign, self.mu, self.penalty, self.frame = float(sign), mu, penalty, frame
         self.residual, self.activation, self.n_hidden = residual, activation, n_hidden
         self._move(engine)
 
@@ -78,7 +78,7 @@ class Landscape:
         self.engine = engine
         self.sweeps = MomentSweeps(engine, self.residual, self.activation)
         self.n_rows, self.n_features = engine.shape
-        self.n_parameters = self.n_hidden * self.n_features
+        self.n_parameters = self.n_hidden * (self.n_features if self.frame is None else len(self.frame))
 
     @property
     def passes(self) -> float:
@@ -103,6 +103,16 @@ class Landscape:
         """A point that has run off, at the border."""
         return theta * (_INFINITE * np.sqrt(self.n_hidden) / np.linalg.norm(theta))
 
+    def projected(self, theta: np.ndarray) -> np.ndarray:
+        """The same rows at unit length."""
+        z = theta.reshape(self.n_hidden, -1)
+        return (z / np.maximum(np.linalg.norm(z, axis=1), 1e-300)[:, None]).ravel()
+
+    def rows(self, theta: np.ndarray) -> np.ndarray:
+        """B at theta, (n_hidden, n_features)."""
+        z = np.reshape(theta, (self.n_hidden, -1))
+        return z if self.frame is None else z @ self.frame
+
     def value(self, theta: np.ndarray) -> float:
         """G at theta, (n_parameters,)."""
         return self.value_and_grad(theta)[0]
@@ -113,12 +123,12 @@ class Landscape:
 
     def value_and_grad(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """G and its gradient in one pass."""
-        b = np.reshape(theta, (self.n_hidden, -1))
-        value, grad = self.data_term(b)
-        image = b if self.metric is None else ((b @ self.metric[0].T) * self.metric[1]) @ self.metric[0]
-        off = np.einsum("md,md->m", image, b) - 1.0
+        z = np.reshape(theta, (self.n_hidden, -1))
+        value, grad = self.data_term(self.rows(theta))
+        grad = grad if self.frame is None else grad @ self.frame.T
+        off = (z**2).sum(axis=1) - 1.0
         value = self.sign * value + self.penalty * float(off @ off)
-        return value, (self.sign * grad + 4.0 * self.penalty * off[:, None] * image).ravel()
+        return value, (self.sign * grad + 4.0 * self.penalty * off[:, None] * z).ravel()
 
     def data_term(self, b: np.ndarray) -> tuple[float, np.ndarray]:
         """``E[y (sum_{j != k} phi - mu sum_j varphi)]`` and its gradient, for rows b (m, d)."""
@@ -147,7 +157,7 @@ class TensorLandscape(Landscape):
     Parameters
     ----------
     tensor : ndarray (m, m, m, m)
-    n_hidden, sign, mu, penalty, metric
+    n_hidden, sign, mu, penalty, frame
         As for :class:`Landscape`.
     """
 
@@ -159,12 +169,12 @@ class TensorLandscape(Landscape):
         *,
         mu: float = 1.0,
         penalty: float = 1.0,
-        metric: tuple[np.ndarray, np.ndarray] | None = None,
+        frame: np.ndarray | None = None,
     ) -> None:
-        self.sign, self.mu, self.penalty, self.metric = float(sign), mu, penalty, metric
+        self.sign, self.mu, self.penalty, self.frame = float(sign), mu, penalty, frame
         self.tensor, self.n_hidden = tensor, n_hidden
         self.n_features, self.n_rows = len(tensor), 1
-        self.n_parameters = n_hidden * self.n_features
+        self.n_parameters = n_hidden * (self.n_features if frame is None else len(frame))
 
     @property
     def passes(self) -> float:

@@ -79,6 +79,10 @@ class Objective:
         """A point that has run off, at the border."""
         return theta * (_INFINITE / self._longest(theta))
 
+    def projected(self, theta: np.ndarray) -> np.ndarray:
+        """Weights are not constrained."""
+        return theta
+
     def _longest(self, theta: np.ndarray) -> float:
         return float(np.linalg.norm(self.unpack(theta).weights, axis=1).max())
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from fastrecover.solvers import (
     minimise_many,
     run,
 )
+from fastrecover.solvers.gradient import largest_curvature
 from fastrecover.solvers.newton import decrement
 
 PHI = {
@@ -391,3 +393,28 @@ def test_stochastic_descent_by_hand():
 def test_bad_settings_of_stochastic_descent(bad):
     with pytest.raises(ValueError, match=f"^{next(iter(bad))} must be at least 1"):
         StochasticGradientDescent(0.1, **bad)
+
+
+def test_fresh_batches_are_never_empty():
+    """Of five rows there are five batches, not a hundred."""
+    x = np.random.default_rng(0).standard_normal((5, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fr.ConvergenceWarning)
+        rec = fr.fit(x, np.arange(5.0), "tanh", 1, init=np.eye(1, 2), solver="resampled-gd")
+    assert np.isfinite(rec.loss) and rec.message == "every batch was used once"
+    assert len(rec.history["loss"]) == 1 + 5 + 1
+
+
+def test_a_batch_that_weighs_nothing_moves_nothing():
+    x = np.random.default_rng(0).standard_normal((6, 2))
+    objective = fr.objective(x, np.arange(6.0), "tanh", 1, sample_weight=[1, 1, 0, 0, 1, 1])
+    solver = StochasticGradientDescent(0.1, batch_size=2, steps=3)
+    state = solver.step(objective, solver.begin(objective, np.ones(2)))
+    after = solver.step(objective, state)
+    assert (after.theta == state.theta).all() and after.memory["taken"] == 2
+
+
+def test_a_flat_start_has_no_curvature_to_divide_by():
+    objective = fr.objective(np.ones((4, 2)), np.arange(4.0), "relu", 1)
+    assert largest_curvature(objective, np.zeros(2)) == 0.0
+    assert np.isfinite(GradientDescent("curvature").begin(objective, np.zeros(2)).memory["constant"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+
 import numpy as np
 import pytest
 
@@ -109,15 +112,15 @@ def test_read_out_inverts_the_minimum_of_the_population(condition):
     rows, a = unit_rows(3, 3, condition, 7), np.array([1.0, 1.5, 2.0])
     x, y = drawn(rows, 200_000, 7, a=a)
     engine = ThreadEngine(ArraySource(x, y), 2)
-    descent = Descent.of(engine, Regression("relu", 3, "free"), np.random.SeedSequence(1))
+    descent = Descent.of(engine, Regression("relu", 3, "free"), np.random.SeedSequence(1), 0.5)
     exact = TensorLandscape(
         population_tensor(rows, a, fr.activations.get_activation("relu")), 3, -1.0,
-        mu=descent.landscape.mu, penalty=descent.landscape.penalty, metric=descent.landscape.metric,
+        mu=descent.landscape.mu, penalty=descent.landscape.penalty, frame=descent.landscape.frame,
     )  # fmt: skip
     theta = descent.start
-    for _ in range(6000):
-        theta = theta - descent.step_size * exact.value_and_grad(theta)[1]
-    found = descent.read_out(theta)
+    for _ in range(400):
+        theta = exact.projected(theta - descent.step_size * exact.value_and_grad(theta)[1])
+    found = descent.read_out(theta, engine)
     # The metric and the first moment are those of 200,000 rows: about 0.5 % of M.
     assert least_cosine(found, rows) > 0.999
     order = np.argmax(found.weights @ rows.T, axis=0)
@@ -128,9 +131,12 @@ def test_published_descent_runs_batches_reads_out_and_refines_nothing():
     rows = unit_rows(2, 4, 1.0, 8)
     x, y = drawn(rows, 20_000, 8)
     solver = fr.solvers.OnLandscape(fr.solvers.StochasticGradientDescent(0.05, 5000, 200), mu=1.0)
-    with pytest.warns(fr.ConvergenceWarning):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         rec = fr.fit(x, y, "ge2017", n_hidden=2, solver=solver, random_state=0)
-    assert "all 200 steps were taken" in rec.message
+    before, after = (one.message for one in told)
+    assert re.match("X has 20,000 rows, .* wants 1,000,000, .* use model='landscape'", str(before))
+    assert isinstance(after, fr.ConvergenceWarning) and "all 200 steps were taken" in rec.message
     stages = np.array(rec.history["stage"])
     assert (stages[:-1] == "landscape").all() and stages[-1] == "read-out"
     assert (stages == "landscape").sum() == 202  # the start, a line for each step, and the last look at all rows

@@ -66,15 +66,16 @@ def moment_tensor(x, y):
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_value_equals_the_double_sum_and_gradient_its_differences(sign, weighted, general):
     x, y, w, b, engine = problem(0, weighted)
-    v, values = np.random.default_rng(1).standard_normal((2, D)), np.array([1.0, 0.5])
-    metric = (v, values) if general else None
-    matrix = (v.T * values) @ v if general else np.eye(D)
-    landscape = Landscape(engine, M, sign, mu=0.7, penalty=1.3, metric=metric)
-    value, grad = landscape.value_and_grad(b.ravel())
-    assert value == pytest.approx(literal(x, y, w, b, sign, 0.7, 1.3, matrix), rel=1e-12)
-    for i, e in enumerate(np.eye(M * D)):
+    frame = np.random.default_rng(1).standard_normal((4, D)) / 2 if general else None
+    z, matrix = (b[:, :4], np.linalg.pinv(frame.T @ frame)) if general else (b, np.eye(D))
+    landscape = Landscape(engine, M, sign, mu=0.7, penalty=1.3, frame=frame)
+    value, grad = landscape.value_and_grad(z.ravel())
+    assert len(grad) == landscape.n_parameters == z.size
+    expected = literal(x, y, w, landscape.rows(z.ravel()), sign, 0.7, 1.3, matrix)
+    assert value == pytest.approx(expected, rel=1e-12)
+    for i, e in enumerate(np.eye(z.size)):
         t = 1e-4
-        numeric = (landscape.value(b.ravel() + t * e) - landscape.value(b.ravel() - t * e)) / (2 * t)
+        numeric = (landscape.value(z.ravel() + t * e) - landscape.value(z.ravel() - t * e)) / (2 * t)
         assert grad[i] == pytest.approx(numeric, rel=1e-5, abs=1e-5)
 
 
@@ -141,12 +142,14 @@ def test_general_teacher_is_stationary_in_the_metric_of_the_second_moment():
     matrix = np.sqrt(2) * second * (rows.T * a) @ rows
     values, vectors = np.linalg.eigh(matrix)
     landscape = TensorLandscape(
-        population_tensor(rows, a, RELU), M, -1.0, mu=mu, penalty=penalty, metric=(vectors.T, values)
-    )  # fmt: skip
+        population_tensor(rows, a, RELU), M, -1.0, mu=mu, penalty=penalty, frame=(vectors / np.sqrt(values)).T
+    )
     c = FOURTH * mu / (2 * second**2 * a) / (2 * np.sqrt(6))
     scale = (np.sqrt(2) * second * a) ** -0.5 / np.sqrt(1 - c / penalty)
     b = scale[:, None] * np.linalg.inv(rows).T
-    assert np.abs(landscape.value_and_grad(b.ravel())[1]).max() < 1e-10
+    z = b @ vectors * np.sqrt(values)
+    np.testing.assert_allclose(landscape.rows(z.ravel()), b)
+    assert np.abs(landscape.value_and_grad(z.ravel())[1]).max() < 1e-10
 
 
 def test_duplicated_rows_have_negative_curvature_only_below_mu_of_twelve():
