@@ -47,14 +47,18 @@ class Case(NamedTuple):
 
 def case(name: str, noise: float = 0.0) -> Case:
     activation, options = MODELS[name]
-    given = {"output_weights": [1.0, 1.0]} if activation in ("sigmoid", "fcn") else {}
+    given = {"output_weights": [1.0, 1.0]} if activation == "sigmoid" else {}
     teacher = fr.datasets.make_teacher(activation, D, 2, random_state=3, **given)
     v = np.array([1.3, -0.7]) if options.get("output_weights") == "free" else teacher.output_weights
     linear = np.linspace(-1, 1, D) if options.get("linear_term") else None
     truth = replace(
         teacher.parameters, output_weights=v, linear=linear, intercept=0.4 * bool(options.get("fit_intercept"))
     )
-    model = fr.models.Classification(2) if activation == "fcn" else fr.models.Regression(activation, 2, **options)
+    model = (
+        fr.models.Classification(2)
+        if activation == "fcn"
+        else fr.models.Regression(activation, 2, **{"output_weights": "signs", **options})
+    )
     X = np.random.default_rng(1).standard_normal((N, D))
     if activation == "fcn":
         truth = replace(truth, weights=2.0 * truth.weights)
@@ -174,7 +178,10 @@ def test_shifted_responses_go_to_the_intercept(name, shift):
 @pytest.mark.parametrize("change", ["columns scaled", "scaled and rotated", "weights tiny", "no weight, nan"])
 @pytest.mark.parametrize("name", ["relu", "tanh free", "quadratic"])
 def test_noisy_minima_are_the_same(name, change):
-    """The minimum of the same loss in other units: outputs agree to a hundredth of their statistical error."""
+    """The minimum of the same loss in other units: outputs agree to a hundredth of their statistical error.
+
+    Kinks end a fit at 5 / sqrt(n) of it.
+    """
     base = case(name, noise=0.3)
     c = CHANGES[change](base)
     plain, changed = fitted(base), fitted(c)
@@ -182,7 +189,8 @@ def test_noisy_minima_are_the_same(name, change):
     seen = slice(None) if c.w is None else c.w > 0
     away = predicted(changed, c)[seen] - plain.predict(base.X)
     error = 0.3 * np.sqrt(plain.objective.n_parameters / N)
-    assert np.sqrt(np.mean(away**2)) < 0.01 * error
+    kinked = base.model.activation.smoothness == 1
+    assert np.sqrt(np.mean(away**2)) < (5.0 / np.sqrt(N) if kinked else 0.01) * error
     assert changed.loss == pytest.approx(plain.loss, rel=1e-5)
 
 
