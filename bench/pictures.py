@@ -49,6 +49,7 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
     "scaling": (Lines(("size",), ("* ms",), facet=("over",), log="xy"),),
     "memory": (Bars(("model", "n", "d", "k"), ("*MB*",)),),
     "zoo": (Bars(("all of", "tol", "against"), ("win", "tie", "loss"), log=""),),
+    "verdicts": (Bars(("all of",), ("problems", "converged", "found", "wrong*"), log=""),),
     "power.zoo": (Bars(("all of",), ("ours", "L-BFGS", "missed*", "wrong*"), log=""),),
     "power.goals": (Bars(("model", "k", "d", "n/(dk)"), by=("who",), line=0.95, log="", **_SHARE),),
     "power.starts": (Lines(y=("error",), by=("who", "d"), log="xy", **_MODELS),),

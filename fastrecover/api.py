@@ -170,11 +170,11 @@ def fit(
                 problem, outcome = _with_units(problem, request.solver)
             else:
                 outcome = carry_out(problem, start, request.solver)
-            recovery = _recovery(outcome, problem, data, feature_names(X))
-            judged = determined(problem, recovery.parameters)
+        recovery = _recovery(outcome, problem, data, feature_names(X))
+        judged = determined(problem, recovery.parameters)
     unreached = data.out_of_reach(problem.model) if isinstance(data, Data) else ""
     if unreached and not outcome.exact:
-        recovery.converged, recovery.message = False, unreached
+        recovery.converged, recovery.message = False, f"{unreached}; {recovery.message}"
     recovery.determined = judged.weights
     if judged.notes:
         unsure = f"not all weights are determined by these rows: {'; '.join(judged.notes)}"

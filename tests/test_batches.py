@@ -146,9 +146,9 @@ def test_labels_are_those_of_the_first_batch_and_a_later_one_may_hold_one_only()
 
 def test_budget_and_callback_end_it():
     rec = sgd(teacher().stream(100, random_state=0), max_passes=6)
-    assert rec.n_passes <= 7 and "max_passes=6" in rec.message and rec.n_rows <= 700
+    assert rec.history["pass"][-1] <= 7 and "max_passes=6" in rec.message and rec.n_rows <= 700
     rec = sgd(teacher().stream(100, random_state=0), callback=lambda line: line["pass"] >= 4)
-    assert rec.n_passes <= 5 and "callback" in rec.message
+    assert rec.history["pass"][-1] <= 5 and "callback" in rec.message
 
 
 def test_standard_errors_and_certificate_are_of_the_last_batch():

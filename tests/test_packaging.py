@@ -56,6 +56,7 @@ LAYERS = (
     ("engines",),
     ("sweeps",),
     ("data",),
+    ("batches",),
     FACES,
     ("inputs", "starts", "solvers"),
     ("plan",),
@@ -69,6 +70,7 @@ IMPORTED_ONLY_BY = {
     "sources": (
         "engines",
         "data",
+        "batches",
         "inference",
         "moments",
         "prediction",

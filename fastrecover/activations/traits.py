@@ -50,8 +50,11 @@ def odd_slope(activation: Activation) -> float | None:
 @lru_cache(maxsize=128)
 def bounds(activation: Activation) -> tuple[float, float]:
     """See :attr:`Activation.bounds`."""
-    with np.errstate(all="ignore"):
-        values = activation.value(np.concatenate([POINTS, 10.0 * POINTS, [-_REMOTE, _REMOTE]]))
+    try:
+        with np.errstate(all="ignore"):
+            values = activation.value(np.concatenate([POINTS, 10.0 * POINTS, [-_REMOTE, _REMOTE]]))
+    except (ArithmeticError, ValueError):  # a user's function of Python's own, which overflows far out
+        return -np.inf, np.inf
     ends = values[-2:]
     low = -np.inf if not ends.min() > -_UNBOUNDED else float(values.min())
     return low, np.inf if not ends.max() < _UNBOUNDED else float(values.max())

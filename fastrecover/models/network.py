@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from ..activations import Activation, get_activation
 from ..losses import SQUARED, Loss, get_loss
-from .parameters import Parameters, relative_error
+from .parameters import Parameters, lengths, relative_error
 
 #: "ones", "signs", "free", or numbers.
 OutputWeights: TypeAlias = str | ArrayLike
@@ -226,7 +226,7 @@ class Network:
         if not isinstance(self.output_weights, str):
             return parameters
         done = parameters.canonical(self.activation, self.free_v, self.fit_intercept)
-        size = np.abs(done.output_weights) * np.linalg.norm(done.weights, axis=1)
+        size = np.abs(done.output_weights) * lengths(done.weights)
         return done.reordered(np.argsort(-size, kind="stable"))
 
     def error(self, estimate: Parameters, truth: Parameters) -> float:

@@ -67,7 +67,7 @@ class Parameters:
         """
         w, v, c, errors = self.weights.copy(), self.output_weights.copy(), self.intercept, self.errors
         if activation.degree is not None:
-            size = _lengths(w)
+            size = lengths(w)
             amplitude = np.abs(v) * size**activation.degree
             scale = np.ones_like(size) if free else np.abs(v) ** (1.0 / activation.degree) * size
             factor = np.divide(scale, size, out=np.zeros_like(size), where=size > 0)[:, None]
@@ -125,7 +125,7 @@ class Parameters:
         return Parameters(w.reshape(k, d), v, b if linear else None, float(c[0]))
 
 
-def _lengths(rows: np.ndarray) -> np.ndarray:
+def lengths(rows: np.ndarray) -> np.ndarray:
     """Lengths of rows whose squares may be no numbers any more."""
     power = np.frexp(np.abs(rows).max(axis=1, initial=0.0))[1]
     return np.asarray(np.ldexp(np.linalg.norm(np.ldexp(rows, -power[:, None]), axis=1), power))

@@ -21,6 +21,7 @@ from .problem import ALL, Problem
 _LOOKED_AT = 2000  # rows whose units are looked at one by one
 _CLEAR = 1e-2  # smallest eigenvalue of the units' slopes, as correlations, from which Gaussian rows tell units apart
 _ALIKE = 5  # rows for each feature that share the square of a unit's slopes
+_OFF = 1e-6  # slope of a unit that has none, relative to the steepest there is
 _ROWS, _FEWEST = 4, 500  # of a matrix: for each parameter, and at least
 _MORE, _WORK = 16, 2e10  # times as many rows confirm a doubt, up to so many multiply-adds
 _PIVOT = 1e-7  # of a Cholesky factor that needs no look at the eigenvalues
@@ -75,9 +76,10 @@ def determined(problem: Problem, found: Parameters) -> Determined:
     if clear and (large or problem.known_white):
         return result
     undetermined = _by_slopes(slopes, at) if large else _by_matrix(problem, at)
+    undetermined[_is_flat(slopes, problem.model)] = True
     if undetermined.any():
         result.weights &= ~undetermined
-        result.notes += _reasons(undetermined, slopes)
+        result.notes += _reasons(undetermined, slopes, problem.model)
     return result
 
 
@@ -85,6 +87,14 @@ def _slopes(problem: Problem, at: Parameters) -> np.ndarray:
     """``phi'(w_j . x)`` on some rows, (m, k)."""
     few = problem.engine.sample(_LOOKED_AT, problem.seed(Stream.JUDGE))
     return problem.model.activation.derivative(local_rows(few.projected(at.weights))[0])
+
+
+def _is_flat(slopes: np.ndarray, model: Network) -> np.ndarray:
+    """Units that are off or saturated on every row: of these a slope says nothing beyond a small change."""
+    if model.activation.degree not in (None, 1):
+        return np.zeros(slopes.shape[1], bool)
+    steepest = np.abs(model.activation.derivative(np.linspace(-4.0, 4.0, 81))).max()
+    return np.asarray(np.abs(slopes).max(axis=0) <= _OFF * steepest)
 
 
 def _is_clear(slopes: np.ndarray, model: Network, d: int) -> bool:
@@ -164,12 +174,11 @@ def _left_open(problem: Problem, objective: Objective, at: Parameters) -> np.nda
     return open_
 
 
-def _reasons(undetermined: np.ndarray, slopes: np.ndarray) -> list[str]:
+def _reasons(undetermined: np.ndarray, slopes: np.ndarray, model: Network) -> list[str]:
     """What is the matter with units and columns that are not determined."""
-    steepest, notes = np.abs(slopes).max(axis=0), []
-    whole = undetermined.all(axis=1)
-    off = whole & (steepest <= 1e-6 * max(float(steepest.max()), 1e-300))
-    flat = whole & ~off & (np.ptp(slopes, axis=0) <= 1e-6 * steepest)
+    whole, notes = undetermined.all(axis=1), []
+    off = whole & _is_flat(slopes, model)
+    flat = whole & ~off & (np.ptp(slopes, axis=0) <= _OFF * np.abs(slopes).max(axis=0))
     some = undetermined.any(axis=1) & ~off & ~flat
     if off.any():
         notes.append(f"{_named('unit', off)}: off or saturated on every row")

@@ -93,7 +93,8 @@ def orthogonal_selection(
     left = None if quota is None else dict(quota)
     for _ in range(k):
         square, slope = np.diag(work)[:n_units], work[:n_units, -1]
-        gain = np.where(square > _DEPENDENT * scale[:n_units], slope**2 / np.maximum(square, 1e-300), 0.0)
+        apart = square > _DEPENDENT * scale[:n_units]
+        gain = np.divide(slope**2, square, out=np.zeros(n_units), where=apart)
         if left is not None:
             spare = np.where(slope < 0, left.get(-1.0, 0), left.get(1.0, 0)) > 0
             gain = np.where(spare, gain, 0.0)

@@ -234,7 +234,7 @@ class Expand:
         progress.candidates = [moved(problem, candidate, rows) for candidate in pair]
         best = min(progress.candidates, key=lambda c: c.state.loss)
         # Chains that were far apart and are then refined to one minimum have only met in it.
-        convincing = not scarce and chains.losses[1] <= policy.together * lowest
+        convincing = not scarce and len(chains) > 1 and chains.losses[1] <= policy.together * lowest
         progress.trusted = judge.is_plausible(best) or (convincing and judge.agree(progress.candidates))
         progress.done = progress.trusted or last or progress.noisy
 

@@ -119,7 +119,7 @@ def expanded_starts(
     size = scale * _typical_size(engine, model)
     students = [_random_network(model, _student_weights(model, width, rng), size, d, rng) for _ in range(count)]
     found, losses = _pruned_and_trained(engine, model, students, iterations, exact_loss, stop)
-    return _sorted(found, losses, np.zeros(count, int))
+    return _sorted(found, losses, np.zeros(len(found), int))
 
 
 def regrown(
@@ -178,6 +178,8 @@ def regrown(
         else:
             students.append(_grown(old, _random_network(model, _new_weights(model, extra, rng), _TINY * size, d, rng)))
     found, losses = _pruned_and_trained(engine, model, students, iterations, exact_loss, stop)
+    if len(found) < len(chains):  # ended before all were pruned
+        return chains
     failures = np.where(losses < (1.0 - _GAIN) * before, 0, chains.failures + 1)
     for i in np.flatnonzero(~(losses < before)):
         # A chain keeps its minimum unless the new one is lower.
@@ -286,7 +288,9 @@ def _pruned_and_trained(
     exact_loss: float,
     stop: Callable[[], bool],
 ) -> tuple[list[Parameters], np.ndarray]:
-    wide, _ = _trained(engine, model, students, iterations, -1.0, stop)
+    wide, losses = _trained(engine, model, students, iterations, -1.0, stop)
+    if stop():  # to prune one costs a pass
+        wide = [wide[int(np.argmin(losses))]]
     return _trained(engine, model, [pruned(engine, model, student) for student in wide], iterations, exact_loss, stop)
 
 

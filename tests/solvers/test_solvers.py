@@ -401,17 +401,8 @@ def test_fresh_batches_are_never_empty():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", fr.ConvergenceWarning)
         rec = fr.fit(x, np.arange(5.0), "tanh", 1, init=np.eye(1, 2), solver="resampled-gd")
-    assert np.isfinite(rec.loss) and rec.message == "every batch was used once"
+    assert np.isfinite(rec.loss) and "every batch was used once" in rec.message
     assert len(rec.history["loss"]) == 1 + 5 + 1
-
-
-def test_a_batch_that_weighs_nothing_moves_nothing():
-    x = np.random.default_rng(0).standard_normal((6, 2))
-    objective = fr.objective(x, np.arange(6.0), "tanh", 1, sample_weight=[1, 1, 0, 0, 1, 1])
-    solver = StochasticGradientDescent(0.1, batch_size=2, steps=3)
-    state = solver.step(objective, solver.begin(objective, np.ones(2)))
-    after = solver.step(objective, state)
-    assert (after.theta == state.theta).all() and after.memory["taken"] == 2
 
 
 def test_a_flat_start_has_no_curvature_to_divide_by():
