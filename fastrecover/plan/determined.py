@@ -84,9 +84,14 @@ def determined(problem: Problem, found: Parameters) -> Determined:
 
 
 def _slopes(problem: Problem, at: Parameters) -> np.ndarray:
-    """``phi'(w_j . x)`` on some rows, (m, k)."""
-    few = problem.engine.sample(_LOOKED_AT, problem.seed(Stream.JUDGE))
-    return problem.model.activation.derivative(local_rows(few.projected(at.weights))[0])
+    """``phi'(w_j . x)`` on some rows, (m, k), on more where a unit seems to have none."""
+    slopes = np.zeros((0, len(at.weights)))
+    for m in (_LOOKED_AT, _MORE * _LOOKED_AT):
+        few = problem.engine.sample(m, problem.seed(Stream.JUDGE))
+        slopes = problem.model.activation.derivative(local_rows(few.projected(at.weights))[0])
+        if len(slopes) < m or not _is_flat(slopes, problem.model).any():
+            break
+    return slopes
 
 
 def _is_flat(slopes: np.ndarray, model: Network) -> np.ndarray:
