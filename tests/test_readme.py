@@ -51,13 +51,14 @@ def test_make_targets_exist():
 
 def test_calls_in_the_text_run():
     X, y = fr.datasets.make_teacher("tanh", 12, 3, random_state=0).sample(3000, noise=0.1, random_state=1)
+    teacher = fr.datasets.make_teacher("relu", 10, 10, output_weights="ones", random_state=0)
     labels = np.where(y + np.random.default_rng(0).standard_normal(3000) > 0, "yes", "no")
     calls = re.findall(r"`(fr\.fit\([^`]*\))`", README)
-    assert len(calls) == 4
+    assert len(calls) == 6
     for call in calls:
         call = call.removesuffix(")") + ", max_passes=5, random_state=0)"
         with pytest.warns(fr.ConvergenceWarning):
-            rec = eval(call, {"fr": fr, "X": X, "y": y, "labels": labels})
+            rec = eval(call, {"fr": fr, "X": X, "y": y, "labels": labels, "teacher": teacher})
         assert (rec.classes is not None) == ("labels" in call)
 
 
