@@ -92,10 +92,11 @@ def fit(
         Non-negative weights; a weight of 2 counts as the row given twice, one of 0 as the row left out, whatever it
         holds.
     inputs : {"auto", "whiten", "gaussian"}
-        What the starts make of the rows, whose moments they read as those of N(0, I).  "auto": a test looks at a
-        few thousand rows; where mean or covariance differ from 0 and I by more than chance the start sees whitened
-        rows and its weights are mapped back.  "whiten": always.  "gaussian": rows are trusted and not looked at.
-        Refinement is on the rows as they are and assumes nothing of their law.
+        What is made of the rows, whose moments starts read as those of N(0, I).  "auto": a test looks at a few
+        thousand rows; where mean or covariance differ from 0 and I by more than chance the fit works on rows whose
+        columns, or second moment, are brought to 1 by a linear map, starts on whitened ones, and the weights are
+        mapped back: so units decide nothing.  "whiten": always.  "gaussian": rows are trusted, not looked at, and
+        stay as they are.  Refinement assumes nothing of their law.
     n_jobs : int, optional
         Threads (None: all processors).  Results have the same bits for any number.
     random_state : None, int, SeedSequence, Generator or RandomState

@@ -23,6 +23,7 @@ DOUBT = (
     "the lowest minimum was found only once, and its residual is not noise or the rows are too few to tell: another "
     "may be lower, or the responses come from another model"
 )
+ONCE = "the lowest minimum was found only once: another may be lower"
 UNJUDGED = " before the minimum could be judged: another may be lower"
 ALONE = "; a local minimum, not judged"
 MISFIT = "; its residual is not noise: more units, or another model, would fit better"

@@ -24,7 +24,7 @@ from ..solvers import (
 )
 from ..sweeps import Objective
 from .descent import descended
-from .judge import DOUBT, MISFIT, UNJUDGED, Judge
+from .judge import DOUBT, MISFIT, ONCE, UNJUDGED, Judge
 from .problem import ALL, Candidate, Problem
 from .quadratic import Spectral
 from .refine import polished
@@ -198,7 +198,8 @@ def carry_out(problem: Problem, init: Init, solver: Chosen, *, final: bool = Tru
             elif final and has_spare_unit(problem, best):
                 state.message += SPARE
         else:
-            state.converged, state.message = False, f"{limit}{UNJUDGED}" if limit else DOUBT
+            doubt = DOUBT if problem.model.loss.least_squares else ONCE
+            state.converged, state.message = False, f"{limit}{UNJUDGED}" if limit else doubt
     return Outcome(problem.objective(found), found, problem.report, exact)
 
 
