@@ -13,13 +13,14 @@ from ..random import Stream
 from ..starts.spectral import definite, narrower, wider
 from ..sweeps import Objective
 from .judge import Judge
-from .problem import Candidate, Problem
+from .problem import ALL, Candidate, Problem
 from .refine import refined
 from .starting import refined_start
 from .strategies import Progress
 
 _CREDIBLE = 0.003
-_MANY_ROWS = 20  # for each parameter, below which there are local minima, of rows of some laws at least
+# For each parameter: a sub-sample of fewer has local minima, and so have data of fewer where rows are of some laws.
+_FEW_ROWS, _MANY_ROWS = 10, 20
 _ATTEMPTS, _FAILURES = 8, 3  # for each guess of the signs; failures are counted in a row
 _LOWER = 0.999  # of a loss, that counts as lower
 
@@ -59,7 +60,7 @@ class Spectral:
         progress.round += 1
         if progress.round == 1:
             found = refined_start(problem, judge, "spectral")[0]
-            many = problem.n_rows(found.rows) >= _MANY_ROWS * problem.p
+            many = problem.n_rows(found.rows) >= _FEW_ROWS * problem.p and problem.n_rows(ALL) >= _MANY_ROWS * problem.p
             progress.candidates = [found]
             progress.trusted = judge.is_exact(found) or many
             progress.done = progress.trusted or problem.spent

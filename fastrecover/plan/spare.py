@@ -36,10 +36,12 @@ def has_spare_unit(problem: Problem, candidate: Candidate) -> bool:
     Returns
     -------
     bool
-        False where there is one unit only, output weights are given numbers, or the budget is spent.
+        False where there is one unit only, output weights are given numbers, another refinement is dear, or the
+        budget is spent.
     """
     model, named = candidate.model, isinstance(problem.model.output_weights, str)
-    if problem.spent or not (named and problem.expandable) or model.n_hidden < 2:
+    asked = named and problem.expandable and model.n_hidden > 1 and problem.p <= problem.policy.large
+    if problem.spent or not asked:
         return False
     model = problem.model.changed(n_hidden=model.n_hidden - 1)
     # What it does is no part of this fit, and is not recorded.
@@ -63,7 +65,7 @@ def _fits_as_well(smaller: Problem, candidate: Candidate, larger: Objective) -> 
 
     if before < _NEEDED * loss and as_well(model, theta):
         return True
-    if 2.0 * loss < _LITTLE * smaller.response_variance:
+    if 2.0 * loss < _LITTLE * smaller.response_variance or smaller.p > smaller.policy.dear_matrix:
         return False
     try:  # units that cancel each other are both needed as they are
         return as_well(*smaller.with_signs(found_start(smaller, candidate.rows, "tensor")))

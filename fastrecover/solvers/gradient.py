@@ -36,7 +36,7 @@ class GradientDescent:
         loss, grad = objective.value_and_grad(theta)
         constant = self.step_size
         if constant == "curvature":
-            constant = 1.0 / (largest_curvature(objective, theta) or 1.0)  # units that are off everywhere have none
+            constant = safe_step(objective, theta)
         state = State(theta, loss, grad, memory={} if constant is None else {"constant": constant})
         return replace(state, decrement=_bound(state.memory.get("constant"), grad))
 
@@ -178,6 +178,11 @@ class ResampledGradientDescent(StochasticGradientDescent):
         if state.memory["taken"] == self.batches(objective.n_rows):
             return self.finished(objective, state, self.end)
         return super().step(objective, state)
+
+
+def safe_step(objective: Objective, theta: np.ndarray) -> float:
+    """Inverse of the largest curvature, 1 where there is none: units that are off on every row."""
+    return 1.0 / (largest_curvature(objective, theta) or 1.0)
 
 
 def largest_curvature(objective: Objective, theta: np.ndarray, iterations: int = 12) -> float:

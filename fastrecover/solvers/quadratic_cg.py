@@ -16,7 +16,7 @@ import numpy as np
 from ..linalg import orthonormal
 from ..models import Network, Parameters
 from ..sweeps import Objective
-from .gradient import GradientDescent, largest_curvature
+from .gradient import GradientDescent, safe_step
 from .loop import indistinct
 from .newton import DENSE_LIMIT
 from .preconditioner import FactoredMatrix
@@ -158,7 +158,7 @@ class FactoredDescent(GradientDescent):
         c = objective.model.activation.quadratic_coefficient or 1.0
         scale = np.sqrt(objective.engine.average(np.abs) / abs(c)) / max(size, 1e-300)
         full = objective.model.pack(replace(at, weights=at.weights * scale))
-        return GradientDescent(1.0 / largest_curvature(objective, full)).begin(objective, theta)
+        return GradientDescent(safe_step(objective, full)).begin(objective, theta)
 
 
 def _check(model: Network) -> None:
