@@ -16,7 +16,7 @@ from ..engines import Engine, MappedEngine
 from ..linalg import times
 from ..models import Network, Parameters
 from ..sweeps import MomentSweeps, local_rows
-from .diagnosis import DENSE_LIMIT, InputDiagnosis
+from .diagnosis import DENSE_LIMIT, FEWEST_ROWS, InputDiagnosis
 
 _NUMBERS, _MOST_ROWS = 1 << 22, 4096
 _ROWS_PER_FEATURE = 4  # from which a second moment is better than none
@@ -87,9 +87,9 @@ def coordinates(
 ) -> Coordinates:
     """Units in which rows have second moments of about 1, and responses a size of about 1.
 
-    A diagonal map takes away sizes alone.  Where features are correlated or far from zero a root of the second moment
-    does, once there are four rows for each feature; directions without any are left out.  Both are taken from rows
-    that may hold a few very long ones, which count for little.
+    A diagonal map takes away sizes alone, also of rows too few to be tested.  Where features are correlated or far from
+    zero a root of the second moment does, once there are four rows for each feature; directions without any are left
+    out.  Both are taken from rows that may hold a few very long ones, which count for little.
 
     Parameters
     ----------
@@ -112,7 +112,8 @@ def coordinates(
         return Coordinates(None, None, shift, scale)
     d = engine.shape[1]
     related = diagnosis.mean_departs or diagnosis.correlation_departs
-    if not (related or diagnosis.variance_departs or whiten):
+    untested = diagnosis.n_rows < FEWEST_ROWS
+    if not (related or diagnosis.variance_departs or whiten or untested):
         return Coordinates(None, None, shift, scale)
     most = min(max(_MOST_ROWS, 2 * _ROWS_PER_FEATURE * d), max(_NUMBERS // d, 1))
     rows = local_rows(engine.patches().sample(most, seed, spaced=True))[0]

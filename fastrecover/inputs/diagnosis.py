@@ -21,7 +21,7 @@ from ..sweeps import local_rows
 DENSE_LIMIT = 5000
 # 4096 rows give a kurtosis to 0.08; with many features, whose tests gain from every one of them, a million numbers.
 _MOST_ROWS, _NUMBERS, _FEW_ROWS = 4096, 1 << 20, 256
-_FEWEST_ROWS = 20  # below, the scores of skewness and kurtosis are not yet normal
+FEWEST_ROWS = 20  # below, the scores of skewness and kurtosis are not yet normal
 _PROJECTIONS = 50
 _LEVEL = 5e-5  # chance of a false alarm in each of the six tests of mean and covariance
 _SCORE = 6.0  # of shape; P(|z| > 6) = 2e-9 leaves room for 25,000 looks at that level
@@ -95,7 +95,7 @@ def diagnose(engine: Engine, seed: np.random.SeedSequence) -> InputDiagnosis:
     y = np.subtract(rows.T, mean[:, None], out=np.empty((d, m)))
     del rows  # a large temporary of a fit
     variance = np.einsum("ij,ij->i", y, y) / max(m - 1, 1)
-    if m < _FEWEST_ROWS:
+    if m < FEWEST_ROWS:
         return InputDiagnosis(mean, variance, m, False, False, False, [])
     constant = np.sqrt(variance) <= _ROUNDING * np.abs(mean)
     variance[constant], y[constant] = 0.0, 0.0

@@ -120,11 +120,10 @@ class Problem:
         model, seeds, monitor, tol, inputs, restarts
             As the attributes.
         """
-        seed, law = stream(seeds, Stream.DIAGNOSIS), None
-        if inputs != "gaussian":
-            law = monitor.attempt(lambda: diagnose(raw, seed))
-        found = monitor.attempt(lambda: coordinates(raw, model, law, seed, whiten=inputs == "whiten"))
-        units = found or Coordinates()
+        seed = stream(seeds, Stream.DIAGNOSIS)
+        # However small the budget: without units nothing that follows means anything.
+        law = None if inputs == "gaussian" else diagnose(raw, seed)
+        units = coordinates(raw, model, law, seed, whiten=inputs == "whiten")
         monitor.unit = units.scale
         known = law if units.matrix is None else None
         return cls(
