@@ -141,6 +141,30 @@ def check_columns(few: np.ndarray, blocks: Iterable[np.ndarray]) -> None:
         raise ValueError(f"X has constant columns ({shown}): their weights cannot be recovered; drop these columns")
 
 
+def check_not_tiny(few: np.ndarray, blocks: Iterable[np.ndarray]) -> None:
+    """Raise ValueError where a column is so small that powers of its weights would overflow.
+
+    Parameters
+    ----------
+    few : ndarray (m, d)
+        Some rows.
+    blocks : iterable of ndarray
+        All rows, looked at only where some columns are tiny in these few.
+    """
+    largest = np.abs(few).max(axis=0)
+    if not ((largest > 0) & (largest < 1.0 / LARGEST)).any():
+        return
+    for x in blocks:
+        largest = np.maximum(largest, np.abs(x).max(axis=0))
+    tiny = np.flatnonzero((largest > 0) & (largest < 1.0 / LARGEST))
+    if len(tiny):
+        at = int(tiny[0])
+        raise ValueError(
+            f"X has columns without an entry above {largest[at]:.3g} (column {at}), whose weights would overflow: "
+            "rescale X"
+        )
+
+
 def check_enough_rows(n: int, parameters: int) -> None:
     """Raise ValueError with fewer rows than parameters."""
     if n < parameters:

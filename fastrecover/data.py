@@ -13,6 +13,7 @@ from ._validation import (
     check_enough_rows,
     check_finite,
     check_moderate,
+    check_not_tiny,
     check_rows,
     check_varies,
     check_weights,
@@ -100,7 +101,9 @@ class Data:
         check_enough_rows(n, model.n_parameters(inputs) - model.n_flat)
         check_varies(y, model.loss.takes_labels)
         check_moderate(y, "y")
-        check_columns(peek(self.rows, _LOOKED_AT), (x for _, x in read_all(self.rows)))
+        few = peek(self.rows, _LOOKED_AT)
+        for check in (check_columns, check_not_tiny):
+            check(few, (x for _, x in read_all(self.rows)))
 
     def out_of_reach(self, model: Network) -> str:
         """What is said where outputs of the model cannot even have the mean of the responses; empty where they can."""

@@ -70,6 +70,7 @@ CASES = {
         ValueError,
         r"^X has constant columns \(1\)",
     ),
+    "X tiny": (dict(X=X * [1, 1, 1e-160, 1]), ValueError, r"^X has columns .*\(column 2\)", "rescale X"),
     "X huge": (dict(X=X * 1e60), ValueError, "^X has entries as large as", "rescale X"),
     "y huge": (dict(y=Y * 1e200), ValueError, "^y has entries as large as", "rescale y"),
     "y short": (dict(y=Y[:-1]), ValueError, "^y has 299 entries but X has 300 rows"),
