@@ -170,10 +170,11 @@ def _left_open(problem: Problem, objective: Objective, at: Parameters) -> np.nda
         block = slice(j * r, (j + 1) * r)
         variance, dead = inverse[block, block], null[block]
         if units.matrix is None or units.matrix.ndim == 1:
-            error, gone = np.sqrt(variance.diagonal()), dead
+            error, gone = np.sqrt(np.maximum(variance.diagonal(), 0.0)), dead
         else:
             sizes = np.linalg.norm(np.asarray(units.root), axis=1)
-            error = np.sqrt(np.einsum("ri,rs,si->i", units.matrix, variance, units.matrix)) * sizes
+            square = np.einsum("ri,rs,si->i", units.matrix, variance, units.matrix)
+            error = np.sqrt(np.maximum(square, 0.0)) * sizes
             gone = (units.matrix[dead] ** 2).sum(axis=0) * sizes**2 > _PART
         open_[j] = gone | (error > length[j])
     return open_
