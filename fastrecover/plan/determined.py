@@ -24,6 +24,7 @@ _ALIKE = 5  # rows for each feature that share the square of a unit's slopes
 _OFF = 1e-6  # slope of a unit that has none, relative to the steepest there is
 _ROWS, _FEWEST = 4, 500  # of a matrix: for each parameter, and at least
 _MORE, _WORK = 16, 2e10  # times as many rows confirm a doubt, up to so many multiply-adds
+_VANISHING = 1e-60  # root mean square of a derivative that is none, relative to the largest
 _PIVOT = 1e-7  # of a Cholesky factor that needs no look at the eigenvalues
 _NULL, _PART = 1e-12, 1e-3  # eigenvalue that is zero, and the share of a parameter in such directions that counts
 _SHOWN = 5
@@ -144,7 +145,8 @@ def _left_open(problem: Problem, objective: Objective, at: Parameters) -> np.nda
     k, r = at.weights.shape
     loss, _, matrix = objective.gauss_newton(theta)
     size = np.sqrt(matrix.diagonal())
-    null, scale = size == 0, np.where(size > 0, size, 1.0)
+    null = size <= _VANISHING * size.max()
+    scale = np.where(null, 1.0, size)
     matrix = matrix / np.outer(scale, scale)
     matrix[null, null] = 1.0
     factor, info = lapack.dpotrf(matrix, lower=1)

@@ -291,7 +291,12 @@ def _pruned_and_trained(
     wide, losses = _trained(engine, model, students, iterations, -1.0, stop)
     if stop():  # to prune one costs a pass
         wide = [wide[int(np.argmin(losses))]]
-    return _trained(engine, model, [pruned(engine, model, student) for student in wide], iterations, exact_loss, stop)
+    narrow: list[Parameters] = []
+    for student in wide:
+        if narrow and stop():
+            break
+        narrow.append(pruned(engine, model, student))
+    return _trained(engine, model, narrow, iterations, exact_loss, stop)
 
 
 def _trained(
