@@ -101,6 +101,11 @@ class Data:
         check_enough_rows(n, model.n_parameters(inputs) - model.n_flat)
         check_varies(y, model.loss.takes_labels)
         check_moderate(y, "y")
+        if model.loss.least_squares and not model.scales and (largest := float(np.abs(y).max())) < 1.0 / LARGEST:
+            raise ValueError(
+                f"y has no entry above {largest:.3g}, which units of fixed output weights cannot resolve: rescale y, or "
+                "use output_weights='free'"
+            )
         few = peek(self.rows, _LOOKED_AT)
         for check in (check_columns, check_not_tiny):
             check(few, (x for _, x in read_all(self.rows)))

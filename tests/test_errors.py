@@ -70,6 +70,7 @@ CASES = {
         ValueError,
         r"^X has constant columns \(1\)",
     ),
+    "y tiny": (dict(y=Y * 1e-160, model="tanh"), ValueError, "^y has no entry above", "rescale y"),
     "X tiny": (dict(X=X * [1, 1, 1e-160, 1]), ValueError, r"^X has columns .*\(column 2\)", "rescale X"),
     "X huge": (dict(X=X * 1e60), ValueError, "^X has entries as large as", "rescale X"),
     "y huge": (dict(y=Y * 1e200), ValueError, "^y has entries as large as", "rescale y"),

@@ -24,6 +24,7 @@ _FARTHEST = 100  # one entry of so many is left out of the size of a column
 _SHARE = 0.9616  # root mean square of a normal variable without its largest hundredth
 _LONGEST = 9.0  # mean square of a row up to which it counts in full
 _FLOOR = 1e-13  # second moment of a direction that has none, relative to the largest
+_SMALLEST = -960  # exponent of a scale whose inverse, and square, are still numbers
 _FAR = 10.0  # standard deviations from zero to a mean of the responses that the intercept takes
 
 
@@ -152,9 +153,9 @@ def _response_units(engine: Engine, model: Network) -> tuple[float, float]:
     mean = engine.average()
     size = engine.average(partial(_distance, centre=mean))
     shift = mean if model.fit_intercept and abs(mean) > _FAR * size else 0.0
-    if not size or (degree is None and not model.free_v):
+    if not size or not model.scales:
         return shift, 1.0
-    exponent = math.frexp(size)[1]
+    exponent = max(math.frexp(size)[1], _SMALLEST)
     if degree is not None and float(degree).is_integer():  # its root is a power of two as well
         exponent = int(degree) * round(exponent / int(degree))
     return shift, math.ldexp(1.0, exponent)

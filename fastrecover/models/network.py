@@ -113,6 +113,11 @@ class Network:
     refined = with_resolved_signs  # the name that solvers still use
 
     @property
+    def scales(self) -> bool:
+        """Whether every multiple of an output is an output: homogeneous units, or free output weights."""
+        return self.free_v or self.activation.degree is not None
+
+    @property
     def output_range(self) -> tuple[float, float]:
         """Bounds of what the network can put out, whatever its weights."""
         low, high = self.activation.bounds
