@@ -103,8 +103,8 @@ class Data:
         check_moderate(y, "y")
         if model.loss.least_squares and not model.scales and (largest := float(np.abs(y).max())) < 1.0 / LARGEST:
             raise ValueError(
-                f"y has no entry above {largest:.3g}, which units of fixed output weights cannot resolve: rescale y, or "
-                "use output_weights='free'"
+                f"y has no entry above {largest:.3g}, which units of fixed output weights cannot resolve: rescale y, "
+                "or use output_weights='free'"
             )
         few = peek(self.rows, _LOOKED_AT)
         for check in (check_columns, check_not_tiny):
