@@ -63,10 +63,13 @@ def judge_residual(
     Verdict or None
         None where the rows are too few for any test.
     """
-    chances = _chances(engine, activation, found, loss)
-    if not chances:
+    try:
+        with np.errstate(all="ignore"):
+            chances = _chances(engine, activation, found, loss)
+            missing = bool(chances) and _has_missing_unit(engine, activation, found, loss, seed)
+    except np.linalg.LinAlgError:  # moments that overflow tell nothing
         return None
-    return Verdict(min(1.0, len(chances) * min(chances)), _has_missing_unit(engine, activation, found, loss, seed))
+    return Verdict(min(1.0, len(chances) * min(chances)), missing) if chances else None
 
 
 def _chances(engine: Engine, activation: Activation, found: Parameters, loss: float) -> list[float]:

@@ -6,8 +6,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ..engines import Engine
 from ..inputs import diagnose, needs_whitening, whiten
-from ..models import Parameters
+from ..models import Network, Parameters
 from ..random import Stream
 from ..starts import STARTS, NamedStart, Start, StartError, random_start, ridge_lengths, with_output_weights
 from .judge import Judge
@@ -110,21 +111,35 @@ def _from_moments(problem: Problem, rows: Rows, start: NamedStart) -> Parameters
     """A start that relies on Gaussian rows, on whitened ones where the rows need it."""
     model, seed = problem.model, problem.seed(Stream.START)
     if not start.whitens:
-        return start.find(problem.engine, model, seed)
+        return _finite(start.find, problem.engine, model, seed)
     if problem.diagnosis is None and problem.inputs != "gaussian":
         problem.diagnosis = diagnose(problem.engine, problem.seed(Stream.DIAGNOSIS))
     diagnosis, engine, report = problem.diagnosis, problem.on(rows), problem.report
     must = problem.inputs == "whiten" and not problem.coordinates.is_white
     if diagnosis is None or not (must or needs_whitening(diagnosis)):
         report.inputs = [] if diagnosis is None else diagnosis.shape_departures
-        return start.find(engine, model, seed)
+        return _finite(start.find, engine, model, seed)
     white, whitening = whiten(engine, diagnosis, most_copied=problem.n_rows(problem.base))
     report.inputs = diagnosis.shape_departures + ([whitening.note] if whitening.note else [])
     report.whitened = True
-    found, act = whitening.back(start.find(white, model, seed)), model.activation
+    found, act = whitening.back(_finite(start.find, white, model, seed)), model.activation
     homogeneous = act.degree is not None and not act.is_quadratic
     if whitening.shift.any() and homogeneous and model.n_patches == 1:
         # The offsets that centring gave the units have gone into their lengths.
         unit = found.weights / np.maximum(np.linalg.norm(found.weights, axis=1), 1e-300)[:, None]
         found = ridge_lengths(engine, model, unit)
+    return found
+
+
+def _finite(find: Start, engine: Engine, model: Network, seed: np.random.SeedSequence) -> Parameters:
+    """What a start finds; StartError where a few huge entries make its moments overflow."""
+    try:
+        with np.errstate(all="ignore"):
+            found = find(engine, model, seed)
+    except np.linalg.LinAlgError:
+        found = None
+    if found is None or not np.isfinite(found.flat()).all():
+        raise StartError(
+            "init: moments of X and y overflow, some entries are far larger than others; use init='random'"
+        )
     return found
