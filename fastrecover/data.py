@@ -132,7 +132,7 @@ class Data:
 def _some(y: Any, samples: np.ndarray, n: int) -> Any:
     """Responses of some of n samples; all of them where there are not n, which is told elsewhere."""
     array = np.ma.asanyarray(y)
-    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    array = array.ravel() if array.ndim == 2 and 1 in array.shape else array
     return array[samples] if array.ndim == 1 and len(array) == n else y
 
 

@@ -202,6 +202,13 @@ def test_rows_of_no_weight_leave_the_same_bits():
         assert np.array_equal(rec.weights, plain.weights) and rec.loss == plain.loss and rec.n_rows == N
 
 
+@pytest.mark.parametrize("shape", [(-1, 1), (1, -1)])
+def test_responses_of_one_row_or_column_lose_those_of_no_weight_too(shape):
+    c = with_rows_of_no_weight(case("relu"), np.nan)
+    plain, wrapped = fitted(c), fitted(c._replace(y=c.y.reshape(shape)))
+    assert np.array_equal(plain.weights, wrapped.weights)
+
+
 @pytest.mark.parametrize("shift", [3.0, 300.0, 3e4])
 def test_a_column_far_from_zero(shift):
     """Its weight acts as a bias; planted so that units are on for some rows and off for others."""
