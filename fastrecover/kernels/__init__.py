@@ -127,17 +127,19 @@ def sweep(
     ----------
     x : ndarray (n, d), float32 or float64
         Rows, unit column stride, any row stride (rows may overlap).
-    y, w : ndarray (n,) of float64, C-contiguous, or None
-        Responses (None: zeros) and weights (None: ones).
-    p : ndarray (q, d) of float64, C-contiguous
-        Directions, in the order `op` asks for.
+    y : ndarray (n,) or (n, op.outputs) of float64, C-contiguous, or None
+        Responses (None: zeros).
+    w : ndarray (n,) of float64, C-contiguous, or None
+        Weights (None: ones).
+    p : ndarray (q, d) or (q, d + 1) of float64, C-contiguous
+        Directions, in the order `op` asks for; with d + 1 columns rows are (x, 1).
     op : RowFunction
     first, count : int
         Blocks ``first .. first + count - 1`` of ``layout(op, d, itemsize)[1]`` rows each; for the canonical
         tree the range must be an aligned subtree.
     blocks : tuple of int, optional
         (tile, block) rows in place of those of :func:`layout`.
-    out : ndarray (n, reps) of float64, optional
+    out : ndarray (n, op.reps * op.outputs) of float64, optional
         Where PREDICT writes.
     backend : str, optional
         Backend for this call only.
@@ -146,14 +148,14 @@ def sweep(
     -------
     a : ndarray (g, l)
     s : ndarray (s,)
-        Back-projected and scalar sums; shapes from ``op.shapes(d)``.
+        Back-projected and scalar sums; shapes from ``op.shapes(p.shape[1])``.
 
     Raises
     ------
     ValueError
         A loss that the backend does not have.
     """
-    d = x.shape[1]
+    d = p.shape[1]
     tile, block = blocks or layout(op, d, x.itemsize)
     g, left, sums = op.shapes(d)
     a, s = np.empty((g, left)), np.empty(sums)

@@ -39,13 +39,14 @@ class Op(IntEnum):
 FIELDS = (
     *(("op", "i4"), ("activation", "i4"), ("slope", "f8"), ("user", "u8"), ("loss", "i4"), ("group", "i8")),
     *(("reps", "i8"), ("k", "i8"), ("linear", "i8"), ("v", "u8"), ("c", "u8"), ("grad", "i4"), ("newton", "i4")),
-    *(("dv", "u8"), ("dc", "f8"), ("free_w", "i4"), ("free_v", "i4"), ("free_c", "i4"), ("m", "i8"), ("order", "i4")),
+    *(("dv", "u8"), ("dc", "u8"), ("free_w", "i4"), ("free_v", "i4"), ("free_c", "i4"), ("m", "i8"), ("order", "i4")),
     *(("unit_response", "i4"), ("alpha2", "f8"), ("pair", "f8"), ("single", "f8"), ("n_features", "i8")),
-    ("factors", "u8"),
+    *(("factors", "u8"), ("outputs", "i8"), ("delta", "f8")),
 )
 RECORD = np.dtype(list(FIELDS), align=True)
 _NAMES = [name for name, _ in FIELDS]
-_ARRAYS = {_NAMES.index(name): np.int32 if name == "factors" else np.float64 for name in ("v", "c", "dv", "factors")}
+_POINTERS = ("v", "c", "dv", "dc", "factors")
+_ARRAYS = {_NAMES.index(name): np.int32 if name == "factors" else np.float64 for name in _POINTERS}
 _PATHS = {"activation": "activation.code", "slope": "activation.slope"}
 _values = attrgetter(*(_PATHS.get(name, name) for name in _NAMES))
 _pack = Struct("@" + "".join({"i4": "i", "i8": "q", "u8": "Q", "f8": "d"}[kind] for _, kind in FIELDS) + "0q").pack
@@ -61,9 +62,15 @@ class RowFunction:
 
     With parameter set ``(W, b, v, c)`` the model's output on row x is
     ``f = c + sum_j v_j phi(w_j . x) + b . x``, ``r = f - y`` and ``e = w r``.  The rows of `P` handed to the
-    sweep are, in this order: for each of `reps` sets its `k` hidden units and, if `linear`, ``b``; for
+    sweep are, in this order: for each of `reps` sets its `k` hidden units and `linear` rows ``b``; for
     CURVATURE then the direction in the same layout; for the moment functions then the `m` rows of ``V`` and,
     for MOMENT with ``order > 2``, ``alpha``.
+
+    Where P has one column more than X, rows are (x, 1): the last column is added to projections, and every
+    back-projected sum has one entry more, the sum of its coefficients.
+
+    A network of several `outputs` has an output weight and an intercept for each, and as many linear rows or none;
+    responses are (n, outputs).  Moment functions take one output.
 
     A convolutional network has one filter and counts its patches as units: `group` rows of X make one sample,
     ``k = group`` and one row of P stands for all of them; responses and weights are per sample.
@@ -71,15 +78,18 @@ class RowFunction:
     Attributes
     ----------
     loss : int
-        Code of a loss of ``losses.py``.  Squared: ``0.5 r^2``.  Cross entropy: of y in [0, 1] against
-        ``H = mean_j sigma(w_j . x)``, log-sum form.
+        Code of a loss of ``losses.py``: a function of outputs and responses, summed over outputs, or the cross entropy
+        of y in [0, 1] against ``H = mean_j sigma(w_j . x)``, log-sum form.
+    delta : float
+        Residual from which a Huber loss is linear.
+    outputs : int
     group : int
         Rows of X that make one sample.
     op : Op
         LOSS: loss of each set and, with `grad`, its gradient.
         CURVATURE: Gauss-Newton (`newton` false) or Hessian product with a direction.
-        GRAM: Gram matrix of ``[J, r]``, J the Jacobian in the order of theta, of the parameters marked free
-        (only its upper triangle is filled).
+        GRAM: of each set the Gram matrix of ``[J, r]``, J the Jacobian by units, output weights, linear rows and
+        intercepts, of the parameters marked free (only its upper triangle is filled).
         PREDICT: f, written row by row.
         MOMENT: ``sum c x z^T`` with ``c = r' (1, t, t^2 - |alpha|^2)`` for order 2, 3, 4, where
         ``r' = w (y - f)`` (or w with `unit_response`) and ``t = alpha . x``.
@@ -88,10 +98,14 @@ class RowFunction:
         ``sum r' x (dq/du_j)`` and ``sum r' x u_j``.
         THIRD: ``sum r' z_a z_b z_c`` for a <= b <= c (lexicographic), and ``sum r' z``; of X itself where m = 0.
         HERMITE: ``sum r' h_m(z)``; HERMITE_GRAM: Gram matrix of ``[h(z), y - f]`` (upper triangle).
-    v : ndarray (reps, k)
-    c : ndarray (reps,)
-    dv : ndarray (k,)
+    v : ndarray (reps, outputs * k)
+    c : ndarray (reps, outputs)
+    dv : ndarray (outputs * k,)
         Direction in v (CURVATURE).
+    dc : ndarray (outputs,)
+        Direction in c (CURVATURE).
+    linear : int
+        Linear rows of a set: 0, or as many as outputs.
     factors : ndarray of int32 (n_features, 4)
         Feature = product of normalised Hermite rows ``a (order + 1) + p``, meaning ``He_p(z_a)/sqrt(p!)``;
         -1 fills unused places.
@@ -109,7 +123,7 @@ class RowFunction:
     grad: bool = False
     newton: bool = False
     dv: np.ndarray = field(default_factory=lambda: _EMPTY)
-    dc: float = 0.0
+    dc: np.ndarray = field(default_factory=lambda: np.zeros(1))
     free_w: bool = True
     free_v: bool = False
     free_c: bool = False
@@ -120,6 +134,8 @@ class RowFunction:
     pair: float = 1.0
     single: float = 0.0
     factors: np.ndarray = field(default_factory=lambda: _NO_FACTORS)
+    outputs: int = 1
+    delta: float = 1.0
 
     def __getstate__(self) -> dict[str, object]:
         return {f.name: getattr(self, f.name) for f in fields(self)}  # the user's address is this process's
@@ -139,16 +155,30 @@ class RowFunction:
             return sets + self.m + (self.order > 2)
         return sets + self.m
 
+    @property
+    def set_sums(self) -> int:
+        """Scalar sums of one set: its loss, and the gradient by output weights and intercepts."""
+        return 1 + self.outputs * (self.k + 1)
+
+    def gram_size(self, d: int) -> int:
+        """Rows of the Gram matrix of one set, for d features."""
+        return (
+            self.free_w * (self.k // self.group) * d
+            + self.outputs * (self.free_v * self.k + self.free_c)
+            + self.linear * d
+            + 1
+        )
+
     def shapes(self, d: int) -> tuple[int, int, int]:
         """Rows and columns of the back-projected sum and the number of scalar sums, for d features."""
         k, m, f = self.k, self.m, self.n_features
         if self.op == Op.LOSS:
-            return (self.reps * self.set_columns if self.grad else 0), d, 1 + self.reps * (k + 2)
+            return (self.reps * self.set_columns if self.grad else 0), d, 1 + self.reps * self.set_sums
         if self.op == Op.CURVATURE:
-            return self.set_columns, d, k + 2
+            return self.set_columns, d, self.set_sums
         if self.op == Op.GRAM:
-            size = self.free_w * (k // self.group) * d + self.free_v * k + self.linear * d + self.free_c + 1
-            return size, size, 2
+            size = self.gram_size(d)
+            return self.reps * size, size, 1 + self.reps
         if self.op == Op.PREDICT:
             return 0, d, 0
         if self.op == Op.MOMENT:
@@ -212,7 +242,7 @@ def layout(op: RowFunction, d: int, itemsize: int) -> tuple[int, int]:
     rows = max(rows, min(left // 8, 1024) if op.op == Op.THIRD else min(64 * g * left // bytes_per_row, 4096))
     block = 1 << rows.bit_length() - 1
     if op.op in (Op.GRAM, Op.HERMITE_GRAM):
-        tile = (512 << 10) // (8 * (2 * left + d))
+        tile = (512 << 10) // (8 * (2 * left + d))  # of one set at a time
     elif op.op == Op.THIRD:
         tile = min(512 // itemsize, (768 << 10) // bytes_per_row)
     else:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from .op import Op, RowFunction
-from .reference_losses import LOSSES, Array, OutputLoss
+from .reference_losses import LOSSES, Array, UnitCrossEntropy
 from .tree import merge_range
 
 #: Back-projected sums and scalar sums.
@@ -21,9 +21,15 @@ Sums: TypeAlias = tuple[Array, Array]
 
 
 def forward(op: RowFunction, z: np.ndarray, rep: int = 0) -> np.ndarray:
-    """Output ``c + phi(Z) v + z_linear`` of set `rep`; `z` holds that set's projections, (rows, k + linear)."""
-    f = op.c[rep] + op.activation.value(z[:, : op.k]) @ op.v[rep]
-    return f + z[:, op.k] if op.linear else f
+    """Outputs ``c + phi(Z) V' + z_linear`` of set `rep`, (rows, outputs); `z` holds that set's projections."""
+    v, c = output_weights(op, rep)
+    f = c + op.activation.value(z[:, : op.k]) @ v.T
+    return f + z[:, op.k : op.k + op.linear] if op.linear else f
+
+
+def output_weights(op: RowFunction, rep: int) -> tuple[Array, Array]:
+    """V (outputs, k) and c (outputs,) of set `rep`."""
+    return np.reshape(op.v[rep], (op.outputs, op.k)), np.reshape(op.c, (op.reps, op.outputs))[rep]
 
 
 def _none(x: Array) -> Array:
@@ -38,79 +44,87 @@ def _back(op: RowFunction, g: Array, x: Array) -> Array:
 
 def _loss(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
     loss = LOSSES[op.loss]
-    if not isinstance(loss, OutputLoss):
-        sums_of, g = loss.loss(op, z, y, w)
+    if isinstance(loss, UnitCrossEntropy):
+        sums_of, g = loss.loss(op, z, y[:, 0], w)
         return _back(op, g, x) if op.grad else _none(x), sums_of
     grads: list = []
     sums: list = [np.array([w.sum()])]
     for rep in range(op.reps):
         zr = z[:, rep * (op.k + op.linear) : (rep + 1) * (op.k + op.linear)]
-        f, u = forward(op, zr, rep), op.activation.value(zr[:, : op.k])
-        e = w * loss.slope(f, y)
-        sums.append([loss.total(f, y, w)])
+        f, u, v = forward(op, zr, rep), op.activation.value(zr[:, : op.k]), output_weights(op, rep)[0]
+        sums.append([loss.total(f, y, w, op.delta)])
         if not op.grad:
-            sums.append(np.zeros(op.k + 1))
+            sums.append(np.zeros(op.set_sums - 1))
             continue
-        g = e[:, None] * op.v[rep] * op.activation.derivative(zr[:, : op.k])
-        grads += [_back(op, g, x)] + ([e[None] @ x[:, 0]] if op.linear else [])
-        sums += [e @ u, [e.sum()]]
+        e = w[:, None] * loss.slope(f, y, op.delta)
+        g = (e @ v) * op.activation.derivative(zr[:, : op.k])
+        grads += [_back(op, g, x)] + ([e.T @ x[:, 0]] if op.linear else [])
+        sums += [(e.T @ u).ravel(), e.sum(axis=0)]
     return np.concatenate(grads) if op.grad else _none(x), np.concatenate(sums)
 
 
 def _curvature(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
     loss = LOSSES[op.loss]
-    if not isinstance(loss, OutputLoss):
-        return _back(op, loss.curvature(op, z, y, w), x), np.r_[w.sum(), np.zeros(op.k + 1)]
-    k, v = op.k, op.v[0]
+    if isinstance(loss, UnitCrossEntropy):
+        return _back(op, loss.curvature(op, z, y[:, 0], w), x), np.r_[w.sum(), np.zeros(op.k + 1)]
+    k, v, dv = op.k, output_weights(op, 0)[0], np.reshape(op.dv, (op.outputs, op.k))
     z, dz = z[:, : k + op.linear], z[:, k + op.linear :]
     u, d1 = op.activation.value(z[:, :k]), op.activation.derivative(z[:, :k])
-    h = (d1 * dz[:, :k]) @ v + u @ op.dv + op.dc
+    df = (d1 * dz[:, :k]) @ v.T + u @ dv.T + op.dc
     if op.linear:
-        h = h + dz[:, k]
+        df = df + dz[:, k:]
     f = forward(op, z)
-    h = w * loss.bend(f, y) * h
-    g, sv = h[:, None] * v * d1, h @ u
+    h = w[:, None] * (loss.bent if op.newton else loss.curved)(f, y, df, op.delta)
+    g, sv = (h @ v) * d1, h.T @ u
     if op.newton:
-        e = w * loss.slope(f, y)
-        g = g + e[:, None] * (v * op.activation.second_derivative(z[:, :k]) * dz[:, :k] + op.dv * d1)
-        sv = sv + e @ (d1 * dz[:, :k])
-    a = np.concatenate([_back(op, g, x)] + ([h[None] @ x[:, 0]] if op.linear else []))
-    return a, np.concatenate([[w.sum()], sv, [h.sum()]])
+        e = w[:, None] * loss.slope(f, y, op.delta)
+        g = g + (e @ v) * op.activation.second_derivative(z[:, :k]) * dz[:, :k] + (e @ dv) * d1
+        sv = sv + e.T @ (d1 * dz[:, :k])
+    a = np.concatenate([_back(op, g, x)] + ([h.T @ x[:, 0]] if op.linear else []))
+    return a, np.concatenate([[w.sum()], sv.ravel(), h.sum(axis=0)])
 
 
-def _jacobian(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> tuple[float, Array, Array]:
-    """Loss, and by sample J and r with ``J' W J`` the Gauss-Newton matrix and ``J' W r`` the gradient."""
-    k = op.k
-    u, d1, v = op.activation.value(z[:, :k]), op.activation.derivative(z[:, :k]), op.v[0]
-    loss, extra = LOSSES[op.loss], np.ones((len(z), 1))
-    if isinstance(loss, OutputLoss):
-        f = forward(op, z)
-        extra = np.sqrt(loss.bend(f, y))[:, None]
-        r, total = loss.slope(f, y) / extra[:, 0], loss.total(f, y, w)
-        d1, u = extra * d1, extra * u
-    else:
-        total, d1, r = loss.gram(z, y, w)
-        v = np.ones(k)
-    units = (v * d1).reshape(len(x), -1, op.group) if op.free_w else np.zeros((len(x), 0, op.group))
-    parts = [np.einsum("icp,ipd->icd", units, x).reshape(len(x), units.shape[1] * x.shape[2])]
-    parts += ([u] if op.free_v else []) + ([extra * x[:, 0]] if op.linear else [])
-    parts += [extra] if op.free_c else []
-    return total, np.concatenate(parts, axis=1), r
+def _jacobian(op: RowFunction, x: Array, z: Array, y: Array, w: Array, rep: int = 0) -> tuple[float, Array, Array]:
+    """Loss, and by sample and output J and r with ``J' W J`` the Gauss-Newton matrix and ``J' W r`` the gradient."""
+    k, m, loss = op.k, op.outputs, LOSSES[op.loss]
+    z = z[:, rep * (k + op.linear) : (rep + 1) * (k + op.linear)]
+    u, d1, v = op.activation.value(z[:, :k]), op.activation.derivative(z[:, :k]), output_weights(op, rep)[0]
+    if isinstance(loss, UnitCrossEntropy):
+        total, d1, r = loss.gram(z, y[:, 0], w)
+        v = np.ones((1, k))
+    units = (v * d1[:, None]).reshape(len(x), m, -1, op.group) if op.free_w else np.zeros((len(x), m, 0, op.group))
+    parts = [np.einsum("iocp,ipd->iocd", units, x).reshape(len(x), m, units.shape[2] * x.shape[2])]
+    each = np.eye(m)
+    if op.free_v:
+        parts.append(np.einsum("oq,ij->ioqj", each, u).reshape(len(x), m, m * k))
+    if op.linear:
+        parts.append(np.einsum("oq,id->ioqd", each, x[:, 0]).reshape(len(x), m, m * x.shape[2]))
+    if op.free_c:
+        parts.append(np.broadcast_to(each, (len(x), m, m)))
+    jac = np.concatenate(parts, axis=2)
+    if isinstance(loss, UnitCrossEntropy):
+        return total, jac, r[:, None]
+    f = forward(op, z)
+    return loss.total(f, y, w, op.delta), *loss.rooted(f, y, jac, op.delta)
 
 
 def _gram(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
-    total, jac, r = _jacobian(op, x, z, y, w)
-    jac = np.concatenate([jac, r[:, None]], axis=1)
-    with np.errstate(over="ignore"):  # the square of a residual whose label has probability 1e-300
-        gram = np.triu(jac.T @ (w[:, None] * jac))
-    return gram, np.array([w.sum(), total])
+    grams, sums = [], [w.sum()]
+    for rep in range(op.reps):
+        total, jac, r = _jacobian(op, x, z, y, w, rep)
+        rows = np.concatenate([jac, r[:, :, None]], axis=2)
+        rows = rows.reshape(-1, rows.shape[2])
+        with np.errstate(over="ignore"):  # the square of a residual whose label has probability 1e-300
+            grams.append(np.triu(rows.T @ (np.repeat(w, op.outputs)[:, None] * rows)))
+        sums.append(total)
+    return np.concatenate(grams), np.array(sums)
 
 
 def _moment(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
     x = x[:, 0]
     zv = z[:, op.set_columns : op.set_columns + op.m]
     t = z[:, -1] if op.order > 2 else np.ones(len(x))
-    r = np.ones(len(x)) if op.unit_response else y - forward(op, z[:, : op.set_columns])
+    r = np.ones(len(x)) if op.unit_response else (y - forward(op, z[:, : op.set_columns]))[:, 0]
     e = w * r
     c = {2: e, 3: e * t, 4: e * (t * t - op.alpha2)}[op.order]
     b = e * t if op.order == 4 else e
@@ -122,7 +136,7 @@ def _moment(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
 def _pairs(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
     x = x[:, 0]
     zv = z[:, op.set_columns :]
-    r = y - forward(op, z[:, : op.set_columns])
+    r = (y - forward(op, z[:, : op.set_columns]))[:, 0]
     e = w * r
     i, j = np.triu_indices(op.m)
     a = np.concatenate([(e[:, None] * zv[:, i] * zv[:, j]).T @ x, [e @ x]])
@@ -131,7 +145,7 @@ def _pairs(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
 
 def _landscape(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
     x, u = x[:, 0], z[:, op.set_columns :]
-    r = y - forward(op, z[:, : op.set_columns])
+    r = (y - forward(op, z[:, : op.set_columns]))[:, 0]
     e, t = w * r, (u**2).sum(axis=1)
     q = op.pair * t**2 / 2 - op.single / 24 * (u**4).sum(axis=1)
     slope = 2 * op.pair * t[:, None] * u - op.single / 6 * u**3
@@ -156,7 +170,7 @@ def hermite_features(op: RowFunction, zv: np.ndarray) -> np.ndarray:
 
 
 def _hermite(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
-    r = y - forward(op, z[:, : op.set_columns])
+    r = (y - forward(op, z[:, : op.set_columns]))[:, 0]
     features = hermite_features(op, z[:, op.set_columns :])
     head = [w.sum(), w @ r, w @ r**2]
     if op.op == Op.HERMITE:
@@ -167,7 +181,7 @@ def _hermite(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
 
 def _third(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
     v = z[:, op.set_columns :] if op.m else x[:, 0]
-    r = y - forward(op, z[:, : op.set_columns])
+    r = (y - forward(op, z[:, : op.set_columns]))[:, 0]
     e, m = w * r, v.shape[1]
     slices = [((e * v[:, j])[:, None] * v[:, j:]).T @ v[:, j:] for j in range(m)]
     packed = np.concatenate([each[np.triu_indices(len(each))] for each in slices])
@@ -188,9 +202,13 @@ _ROWS = {
 
 
 def _projected(op: RowFunction, x: Array, p: Array) -> Sums:
-    """Rows by sample, (samples, group, d), and their projections with patches as units, (samples, columns group)."""
-    z = (x @ p.T.astype(x.dtype)).astype(np.float64)
-    x = np.asarray(x, np.float64).reshape(-1, op.group, x.shape[1])
+    """Rows by sample, (samples, group, columns of P), and their projections with patches as units."""
+    d = x.shape[1]
+    z = (x @ p[:, :d].T.astype(x.dtype)).astype(np.float64)
+    x = np.asarray(x, np.float64)
+    if p.shape[1] > d:
+        z, x = z + p[:, d], np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    x = x.reshape(-1, op.group, x.shape[1])
     return x, z.reshape(len(x), op.group, -1).transpose(0, 2, 1).reshape(len(x), -1)
 
 
@@ -200,16 +218,16 @@ def jacobian(x: Array, p: Array, op: RowFunction) -> Array:
     Parameters
     ----------
     x : ndarray (samples * op.group, d)
-    p : ndarray (op.columns, d)
+    p : ndarray (op.columns, d), or (op.columns, d + 1) for rows (x, 1)
     op : RowFunction
         Of squared loss, whose rows have the Jacobian of the output itself.
 
     Returns
     -------
-    ndarray (samples, n_parameters)
+    ndarray (samples, outputs, n_parameters)
     """
     rows, z = _projected(op, x, p)
-    return _jacobian(op, rows, z, np.zeros(len(rows)), np.ones(len(rows)))[1]
+    return _jacobian(op, rows, z, np.zeros((len(rows), op.outputs)), np.ones(len(rows)))[1]
 
 
 def sweep(
@@ -232,13 +250,14 @@ def sweep(
         rows = slice(b * block, min((b + 1) * block, len(x)))
         samples = slice(rows.start // op.group, rows.stop // op.group)
         xb, z = _projected(op, x[rows], p)
-        yb = np.zeros(len(xb)) if y is None else y[samples]
+        yb = np.zeros((len(xb), op.outputs)) if y is None else y[samples].reshape(len(xb), op.outputs)
         wb = np.ones(len(xb)) if w is None else w[samples]
         if op.op == Op.PREDICT:
             assert out is not None
             size = op.k + op.linear
             for rep in range(op.reps):
-                out[samples, rep] = forward(op, z[:, rep * size : (rep + 1) * size], rep)
+                at = slice(rep * op.outputs, (rep + 1) * op.outputs)
+                out[samples, at] = forward(op, z[:, rep * size : (rep + 1) * size], rep)
             return a * 0, s * 0
         return _ROWS[op.op](op, xb, z, yb, wb)
 

@@ -17,21 +17,90 @@ from .op import RowFunction
 Array: TypeAlias = np.ndarray
 
 
+#: Least curvature of a row: what is smaller would make its residual ``l' / h`` overflow.
+LEAST_CURVATURE = 1e-30
+
+
 @dataclass(frozen=True)
 class OutputLoss:
-    """A loss ``l(f, y)`` of the output of a network.
+    """A loss ``l(f, y)`` of one output, summed over outputs; all arrays are (rows, outputs).
 
     Attributes
     ----------
-    total : callable
-        ``sum w l(f, y)`` of (f, y, w).
-    slope, bend : callable
-        ``l'`` and ``l''`` by f, of (f, y).
+    each : callable
+        ``l`` of (f, y, delta).
+    first : callable
+        ``l'`` by f.
+    weight : callable
+        Curvature of Gauss-Newton.
+    second : callable
+        ``l''`` by f.
     """
 
-    total: Callable[[Array, Array, Array], float]
-    slope: Callable[[Array, Array], Array]
-    bend: Callable[[Array, Array], Array]
+    each: Callable[[Array, Array, float], Array]
+    first: Callable[[Array, Array, float], Array]
+    weight: Callable[[Array, Array, float], Array]
+    second: Callable[[Array, Array, float], Array]
+
+    def total(self, f: Array, y: Array, w: Array, delta: float) -> float:
+        """``sum w l(f, y)``."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(w @ self.each(f, y, delta).sum(axis=1))
+
+    def slope(self, f: Array, y: Array, delta: float) -> Array:
+        """Gradient of a row by its outputs."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.first(f, y, delta)
+
+    def curved(self, f: Array, y: Array, df: Array, delta: float) -> Array:
+        """Gauss-Newton curvature times a change of the outputs."""
+        return self._floored(f, y, delta) * df
+
+    def bent(self, f: Array, y: Array, df: Array, delta: float) -> Array:
+        """Second derivative times a change of the outputs."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.second(f, y, delta) * df
+
+    def rooted(self, f: Array, y: Array, jacobian: Array, delta: float) -> tuple[Array, Array]:
+        """Root of the curvature times a Jacobian (rows, outputs, p), and the slope over that root."""
+        root = np.sqrt(self._floored(f, y, delta))
+        return root[:, :, None] * jacobian, self.slope(f, y, delta) / root
+
+    def _floored(self, f: Array, y: Array, delta: float) -> Array:
+        with np.errstate(over="ignore"):
+            return np.maximum(self.weight(f, y, delta), LEAST_CURVATURE)
+
+
+class Softmax:
+    """Cross entropy of targets (rows, classes) that sum to 1 against the softmax of the outputs."""
+
+    def total(self, f: Array, y: Array, w: Array, delta: float) -> float:
+        """``sum w (log sum exp f - y . f)``, shifted by the largest output."""
+        top = f.max(axis=1, keepdims=True)
+        return float(w @ (np.log(np.exp(f - top).sum(axis=1)) - (y * (f - top)).sum(axis=1)))
+
+    def slope(self, f: Array, y: Array, delta: float) -> Array:
+        """``p - y``."""
+        return self._shares(f) - y
+
+    def curved(self, f: Array, y: Array, df: Array, delta: float) -> Array:
+        """``(diag(p) - p p') df``."""
+        p = self._shares(f)
+        return p * (df - (p * df).sum(axis=1, keepdims=True))
+
+    bent = curved
+
+    def rooted(self, f: Array, y: Array, jacobian: Array, delta: float) -> tuple[Array, Array]:
+        """``sqrt(p_o) (J_o - sum_q p_q J_q)``, whose products sum to ``J' (diag(p) - p p') J``."""
+        p = self._shares(f)
+        root = np.sqrt(np.maximum(p, LEAST_CURVATURE))
+        mean = np.einsum("io,iop->ip", p, jacobian)
+        return root[:, :, None] * (jacobian - mean[:, None]), (p - y) / root
+
+    @staticmethod
+    def _shares(f: Array) -> Array:
+        e = np.exp(f - f.max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)
 
 
 class UnitCrossEntropy:
@@ -89,10 +158,74 @@ def _log_sum(z: Array) -> tuple[Array, Array]:
     return (largest + np.log(total))[:, 0], scaled / total
 
 
-def _half_squares(f: Array, y: Array, w: Array) -> float:
-    r = f - y
-    return float(0.5 * (w * r) @ r)
+def _huber(f: Array, y: Array, delta: float) -> Array:
+    e = np.abs(f - y)
+    return np.where(e <= delta, 0.5 * e * e, delta * (e - 0.5 * delta))
 
 
-SQUARED = OutputLoss(_half_squares, lambda f, y: f - y, lambda f, y: np.ones(len(f)))
-LOSSES: dict[int, OutputLoss | UnitCrossEntropy] = {0: SQUARED, 1: UnitCrossEntropy()}
+def _softplus(f: Array) -> Array:
+    return np.maximum(f, 0.0) + np.log1p(np.exp(-np.abs(f)))
+
+
+def _log_softplus(f: Array) -> Array:
+    """``log log(1 + e^f)``, which for very negative f is f."""
+    return np.where(f < -30.0, f, np.log(_softplus(np.maximum(f, -30.0))))
+
+
+def _sigmoid(f: Array) -> Array:
+    from scipy.special import expit
+
+    return np.asarray(expit(f))
+
+
+def _ratio(f: Array) -> Array:
+    """``sigmoid(f) / softplus(f)``, the slope of log softplus, which for very negative f is 1."""
+    low = np.maximum(f, -30.0)
+    return np.where(f < -30.0, 1.0, _sigmoid(low) / _softplus(low))
+
+
+def _logistic_bend(f: Array) -> Array:
+    return _sigmoid(f) * _sigmoid(-f)
+
+
+SQUARED = OutputLoss(
+    lambda f, y, delta: 0.5 * (f - y) ** 2,
+    lambda f, y, delta: f - y,
+    lambda f, y, delta: np.ones_like(f),
+    lambda f, y, delta: np.ones_like(f),
+)
+HUBER = OutputLoss(
+    _huber,
+    lambda f, y, delta: np.clip(f - y, -delta, delta),
+    lambda f, y, delta: delta / np.maximum(np.abs(f - y), delta),
+    lambda f, y, delta: (np.abs(f - y) <= delta).astype(np.float64),
+)
+LOGISTIC = OutputLoss(
+    lambda f, y, delta: np.maximum(f, 0.0) - y * f + np.log1p(np.exp(-np.abs(f))),
+    lambda f, y, delta: _sigmoid(f) - y,
+    lambda f, y, delta: _logistic_bend(f),
+    lambda f, y, delta: _logistic_bend(f),
+)
+POISSON = OutputLoss(
+    lambda f, y, delta: np.exp(f) - y * f,
+    lambda f, y, delta: np.exp(f) - y,
+    lambda f, y, delta: np.exp(f),
+    lambda f, y, delta: np.exp(f),
+)
+# With q = softplus(f), q' = sigmoid(f) and t = q' / q:  l = q - y log q,  l' = q' - y t.
+POISSON_SOFTPLUS = OutputLoss(
+    lambda f, y, delta: _softplus(f) - y * _log_softplus(f),
+    lambda f, y, delta: _sigmoid(f) - y * _ratio(f),
+    lambda f, y, delta: _sigmoid(f) * _ratio(f),
+    lambda f, y, delta: _logistic_bend(f) - y * _ratio(f) * (_sigmoid(-f) - _ratio(f)),
+)
+#: By the codes of ``losses.py``.
+LOSSES: dict[int, OutputLoss | Softmax | UnitCrossEntropy] = {
+    0: SQUARED,
+    1: UnitCrossEntropy(),
+    2: HUBER,
+    3: LOGISTIC,
+    4: Softmax(),
+    5: POISSON,
+    6: POISSON_SOFTPLUS,
+}
