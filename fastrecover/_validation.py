@@ -106,6 +106,9 @@ def check_weights(w: Any, n: int) -> np.ndarray | None:
 
 def check_varies(y: np.ndarray, labels: bool) -> None:
     """Raise ValueError where y is constant."""
+    if y.ndim == 2 and (still := np.flatnonzero(np.ptp(y, axis=0) == 0)).size:
+        what = f"class {still[0]}" if labels else f"column {still[0]}"
+        raise ValueError(f"y must vary, but {what} is {y[0, still[0]]:g} on every row")
     if y.size and y.min() == y.max():
         what = "it has one class only (every target" if labels else "every response"
         raise ValueError(f"y must vary, but {what} is {y[0]:g}{')' * labels}: there is nothing to recover")
@@ -123,8 +126,10 @@ def check_moderate(a: np.ndarray, name: str, first: int = 0) -> None:
         )
 
 
-def check_columns(few: np.ndarray, blocks: Iterable[np.ndarray]) -> None:
+def check_columns(few: np.ndarray, blocks: Iterable[np.ndarray], twice: str) -> None:
     """Raise ValueError naming constant columns, which no weight can be read from.
+
+    Of zeros none can; of another constant one can, where the model has no other parameter for it.
 
     Parameters
     ----------
@@ -132,13 +137,21 @@ def check_columns(few: np.ndarray, blocks: Iterable[np.ndarray]) -> None:
         Some rows.
     blocks : iterable of ndarray
         All rows, looked at only where some columns do not vary among the few.
+    twice : str
+        Why a constant column stands for a parameter that the model has already; empty where it does not.
     """
     constant = np.flatnonzero((few == few[0]).all(axis=0))
     for x in blocks if len(constant) else ():
         constant = constant[[bool((x[:, j] == few[0, j]).all()) for j in constant]]
+    if not twice:
+        zeros = constant[few[0, constant] == 0]
+        constant = constant if len(constant) > 1 else zeros  # two constants are one parameter twice
     if len(constant):
         shown = ", ".join(str(int(j)) for j in constant[:5]) + (", ..." if len(constant) > 5 else "")
-        raise ValueError(f"X has constant columns ({shown}): their weights cannot be recovered; drop these columns")
+        why = f" ({twice})" if twice else ""
+        raise ValueError(
+            f"X has constant columns ({shown}): their weights cannot be recovered{why}; drop these columns"
+        )
 
 
 def check_not_tiny(few: np.ndarray, blocks: Iterable[np.ndarray]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Unpack, cast
 
@@ -12,13 +12,15 @@ from numpy.typing import ArrayLike
 from ._arrays import feature_names
 from ._blas import one_blas_thread
 from ._typing import RandomState
+from ._validation import check_positive
 from .activations import Activation
 from .batches import Batches, are_batches
 from .data import Data
 from .exceptions import convergence_warning
-from .models import ModelOptions, Network, Parameters, get_model
+from .models import ModelOptions, Network, Parameters, Penalty, get_model
 from .papers import PRESETS
 from .plan import ALL, Chosen, Outcome, Problem, carry_out, carry_out_on_batches, determined, number_of_units
+from .penalised import held_out_losses, problem_of
 from .recovery import Recovery
 from .request import Request
 from .solvers import Monitor
@@ -45,6 +47,8 @@ def fit(
     max_seconds: float | None = None,
     callback: Callable[[dict[str, Any]], Any] | None = None,
     verbose: int = 0,
+    alpha: float | Sequence[float] | Literal["auto"] = 0.0,
+    class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
     **model_options: Unpack[ModelOptions],
 ) -> Recovery:
     """Recover the weights of the one-hidden-layer network that produced y from X.
@@ -60,9 +64,9 @@ def fit(
         from given or random rows.  Passes are then in units of the first batch, ``n_rows`` is the number of rows
         taken, and loss, standard errors and certificate are those of the last batch; an iterable that ends early ends
         the fit.
-    y : array_like (n,)
-        Responses (None: those of a source, or of batches); for a classification two labels of any kind, or targets in
-        [0, 1].
+    y : array_like (n,) or (n, n_outputs)
+        Responses (None: those of a source, or of batches), with a column for each output; for a classification labels
+        of any kind, targets in [0, 1], or rows of probabilities; for counts numbers that are not negative.
     model : str or Network
         Activation name (``relu leaky_relu squared_relu sigmoid tanh erf softplus quadratic``) for a regression,
         ``fcn`` or ``cnn`` for a classification, ``landscape``, a preset of ``fastrecover.papers`` (``zhong2017
@@ -112,9 +116,18 @@ def fit(
         and the stage and loss of the last step after it, grad_norm nan.  The history holds the steps only.
     verbose : int
         1: a line for each stage on standard error; 2: a line for each step.
+    alpha : float, list of float, or "auto"
+        Penalty ``alpha / (2 n) (|W|^2 + |v|^2 + |b|^2)`` on weights, output weights and linear terms (not on biases and
+        intercepts), n the sum of the sample weights.  Of several the one with the least loss on rows that are held out
+        is taken (five parts in turn; one fifth of the rows from 20,000 on), along a path from the largest to the
+        smallest; "auto": of eleven between 1e-4 and 100.  ``info["alphas"]`` holds the losses.
+    class_weight : "balanced", dict, or None
+        Weights of classes, by which those of samples are multiplied; "balanced": all classes weigh the same.
     **model_options
-        ``output_weights`` (default "signs", "ones" for sigmoid), ``fit_intercept``, ``linear_term``, ``slope`` with
-        an activation name, ``n_patches`` with ``cnn``.
+        With an activation name: ``output_weights`` (default "signs", "ones" for sigmoid), ``fit_intercept``,
+        ``linear_term``, ``hidden_bias``, ``slope``, and ``loss`` in {"squared", "huber", "logistic", "poisson"} with
+        ``delta`` of "huber" and ``link`` of "poisson" (see ``fastrecover.models``, also for their defaults).
+        ``hidden_bias`` with ``fcn`` and ``cnn``, ``n_patches`` with ``cnn``.
 
     Returns
     -------
@@ -147,6 +160,8 @@ def fit(
         max_seconds=max_seconds,
         callback=callback,
         verbose=verbose,
+        alpha=alpha,
+        class_weight=class_weight,
         model_options=model_options,
     )
     monitor = Monitor(request.callback, request.max_passes, request.max_seconds)
@@ -156,24 +171,32 @@ def fit(
         data = Batches(cast(Iterable[Any], X), request.model, n_jobs)
         engine = data.engine
     else:
-        data = Data.of(X, y, sample_weight, request.model)
-        data.check_sufficient(request.model)
+        data = Data.of(X, y, sample_weight, request.model, request.class_weight)
+        data.check_sufficient(data.model, penalised=request.alphas[-1] > 0)
         engine = data.engine(n_jobs)
-    start, asked = request.start(engine.shape[1]), (request.model, request.seeds, monitor, request.tol)
+    request = replace(request, model=data.model)
+    start = request.start(engine.shape[1])
     with one_blas_thread(), monitor.watching(engine.meter):
         if isinstance(data, Batches):
-            problem = Problem(engine, *asked)
+            problem = Problem(engine, request.model, request.seeds, monitor, request.tol)
             problem, outcome = carry_out_on_batches(problem, start, request.solver, data)
+            alphas: dict[float, float] = {}
         else:
             data.check_finite(engine)
-            problem = Problem.of(engine, *asked, request.inputs, request.restarts)
+            alphas = held_out_losses(data, request, n_jobs, monitor, engine.meter) if len(request.alphas) > 1 else {}
+            chosen = min(alphas, key=alphas.__getitem__) if alphas else request.alphas[0]
+            problem = problem_of(engine, request, chosen, monitor)
             if request.finds_units:
                 problem, outcome = _with_units(problem, request.solver)
             else:
                 outcome = carry_out(problem, start, request.solver)
-        recovery = _recovery(outcome, problem, data, feature_names(X))
+        recovery = _recovery(outcome, problem, data, request.model, feature_names(X))
         judged = determined(problem, recovery.parameters)
-    unreached = data.out_of_reach(problem.model) if isinstance(data, Data) else ""
+    if isinstance(data, Data) and request.alphas != (0.0,):
+        recovery.info["alpha"] = chosen
+        if alphas:
+            recovery.info["alphas"] = {f"{a:g}": loss for a, loss in alphas.items()}
+    unreached = data.out_of_reach(request.model) if isinstance(data, Data) else ""
     if unreached and not outcome.exact:
         recovery.converged, recovery.message = False, f"{unreached}; {recovery.message}"
     recovery.determined = judged.weights
@@ -198,14 +221,16 @@ def objective(
     *,
     sample_weight: ArrayLike | None = None,
     n_jobs: int | None = None,
+    alpha: float = 0.0,
+    class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
     **model_options: Unpack[ModelOptions],
 ) -> Objective:
     """Loss of a model on data as a function of one flat vector, for other optimisers.
 
     Parameters
     ----------
-    X, y, model, n_hidden, sample_weight, n_jobs, **model_options
-        As for :func:`fit`; the output weights must be known or free.
+    X, y, model, n_hidden, sample_weight, n_jobs, alpha, class_weight, **model_options
+        As for :func:`fit`; the output weights must be known or free, and alpha a number.
 
     Returns
     -------
@@ -219,8 +244,9 @@ def objective(
         Bad input.
     """
     network = get_model(model, n_hidden, output_weights_default="ones", also=tuple(PRESETS), **model_options)
-    data = Data.of(X, y, sample_weight, network)
-    return Objective(data.engine(n_jobs), network)
+    data = Data.of(X, y, sample_weight, network, class_weight)
+    engine, alpha = data.engine(n_jobs), alpha if alpha == 0 else check_positive(alpha, "alpha")
+    return Objective(engine, data.model.changed(penalty=Penalty.of(alpha, engine.weights().total)))
 
 
 def _with_units(problem: Problem, solver: Chosen) -> tuple[Problem, Outcome]:
@@ -237,13 +263,18 @@ def _with_units(problem: Problem, solver: Chosen) -> tuple[Problem, Outcome]:
     return problem, outcome
 
 
-def _recovery(outcome: Outcome, problem: Problem, data: Data | Batches, names: list[str] | None) -> Recovery:
+def _recovery(
+    outcome: Outcome, problem: Problem, data: Data | Batches, asked: Network, names: list[str] | None
+) -> Recovery:
     state, units = outcome.state, problem.coordinates
     objective = outcome.objective
-    found = units.back(objective.unpack(state.theta), objective.model)
+    found, resolved = units.back(objective.unpack(state.theta), objective.model), objective.model
+    # Loss and penalty as they were asked for, not in the units of the fit.
+    asked = problem.model.changed(loss=asked.loss, penalty=None)
+    penalty = Penalty.of(problem.alpha, problem.engine.weights().total)
     return Recovery(
-        model=problem.model,
-        parameters=problem.model.finished(found),
+        model=asked,
+        parameters=asked.changed(penalty=penalty).finished(found),
         loss=state.loss * units.scale**objective.response_degree,
         converged=state.converged,
         message=state.message,
@@ -253,6 +284,6 @@ def _recovery(outcome: Outcome, problem: Problem, data: Data | Batches, names: l
         seconds=problem.monitor.seconds,
         info=outcome.report.as_dict(),
         classes=data.classes,
-        objective=Objective(problem.raw_on(ALL), objective.model),
+        objective=Objective(problem.raw_on(ALL), resolved.changed(loss=asked.loss, penalty=penalty)),
         feature_names=names,
     )

@@ -76,6 +76,12 @@ class Batches:
         assert self._first is not None
         return self._first.classes
 
+    @property
+    def model(self) -> Network:
+        """The model with as many outputs as the responses of the first batch have."""
+        assert self._first is not None
+        return self._first.model
+
     def advance(self) -> bool:
         """Take the next batch; False where there is none.
 
@@ -114,6 +120,7 @@ class Batches:
             y, _ = self._model.loss.targets(y, len(x))
         else:  # a batch may hold one label only
             y = encode_labels(y, self.classes, len(x))
+        self._first.model.for_targets(y)
         return replace(self._first, rows=ArraySource(x), y=y)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ._validation import (
     check_not_tiny,
     check_rows,
     check_varies,
+    check_vector,
     check_weights,
 )
 from .engines import Engine, Meter, engine_on
@@ -34,19 +35,20 @@ class Data:
     ----------
     rows : Source
         As they were given, patches not yet cut.
-    y : ndarray (n,)
+    y : ndarray (n,) or (n, n_outputs)
         Responses as the loss takes them.
     weight : ndarray (n,) or None
         Positive: rows of weight zero are left out.
-    n_patches : int
-    classes : ndarray (2,) or None
-        The labels that 0 and 1 stand for.
+    model : Network
+        With as many outputs as the responses have.
+    classes : ndarray (n_classes,) or None
+        The labels that targets stand for.
     """
 
     rows: Source
     y: np.ndarray
     weight: np.ndarray | None
-    n_patches: int
+    model: Network
     classes: np.ndarray | None
 
     @property
@@ -55,7 +57,7 @@ class Data:
         return self.rows.shape[0]
 
     @classmethod
-    def of(cls, X: Any, y: Any, sample_weight: Any, model: Network) -> Data:
+    def of(cls, X: Any, y: Any, sample_weight: Any, model: Network, class_weight: Any = None) -> Data:
         """Open rows and responses.
 
         Parameters
@@ -65,6 +67,8 @@ class Data:
         y : array_like (n,), or None for those of a source
         sample_weight : array_like (n,) or None
         model : Network
+        class_weight : "balanced", dict of label to weight, or None
+            By which weights of samples are multiplied.
 
         Raises
         ------
@@ -85,35 +89,53 @@ class Data:
             y = _some(y, counts, n)
             rows, weight, n = kept(KeptSource(rows, counts)), weight[counts], len(counts)
         targets, classes = model.loss.targets(y, n)
-        return cls(rows, targets, weight, model.n_patches, classes)
+        if class_weight is not None:
+            own = class_weights(targets, classes, class_weight)
+            weight = check_weights(own if weight is None else own * weight, n)
+        return cls(rows, targets, weight, model.for_targets(targets), classes)
+
+    def some(self, samples: np.ndarray) -> Data:
+        """The same of some samples, by their numbers in rising order."""
+        weight = None if self.weight is None else self.weight[samples]
+        return replace(self, rows=kept(KeptSource(self.rows, samples)), y=self.y[samples], weight=weight)
 
     def engine(self, n_jobs: int | None, meter: Meter | None = None) -> Engine:
         """The engine that sweeps them, counted by a meter that others share if given."""
-        source = self.rows.changed(y=self.y, w=self.weight)
-        return engine_on(source if self.n_patches == 1 else source.grouped(self.n_patches), n_jobs, meter)
+        source, patches = self.rows.changed(y=self.y, w=self.weight), self.model.n_patches
+        return engine_on(source if patches == 1 else source.grouped(patches), n_jobs, meter)
 
-    def check_sufficient(self, model: Network) -> None:
-        """Raise ValueError where no fit of the model can come of these data, without a full look at X."""
+    def check_sufficient(self, model: Network, penalised: bool = False) -> None:
+        """Raise ValueError where no fit of the model can come of these data, without a full look at X.
+
+        Parameters
+        ----------
+        model : Network
+        penalised : bool
+            Whether a penalty determines what the rows do not.
+        """
         n, d = self.rows.shape
         inputs, y = model.filter_length(d), self.y
         if model.is_quadratic_form:
             _check_quadratic(model, inputs, y)
-        check_enough_rows(n, model.n_parameters(inputs) - model.n_flat)
+        if not penalised:
+            check_enough_rows(n, model.n_parameters(inputs) - model.n_flat)
         check_varies(y, model.loss.takes_labels)
         check_moderate(y, "y")
-        if model.loss.least_squares and not model.scales and (largest := float(np.abs(y).max())) < 1.0 / LARGEST:
+        if model.loss.in_response_units and not model.scales and (largest := float(np.abs(y).max())) < 1.0 / LARGEST:
             raise ValueError(
                 f"y has no entry above {largest:.3g}, which units of fixed output weights cannot resolve: rescale y, "
                 "or use output_weights='free'"
             )
         few = peek(self.rows, _LOOKED_AT)
-        for check in (check_columns, check_not_tiny):
-            check(few, (x for _, x in read_all(self.rows)))
+        check_columns(few, (x for _, x in read_all(self.rows)), _takes_a_constant(model))
+        check_not_tiny(few, (x for _, x in read_all(self.rows)))
 
     def out_of_reach(self, model: Network) -> str:
         """What is said where outputs of the model cannot even have the mean of the responses; empty where they can."""
+        if not model.loss.in_response_units or model.n_outputs > 1:
+            return ""
         mean, (low, high) = float(np.average(self.y, weights=self.weight)), model.output_range
-        if not model.loss.least_squares or low <= mean <= high:
+        if low <= mean <= high:
             return ""
         return (
             f"y lies between {self.y.min():g} and {self.y.max():g} (mean {mean:g}), where the model's outputs lie "
@@ -122,7 +144,7 @@ class Data:
 
     def check_finite(self, engine: Engine) -> None:
         """Raise ValueError where X is not finite or too large, by a sweep and not by a scan."""
-        sums = np.abs(MomentSweeps(engine).mean()) * engine.shape[0] * self.n_patches
+        sums = np.abs(MomentSweeps(engine).mean()) * engine.shape[0] * self.model.n_patches
         if not (sums < LARGEST).all():
             for first, x in read_all(self.rows):
                 check_finite(x, "X", first)
@@ -133,7 +155,58 @@ def _some(y: Any, samples: np.ndarray, n: int) -> Any:
     """Responses of some of n samples; all of them where there are not n, which is told elsewhere."""
     array = np.ma.asanyarray(y)
     array = array.ravel() if array.ndim == 2 and 1 in array.shape else array
-    return array[samples] if array.ndim == 1 and len(array) == n else y
+    return array[samples] if array.ndim in (1, 2) and len(array) == n else y
+
+
+def class_weights(targets: np.ndarray, classes: np.ndarray | None, spec: Any) -> np.ndarray:
+    """Weight of every sample by its class.
+
+    Parameters
+    ----------
+    targets : ndarray (n,) of 0 and 1, or (n, n_classes) with one 1 a row
+    classes : ndarray (n_classes,) or None
+    spec : "balanced" or dict
+        "balanced": so that all classes weigh the same, ``n / (n_classes * rows of the class)``.
+
+    Returns
+    -------
+    ndarray (n,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        A regression, targets that are no labels, or weights that are not those of the classes.
+    """
+    if classes is None:
+        raise ValueError("class_weight is for classifications: leave it out, or give sample_weight")
+    shares = targets if targets.ndim == 2 else np.column_stack([1.0 - targets, targets])
+    if not ((shares == 0) | (shares == 1)).all():
+        raise ValueError("class_weight needs labels, but y holds fractions: give sample_weight")
+    which, labels = shares.argmax(axis=1), classes.tolist()
+    if isinstance(spec, str) and spec == "balanced":
+        each = len(which) / (len(labels) * np.maximum(shares.sum(axis=0), 1.0))
+    elif isinstance(spec, dict):
+        foreign = [label for label in spec if label not in labels]
+        if foreign:
+            raise ValueError(f"class_weight has a weight for {foreign[0]!r}, which is none of the classes {labels}")
+        each = check_vector([spec.get(label, 1.0) for label in labels], len(labels), "class_weight")
+        if (each < 0).any():
+            raise ValueError(f"class_weight must not be negative, got {spec}")
+    else:
+        raise TypeError(f"class_weight must be 'balanced', a dict of label to weight or None, got {spec!r}")
+    return np.asarray(each[which])
+
+
+def _takes_a_constant(model: Network) -> str:
+    """Why a constant column would be a parameter twice; empty where its weight is determined."""
+    act = model.activation
+    if model.hidden_bias:
+        return "a constant column is a hidden bias by another name"
+    if model.fit_intercept and (model.linear_term or act.is_quadratic):
+        return "the model's intercept is there already"
+    if model.linear_term and act.is_quadratic:
+        return "the model's linear term is there already"
+    return ""
 
 
 def _is_source(X: Any) -> bool:

@@ -20,18 +20,18 @@ def least_squares(matrix: np.ndarray, right: np.ndarray, rcond: float = 1e-12) -
     Parameters
     ----------
     matrix : ndarray (n, n)
-    right : ndarray (n,)
+    right : ndarray (n,) or (n, m)
     rcond : float
         Singular values below this part of the largest count as zero.
 
     Returns
     -------
-    ndarray (n,)
+    ndarray shaped as `right`
     """
     from scipy.linalg import lapack
 
     if not len(matrix):
-        return np.zeros(0)
+        return np.zeros(right.shape)
     factor, info = lapack.dpotrf(matrix)
     if info == 0 and factor.diagonal().min() ** 2 > _PIVOT * matrix.diagonal().max():
         return lapack.dpotrs(factor, right)[0]

@@ -25,6 +25,8 @@ from .solvers import OnLandscape
 from .starts import STARTS, Start
 
 INPUTS = ("auto", "whiten", "gaussian")
+#: Penalties that "auto" chooses from, largest first.
+ALPHAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4)
 #: Distance to the minimiser at which a fit stops, in units of its statistical error.
 TOLERANCE = 1e-3
 
@@ -48,6 +50,9 @@ class Request:
     seeds : SeedSequence
     callback : callable or None
     verbose : int
+    alphas : tuple of float
+        Penalties to choose from, largest first; one where nothing is chosen.
+    class_weight : "balanced", dict or None
     """
 
     model: Network
@@ -62,6 +67,8 @@ class Request:
     seeds: np.random.SeedSequence
     callback: Callable[[dict[str, Any]], Any] | None
     verbose: int
+    alphas: tuple[float, ...] = (0.0,)
+    class_weight: Any = None
 
     @classmethod
     def parsed(
@@ -79,6 +86,8 @@ class Request:
         max_seconds: float | None,
         callback: Callable[[dict[str, Any]], Any] | None,
         verbose: int,
+        alpha: Any = 0.0,
+        class_weight: Any = None,
         model_options: ModelOptions,
     ) -> Request:
         """The options of :func:`fastrecover.fit`, by the same names.
@@ -96,6 +105,8 @@ class Request:
             network, init, solver = preset(model, n_hidden, init, solver, model_options)
         else:
             network = get_model(model, n_hidden, also=tuple(PRESETS), **model_options)
+        if finds_units:
+            _check_units_of(network)
         _check_solver(solver)
         _check_restarts(restarts, init, solver, finds_units)
         if inputs not in INPUTS:
@@ -118,6 +129,8 @@ class Request:
             seeds=seed_sequence(random_state),
             callback=_reporter(callback, int(verbose)),
             verbose=int(verbose),
+            alphas=_checked_alphas(alpha, finds_units),
+            class_weight=class_weight,
         )
 
     def check_for_batches(self, y: Any, sample_weight: Any) -> None:
@@ -128,9 +141,12 @@ class Request:
         y, sample_weight : any
             What was given beside the batches.
         """
-        for name, value in (("y", y), ("sample_weight", sample_weight)):
+        given = {"y": y, "sample_weight": sample_weight, "class_weight": self.class_weight}
+        for name, value in given.items():
             if value is not None:
                 raise ValueError(f"{name} must be left out where X is an iterable of batches (X, y)")
+        if self.alphas != (0.0,):
+            raise ValueError("alpha must be 0 where X is an iterable of batches (X, y)")
         if self.finds_units:
             raise ValueError("n_hidden must be an integer where X is an iterable of batches (X, y)")
         check_for_batches(self.init, self.solver)
@@ -167,7 +183,7 @@ class Request:
             )
         if not isinstance(init, Parameters) or model.known_v is not None:
             return _checked_weights(weights, (model.n_hidden, d))
-        return _checked_parameters(init, (model.n_hidden, d))
+        return _checked_parameters(init, model, d)
 
 
 def _checked_start(init: Start) -> Start:
@@ -184,7 +200,7 @@ def _checked_start(init: Start) -> Start:
         found = init(engine, model, seed)
         if not isinstance(found, Parameters):
             raise TypeError(f"init must return Parameters, but {name} returned {type(found).__name__}")
-        return _checked_parameters(found, (model.n_hidden, engine.shape[1]))
+        return _checked_parameters(found, model, engine.shape[1])
 
     checked.__name__ = name  # reports name the start after it
     return checked
@@ -198,11 +214,46 @@ def _checked_weights(weights: Any, shape: tuple[int, int]) -> np.ndarray:
     return weights
 
 
-def _checked_parameters(init: Parameters, shape: tuple[int, int]) -> Parameters:
-    weights = _checked_weights(init.weights, shape)
-    v = check_vector(init.output_weights, shape[0], "init.output_weights")
-    linear = None if init.linear is None else check_vector(init.linear, shape[1], "init.linear")
-    return Parameters(weights, v, linear, float(check_vector([init.intercept], 1, "init.intercept")[0]))
+def _checked_parameters(init: Parameters, model: Network, d: int) -> Parameters:
+    k, m = model.n_hidden, model.n_outputs
+    weights = _checked_weights(init.weights, (k, d))
+    v = _checked_numbers(init.output_weights, (m, k) if m > 1 else (k,), "init.output_weights")
+    linear = None
+    if init.linear is not None:
+        linear = _checked_numbers(init.linear, (m, d) if m > 1 else (d,), "init.linear")
+    biases = None if init.biases is None else check_vector(init.biases, k, "init.biases")
+    if biases is not None and not model.hidden_bias:
+        raise ValueError("init has biases, but the model has none: use hidden_bias=True")
+    c = check_vector(np.ravel(init.intercept), m, "init.intercept")
+    return Parameters(weights, v, linear, c if m > 1 else float(c[0]), biases=biases)
+
+
+def _checked_numbers(values: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
+    if len(shape) == 1:
+        return check_vector(values, shape[0], name)
+    array = check_rows(values, name).astype(np.float64)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    check_finite(array, name)
+    return array
+
+
+def _checked_alphas(alpha: Any, finds_units: bool) -> tuple[float, ...]:
+    """Penalties to choose from, largest first: one where a number is given."""
+    if isinstance(alpha, str):
+        if alpha != "auto":
+            raise ValueError(f"alpha must be a number, a list of numbers or 'auto', got {alpha!r}")
+        found = ALPHAS
+    else:
+        values = [alpha] if np.ndim(alpha) == 0 else list(alpha)
+        if not values or any(isinstance(a, bool) or not isinstance(a, (int, float, np.number)) for a in values):
+            raise TypeError(f"alpha must be a number, a list of numbers or 'auto', got {alpha!r}")
+        if not all(0 <= a < np.inf for a in values):
+            raise ValueError(f"alpha must not be negative, and finite, got {alpha!r}")
+        found = tuple(sorted({float(a) for a in values}, reverse=True))
+    if finds_units and found != (0.0,):
+        raise ValueError("alpha must be 0 with n_hidden='auto', which compares fits without a penalty")
+    return found
 
 
 def _check_unit_search(model: str | Activation | Network, n_hidden: str, init: Any) -> None:
@@ -214,10 +265,13 @@ def _check_unit_search(model: str | Activation | Network, n_hidden: str, init: A
             f"n_hidden='auto' is for regressions by name ({', '.join(ACTIVATIONS)}) or a model object whose output "
             f"weights are ones, signs or free, got model={model!r}"
         )
-    if isinstance(model, Network) and not (model.loss.least_squares and model.n_patches == 1):
-        raise ValueError("n_hidden='auto' is for fully connected regressions")
     if not (isinstance(init, str) and init == "auto"):
         raise ValueError("n_hidden='auto' finds its own start: leave init='auto'")
+
+
+def _check_units_of(model: Network) -> None:
+    if not (model.loss.least_squares and model.n_patches == model.n_outputs == 1):
+        raise ValueError("n_hidden='auto' is for fully connected regressions of one output under the squared loss")
 
 
 def _check_solver(solver: Any) -> None:

@@ -58,7 +58,18 @@ class Engine(Protocol):
     ----------
     meter : Meter
         Shared with all engines on the same data.
+    has_ones : bool
+        Whether a last column of ones, which nobody stores, belongs to the rows: what a bias is the weight of.
     """
+
+    @property
+    def has_ones(self) -> bool:
+        """Whether rows are (x, 1)."""
+        ...
+
+    def with_ones(self, wanted: bool = True) -> Engine:
+        """Engine on the same rows with the column of ones, or without it."""
+        ...
 
     @property
     def meter(self) -> Meter:
@@ -80,7 +91,7 @@ class Engine(Protocol):
         ...
 
     def output(self, p: np.ndarray, op: RowFunction) -> np.ndarray:
-        """What a PREDICT writes for every sample, (n, op.reps): the one array of that length at the caller."""
+        """What a PREDICT writes for every sample, (n, op.reps * op.outputs): the one array so long at the caller."""
         ...
 
     def rows(self, start: int, stop: int) -> Block:
@@ -88,11 +99,15 @@ class Engine(Protocol):
         ...
 
     def average(self, function: Elementwise | None = None) -> float:
-        """Weighted mean over the responses y of ``function(y)``, or of y."""
+        """Weighted mean over the responses y of ``function(y)``, or of y; summed over several outputs."""
+        ...
+
+    def mean_response(self) -> np.ndarray | float:
+        """Weighted mean of the responses, one number for each output."""
         ...
 
     def response_variance(self) -> float:
-        """Weighted variance of the responses."""
+        """Weighted variance of the responses, summed over outputs."""
         ...
 
     def smallest_response(self) -> float:
@@ -116,7 +131,7 @@ class Engine(Protocol):
         ...
 
     def with_responses(self, function: Elementwise) -> Engine:
-        """Engine on the same rows with responses ``function(y)``."""
+        """Engine on the same rows with responses ``function(y)``, of all outputs at once."""
         ...
 
     def with_weights(self, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Engine:

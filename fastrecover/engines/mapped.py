@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -20,21 +21,30 @@ from .base import Elementwise, Engine, Meter, Weights
 
 @dataclass(frozen=True, eq=False)
 class MappedEngine:
-    """Rows ``z = Tx`` of another engine.
+    """Rows ``z = T (x - centre)`` of another engine, or (z, 1).
 
     Attributes
     ----------
     inner : Engine
-        On the rows x.
+        On the rows x, without a column of ones.
     matrix : ndarray (r, d), or (d,) for a diagonal one
         T, of full row rank.
     root : ndarray (d, r), or (d,)
         A right inverse of T.
+    centre : ndarray (d,) or None
+    has_ones : bool
+        Whether a column of ones belongs to the rows.
     """
 
     inner: Engine
     matrix: np.ndarray
     root: np.ndarray
+    centre: np.ndarray | None = None
+    has_ones: bool = False
+
+    def with_ones(self, wanted: bool = True) -> MappedEngine:
+        """Engine on the same rows with the column of ones, or without it."""
+        return self if wanted == self.has_ones else replace(self, has_ones=wanted)
 
     @property
     def meter(self) -> Meter:
@@ -43,56 +53,85 @@ class MappedEngine:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Samples and features."""
-        return self.inner.shape[0], len(self.matrix)
+        """Samples and features, the column of ones counted."""
+        return self.inner.shape[0], len(self.matrix) + self.has_ones
 
     @property
     def dtype(self) -> np.dtype:
         """Data type of the rows beneath."""
         return self.inner.dtype
 
+    @property
+    def _beneath(self) -> Engine:
+        """The rows x, with a column of ones where one is needed to make z of them."""
+        return self.inner.with_ones(self.has_ones or self.centre is not None)
+
+    def _down(self, p: np.ndarray) -> np.ndarray:
+        """Directions of z as those of the rows beneath."""
+        r = len(self.matrix)
+        q = times(p[:, :r], self.matrix)
+        if not (self.has_ones or self.centre is not None):
+            return q
+        last = p[:, r] if self.has_ones else np.zeros(len(p))
+        return np.concatenate([q, (last if self.centre is None else last - q @ self.centre)[:, None]], axis=1)
+
+    def _up(self, a: np.ndarray) -> np.ndarray:
+        """Sums over rows beneath as those over z."""
+        d = self.inner.shape[1]
+        z = times(a[:, :d], self.matrix.T)
+        if self.centre is not None:
+            z = z - np.multiply.outer(a[:, d], self._shift)
+        return np.concatenate([z, a[:, d:]], axis=1) if self.has_ones else z
+
+    @cached_property
+    def _shift(self) -> np.ndarray:
+        return times(np.asarray(self.centre), self.matrix.T)
+
     def run(self, p: np.ndarray, op: RowFunction) -> tuple[np.ndarray, np.ndarray]:
         """Sums of `op` over all rows."""
-        d = len(self.matrix)
+        d = self.shape[1]
         if op.op == Op.THIRD and op.m == 0:  # of the rows themselves: of their projections on T
             p, op = np.concatenate([p, np.eye(d)]), replace(op, m=d)
-        a, s = self.inner.run(times(p, self.matrix), op)
+        a, s = self._beneath.run(self._down(p), op)
         if op.op == Op.GRAM:
-            return self._gram(a, op), s
+            size = a.shape[1]
+            return np.concatenate([self._gram(a[i : i + size], op) for i in range(0, len(a), size)]), s
         if op.op in (Op.THIRD, Op.HERMITE_GRAM) or not a.size:
             return (a if a.size else np.zeros((len(a), d))), s
-        return times(a, self.matrix.T), s
+        return self._up(a), s
 
     def _gram(self, a: np.ndarray, op: RowFunction) -> np.ndarray:
         """Gram matrix of the Jacobian by parameters of z, from that by parameters of x."""
-        d = self.inner.shape[1]
-        units, v = op.free_w * (op.k // op.group), op.free_v * op.k
+        d = self._beneath.shape[1]
+        units, v = op.free_w * (op.k // op.group), op.free_v * op.outputs * op.k
 
         def mapped(rows: np.ndarray) -> np.ndarray:
-            parts = [rows[j * d : (j + 1) * d] for j in range(units)]
-            rest = rows[units * d :]
-            parts = [self._along(part) for part in parts] + [rest[:v]]
-            if op.linear:
-                parts.append(self._along(rest[v : v + d]))
-            return np.concatenate([*parts, rest[v + op.linear * d :]])
+            first, second = units * d, units * d + v
+            third = second + op.linear * d
+            blocks = [rows[i : i + d] for i in (*range(0, first, d), *range(second, third, d))]
+            blocks = [self._up(block.T).T for block in blocks]
+            return np.concatenate([*blocks[:units], rows[first:second], *blocks[units:], rows[third:]])
 
         return mapped(mapped(mirrored(a)).T)
 
-    def _along(self, rows: np.ndarray) -> np.ndarray:
-        return rows * self.matrix[:, None] if self.matrix.ndim == 1 else self.matrix @ rows
-
     def output(self, p: np.ndarray, op: RowFunction) -> np.ndarray:
-        """What a PREDICT writes for every sample, (n, op.reps)."""
-        return self.inner.output(times(p, self.matrix), op)
+        """What a PREDICT writes for every sample, (n, op.reps * op.outputs)."""
+        return self._beneath.output(self._down(p), op)
 
     def rows(self, start: int, stop: int) -> Block:
         """Rows, responses and weights of samples ``start .. stop - 1``, few enough to come to the caller."""
         x, y, w = self.inner.rows(start, stop)
-        return Block(times(np.asarray(x, np.float64), self.matrix.T), y, w)
+        z = np.asarray(x, np.float64)
+        z = times(z if self.centre is None else z - self.centre, self.matrix.T)
+        return Block(np.concatenate([z, np.ones((len(z), 1))], axis=1) if self.has_ones else z, y, w)
 
     def average(self, function: Elementwise | None = None) -> float:
         """Weighted mean over the responses y of ``function(y)``, or of y."""
         return self.inner.average(function)
+
+    def mean_response(self) -> np.ndarray | float:
+        """Weighted mean of the responses, one number for each output."""
+        return self.inner.mean_response()
 
     def response_variance(self) -> float:
         """Weighted variance of the responses."""
@@ -128,17 +167,18 @@ class MappedEngine:
 
     def residual(self, p: np.ndarray, op: RowFunction) -> MappedEngine:
         """Engine on the same rows with responses ``y - f``, f the output of a PREDICT."""
-        return self._on(self.inner.residual(times(p, self.matrix), op))
+        return self._on(self._beneath.residual(self._down(p), op).with_ones(False))
 
     def projected(self, v: np.ndarray) -> Engine:
         """Engine whose rows are Vz, with the same responses and weights."""
-        return self.inner.projected(times(v, self.matrix))
+        return self._beneath.projected(self._down(v))
 
     def whitened(self, shift: np.ndarray, inverse: np.ndarray, *, copy: bool) -> Engine:
         """Engine on rows ``inverse (z - shift)``, held as a copy or made again as often as they are swept."""
         rowwise = inverse.ndim == 1 and self.matrix.ndim == 2
         both = inverse[:, None] * self.matrix if rowwise else times(inverse, self.matrix)
-        return self.inner.whitened(times(shift, self.root.T), both, copy=copy)
+        centre = times(shift, self.root.T)
+        return self.inner.whitened(centre if self.centre is None else self.centre + centre, both, copy=copy)
 
     def local(self, x: np.ndarray, y: np.ndarray) -> Engine:
         """Engine on rows at the caller, that were computed from some of these."""

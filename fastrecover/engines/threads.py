@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -70,18 +71,33 @@ class ThreadEngine:
         Counter shared with other engines on the same data.
     least_work : int
         Multiply-adds of a sweep for each thread; waking another for less costs more than it saves.
+    has_ones : bool
+        Whether rows are (x, 1); the kernels add the column.
     """
 
     def __init__(
-        self, source: Source, n_jobs: int | None = None, meter: Meter | None = None, *, least_work: int = 1 << 20
+        self,
+        source: Source,
+        n_jobs: int | None = None,
+        meter: Meter | None = None,
+        *,
+        least_work: int = 1 << 20,
+        has_ones: bool = False,
     ) -> None:
         self.source, self.n_jobs, self.least_work = source, resolve_jobs(n_jobs), least_work
-        self.meter = meter or Meter(source.shape[0])
+        self.meter, self.has_ones = meter or Meter(source.shape[0]), has_ones
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Samples and features."""
-        return self.source.shape
+        """Samples and features, the column of ones counted."""
+        n, d = self.source.shape
+        return n, d + self.has_ones
+
+    def with_ones(self, wanted: bool = True) -> ThreadEngine:
+        """Engine on the same rows with the column of ones, or without it."""
+        if wanted == self.has_ones:
+            return self
+        return ThreadEngine(self.source, self.n_jobs, self.meter, least_work=self.least_work, has_ones=wanted)
 
     @property
     def dtype(self) -> np.dtype:
@@ -89,14 +105,15 @@ class ThreadEngine:
         return self.source.dtype
 
     def _on(self, source: Source) -> ThreadEngine:
-        return self if source is self.source else self._made(source, self.meter)
+        return self if source is self.source else self._made(source, self.meter).with_ones(self.has_ones)
 
     def _made(self, source: Source, meter: Meter | None = None) -> ThreadEngine:
         return ThreadEngine(source, self.n_jobs, meter, least_work=self.least_work)
 
     def rows(self, start: int, stop: int) -> Block:
         """Rows, responses and weights of samples ``start .. stop - 1``, few enough to come to the caller."""
-        return self.source.read(start, stop)
+        x, y, w = self.source.read(start, stop)
+        return Block(np.concatenate([x, np.ones((len(x), 1), x.dtype)], axis=1) if self.has_ones else x, y, w)
 
     def _responses(self) -> np.ndarray:
         y = self.source.targets()[0]
@@ -105,11 +122,16 @@ class ThreadEngine:
     def average(self, function: Elementwise | None = None) -> float:
         """Weighted mean over the responses y of ``function(y)``, or of y."""
         y, w = self._responses(), self.source.targets()[1]
-        return float(np.average(y if function is None else function(y), weights=w))
+        return float(np.sum(np.average(y if function is None else function(y), axis=0, weights=w)))
+
+    def mean_response(self) -> np.ndarray | float:
+        """Weighted mean of the responses, one number for each output."""
+        mean = np.average(self._responses(), axis=0, weights=self.source.targets()[1])
+        return mean if np.ndim(mean) else float(mean)
 
     def response_variance(self) -> float:
-        """Weighted variance of the responses."""
-        mean = self.average()
+        """Weighted variance of the responses, summed over outputs."""
+        mean = self.mean_response()
         return self.average(lambda y: (y - mean) ** 2)
 
     def smallest_response(self) -> float:
@@ -153,7 +175,8 @@ class ThreadEngine:
 
     def residual(self, p: np.ndarray, op: RowFunction) -> ThreadEngine:
         """Engine on the same rows with responses ``y - f``, f the output of a PREDICT: one sweep."""
-        return self._on(self.source.changed(y=self._responses() - self.output(p, op)[:, 0]))
+        y, f = self._responses(), self.output(p, op)
+        return self._on(self.source.changed(y=y - f.reshape(y.shape)))
 
     def projected(self, v: np.ndarray) -> ThreadEngine:
         """Engine whose rows are Vx, with the same responses and weights: one sweep; its own are not counted."""
@@ -163,6 +186,8 @@ class ThreadEngine:
 
     def whitened(self, shift: np.ndarray, inverse: np.ndarray, *, copy: bool) -> ThreadEngine:
         """Engine on rows ``inverse (x - shift)``, held as a copy or made again as often as they are swept."""
+        if self.has_ones:
+            raise ValueError("rows with a column of ones are whitened without it: see with_ones")
         white = WhitenedSource(self.source, shift, inverse)
         if not copy:
             return self._on(white)
@@ -189,8 +214,8 @@ class ThreadEngine:
         return self._swept(p, op, None)
 
     def output(self, p: np.ndarray, op: RowFunction) -> np.ndarray:
-        """What a PREDICT writes for every sample, (n, op.reps)."""
-        out = np.empty((self.shape[0], op.reps))
+        """What a PREDICT writes for every sample, (n, op.reps * op.outputs)."""
+        out = np.empty((self.shape[0], op.reps * op.outputs))
         self._swept(p, op, out)
         return out
 
@@ -198,6 +223,12 @@ class ThreadEngine:
         source, (n, d) = self.source, self.shape
         if op.group != source.group:  # kernels trust the number of samples
             raise ValueError(f"samples have {source.group} patches and the sweep wants {op.group}: see patches()")
+        y = source.targets()[0]
+        seen = op.op != Op.PREDICT and not op.unit_response
+        if y is not None and seen and y.size != n * op.outputs:
+            raise ValueError(f"the sweep wants {op.outputs} responses a row, and there are {y.size // max(n, 1)}")
+        if self.has_ones and op.op == Op.THIRD and op.m == 0:  # kernels take X itself, without the column
+            p, op = np.eye(d), replace(op, m=d)
         p = np.ascontiguousarray(p, np.float64)
         blocks = layout(op, d, source.dtype.itemsize)
         samples = blocks[1] // source.group
@@ -207,7 +238,8 @@ class ThreadEngine:
         def part(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
             start, stop = first * samples, min((first + count) * samples, n)
             x, y, w = source.read(start, stop)
-            return sweep(x, y, w, p, op, 0, count, blocks=blocks, out=None if out is None else out[start:stop])
+            into = None if out is None else out[start:stop]
+            return sweep(x, y if seen else None, w, p, op, 0, count, blocks=blocks, out=into)
 
         g, left, sums = op.shapes(d)
         work = n * source.group * (d * op.columns + g * left + sums)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..engines import Engine, MappedEngine
 from ..linalg import times
-from ..models import Network, Parameters
+from ..models import Network, Parameters, Penalty
 from ..sweeps import MomentSweeps, local_rows
 from .diagnosis import DENSE_LIMIT, FEWEST_ROWS, InputDiagnosis
 
@@ -30,7 +30,7 @@ _FAR = 10.0  # standard deviations from zero to a mean of the responses that the
 
 @dataclass(frozen=True, eq=False)
 class Coordinates:
-    """Rows ``z = Tx`` and responses ``(y - shift) / scale``.
+    """Rows ``z = T (x - centre)`` and responses ``(y - shift) / scale``.
 
     Attributes
     ----------
@@ -38,27 +38,56 @@ class Coordinates:
         T, of full row rank; a diagonal as a vector, None where rows stay as they are.
     root : ndarray (d, r) or (d,), or None
         Its right inverse.
-    shift : float
+    shift : float, or ndarray (n_outputs,)
     scale : float
         A power of two, so that no digit is lost.
+    centre : ndarray (d,) or None
+        Mean of the rows, where biases (and intercepts, of linear terms) take what it moves.
     """
 
     matrix: np.ndarray | None = None
     root: np.ndarray | None = None
-    shift: float = 0.0
+    shift: float | np.ndarray = 0.0
     scale: float = 1.0
+    centre: np.ndarray | None = None
 
     def engine(self, engine: Engine) -> Engine:
         """The same rows and responses in these units."""
-        if self.shift or self.scale != 1.0:
+        if np.any(self.shift) or self.scale != 1.0:
             engine = engine.with_responses(partial(_in_units, shift=self.shift, scale=self.scale))
-        return engine if self.matrix is None or self.root is None else MappedEngine(engine, self.matrix, self.root)
+        if self.matrix is None or self.root is None:
+            return engine
+        return MappedEngine(engine.with_ones(False), self.matrix, self.root, self.centre)
+
+    def model(self, model: Network) -> Network:
+        """The model whose loss and penalty are those of another, in these units."""
+        loss, penalty = model.loss.in_units(self.scale), model.penalty
+        if penalty is not None:
+            rows, v = _factors(model, self.scale)
+            metric = None
+            if self.matrix is not None:
+                metric = self.matrix**2 if self.matrix.ndim == 1 else self.matrix @ self.matrix.T
+            unit = self.scale**2 if loss.in_response_units else 1.0
+            penalty = Penalty(
+                penalty.rows * rows**2 / unit,
+                penalty.output_weights * v**2 / unit,
+                penalty.linear * self.scale**2 / unit,
+                metric,
+            )
+        if loss == model.loss and penalty is model.penalty:
+            return model
+        return model.changed(loss=loss, penalty=penalty)
 
     def into(self, found: Parameters, model: Network) -> Parameters:
         """Parameters of the rows as they are, in these units."""
         if self.root is not None:
+            biases, intercept = found.biases, found.intercept
+            if self.centre is not None:
+                biases = found.weights @ self.centre + (0.0 if biases is None else biases)
+                intercept = intercept + found.slope @ self.centre
             linear = None if found.linear is None else times(found.linear, self.root)
-            found = replace(found, weights=times(found.weights, self.root), linear=linear)
+            weights = times(found.weights, self.root)
+            found = replace(found, weights=weights, biases=biases, linear=linear, intercept=intercept)
         return _scaled(replace(found, intercept=found.intercept - self.shift), model, 1.0 / self.scale)
 
     def back(self, found: Parameters, model: Network) -> Parameters:
@@ -67,6 +96,11 @@ class Coordinates:
         if self.matrix is not None:
             linear = None if found.linear is None else times(found.linear, self.matrix)
             found = replace(found, weights=times(found.weights, self.matrix), linear=linear)
+            if self.centre is not None and found.biases is not None:
+                biases, intercept = found.biases - found.weights @ self.centre, found.intercept
+                if linear is not None:
+                    intercept = intercept - linear @ self.centre
+                found = replace(found, biases=biases, intercept=intercept)
         return replace(found, intercept=found.intercept + self.shift)
 
     @property
@@ -112,25 +146,30 @@ def coordinates(
     if diagnosis is None:
         return Coordinates(None, None, shift, scale)
     d = engine.shape[1]
-    related = diagnosis.mean_departs or diagnosis.correlation_departs
+    # What a mean moves, biases and the intercept take.
+    centred = model.hidden_bias and model.n_patches == 1 and (model.fit_intercept or not model.linear_term)
+    related = (diagnosis.mean_departs and not centred) or diagnosis.correlation_departs
+    far = diagnosis.mean_departs and centred
     untested = diagnosis.n_rows < FEWEST_ROWS
-    if not (related or diagnosis.variance_departs or whiten or untested):
+    if not (related or far or diagnosis.variance_departs or whiten or untested):
         return Coordinates(None, None, shift, scale)
     most = min(max(_MOST_ROWS, 2 * _ROWS_PER_FEATURE * d), max(_NUMBERS // d, 1))
     rows = local_rows(engine.patches().sample(most, seed, spaced=True))[0]
+    centre = np.median(rows, axis=0) if centred else None
+    rows = rows if centre is None else rows - centre
     size = _sizes(rows)
     if not (related or whiten) or d > DENSE_LIMIT or len(rows) < _ROWS_PER_FEATURE * d:
-        return Coordinates(1.0 / size, size, shift, scale)
+        return Coordinates(1.0 / size, size, shift, scale, centre)
     z = rows / size
     weight = _LONGEST / np.maximum((z * z).mean(axis=1), _LONGEST)
     values, vectors = np.linalg.eigh(z.T @ (z * weight[:, None]) / len(z))
     if values[0] <= _FLOOR * values[-1] and len(rows) < engine.shape[0]:
         # A column that some rows do not show may be there in others.
-        second = MomentSweeps(MappedEngine(engine, 1.0 / size, size)).second_moments()[1]
+        second = MomentSweeps(MappedEngine(engine, 1.0 / size, size, centre)).second_moments()[1]
         values, vectors = np.linalg.eigh(second)
     kept = values > _FLOOR * values[-1]
     vectors, length = vectors[:, kept], np.sqrt(values[kept])
-    return Coordinates((vectors / length).T / size, size[:, None] * (vectors * length), shift, scale)
+    return Coordinates((vectors / length).T / size, size[:, None] * (vectors * length), shift, scale, centre)
 
 
 def _sizes(rows: np.ndarray) -> np.ndarray:
@@ -145,14 +184,15 @@ def _sizes(rows: np.ndarray) -> np.ndarray:
     return np.where(size > 1e-290, size, 1.0)
 
 
-def _response_units(engine: Engine, model: Network) -> tuple[float, float]:
+def _response_units(engine: Engine, model: Network) -> tuple[float | np.ndarray, float]:
     """Shift and scale of the responses, as far as the model can follow."""
     degree = model.activation.degree
-    if not model.loss.least_squares:
+    if not model.loss.in_response_units:
         return 0.0, 1.0
-    mean = engine.average()
+    mean = engine.mean_response()
     size = engine.average(partial(_distance, centre=mean))
-    shift = mean if model.fit_intercept and abs(mean) > _FAR * size else 0.0
+    far = model.fit_intercept and np.abs(mean).max() > _FAR * size
+    shift = mean if far else 0.0
     if not size or not model.scales:
         return shift, 1.0
     exponent = max(math.frexp(size)[1], _SMALLEST)
@@ -161,21 +201,25 @@ def _response_units(engine: Engine, model: Network) -> tuple[float, float]:
     return shift, math.ldexp(1.0, exponent)
 
 
+def _factors(model: Network, factor: float) -> tuple[float, float]:
+    """By what rows and output weights grow where outputs become `factor` times as large."""
+    degree = model.activation.degree
+    return (1.0, factor) if degree is None else (factor ** (1.0 / degree), 1.0)
+
+
 def _scaled(found: Parameters, model: Network, factor: float) -> Parameters:
     """The network whose outputs are `factor` times those of another."""
     if factor == 1.0:
         return found
-    degree, linear = model.activation.degree, None if found.linear is None else found.linear * factor
+    linear, (rows, v) = None if found.linear is None else found.linear * factor, _factors(model, factor)
     found = replace(found, linear=linear, intercept=found.intercept * factor)
-    if degree is None:
-        return replace(found, output_weights=found.output_weights * factor)
-    return replace(found, weights=found.weights * factor ** (1.0 / degree))
+    return replace(found, output_weights=found.output_weights * v).with_rows(found.rows * rows)
 
 
 # Named, since an engine may send them to where its rows are.
-def _in_units(y: np.ndarray, shift: float, scale: float) -> np.ndarray:
+def _in_units(y: np.ndarray, shift: float | np.ndarray, scale: float) -> np.ndarray:
     return (y - shift) / scale
 
 
-def _distance(y: np.ndarray, centre: float) -> np.ndarray:
+def _distance(y: np.ndarray, centre: float | np.ndarray) -> np.ndarray:
     return np.abs(y - centre)

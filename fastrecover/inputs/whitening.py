@@ -19,9 +19,9 @@ _FAR = 2.0  # standard deviations from zero to a mean that is taken away
 class Whitening:
     """The map ``z = inverse (x - shift)`` of rows, and the map of parameters that goes with it.
 
-    Hidden units have no bias.  A unit ``w_z . z`` found on centred rows is ``w . x - w . shift``, and the offset
-    has no place in the model, so :meth:`back` drops it: the weights are those of the raw rows, but the outputs of
-    the two networks agree only where `shift` is zero.  The linear term's offset goes to the intercept.
+    A unit ``w_z . z`` found on centred rows is ``w . x - w . shift``.  A bias takes the offset; in a model without
+    biases it has no place, and :meth:`back` drops it: the weights are those of the raw rows, but the outputs of the two
+    networks agree only where `shift` is zero.  The linear term's offset goes to the intercept.
 
     Attributes
     ----------
@@ -50,16 +50,20 @@ class Whitening:
             Without weight in directions without variance.
         """
         linear = None if parameters.linear is None else times(parameters.linear, self.inverse)
-        offset = 0.0 if linear is None else float(linear @ self.shift)
+        offset = 0.0 if linear is None else linear @ self.shift
+        weights, biases = times(parameters.weights, self.inverse), parameters.biases
         return replace(
             parameters,
-            weights=times(parameters.weights, self.inverse),
+            weights=weights,
+            biases=None if biases is None else biases - weights @ self.shift,
             linear=linear,
             intercept=parameters.intercept - offset,
         )
 
 
-def whiten(engine: Engine, diagnosis: InputDiagnosis, most_copied: int) -> tuple[Engine, Whitening]:
+def whiten(
+    engine: Engine, diagnosis: InputDiagnosis, most_copied: int, biased: bool = False
+) -> tuple[Engine, Whitening]:
     """Rows of unit covariance, by the mean and covariance of all rows of the engine.
 
     Moments are summed about the mean that the diagnosis saw, lest a large one cancel.  Rows are centred only where the
@@ -75,6 +79,8 @@ def whiten(engine: Engine, diagnosis: InputDiagnosis, most_copied: int) -> tuple
         Of these rows, or of those that they were sampled from.
     most_copied : int
         Rows up to which the whitened ones are held in memory; more are whitened block by block in every sweep.
+    biased : bool
+        Whether units have biases: rows are then centred in any case, which is exact.
 
     Returns
     -------
@@ -91,7 +97,7 @@ def whiten(engine: Engine, diagnosis: InputDiagnosis, most_copied: int) -> tuple
     else:
         mean, covariance = about, diagnosis.variance
     root, inverse, left_out = roots(covariance)
-    far = diagnosis.mean_departs and float(np.linalg.norm(times(mean, inverse.T))) > _FAR
+    far = biased or diagnosis.mean_departs and float(np.linalg.norm(times(mean, inverse.T))) > _FAR
     shift = mean if far else np.zeros(d)
     notes = [f"{left_out} of {d} directions have no variance and are left out"] if left_out else []
     if d > DENSE_LIMIT:

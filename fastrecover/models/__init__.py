@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from .classification import Classification, ConvClassification
+from .classification import Classification, ConvClassification, Logistic
 from .names import NAMES, ModelOptions, default_output_weights, get_model
 from .network import Network, OutputWeights, check_count, nearest, rebuilt
 from .parameters import Parameters, align
-from .regression import ConvRegression, Quadratic, Regression
+from .penalty import Penalty
+from .regression import ConvRegression, Poisson, Quadratic, Regression
 from .views import HasParameters
 
 __all__ = [
@@ -15,10 +16,13 @@ __all__ = [
     "ConvClassification",
     "ConvRegression",
     "HasParameters",
+    "Logistic",
     "ModelOptions",
     "Network",
     "OutputWeights",
     "Parameters",
+    "Penalty",
+    "Poisson",
     "Quadratic",
     "Regression",
     "align",

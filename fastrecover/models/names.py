@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 from ..activations import NAMES as ACTIVATIONS
 from ..activations import Activation, get_activation
-from .classification import Classification, ConvClassification
+from ..losses import Loss
+from .classification import Classification, ConvClassification, Logistic
 from .network import Network, OutputWeights, nearest
-from .regression import Regression
+from .regression import Poisson, Regression
 
 NAMES = (*ACTIVATIONS, "fcn", "cnn")
-_OPTIONS = ("output_weights", "fit_intercept", "linear_term", "slope")
+_OPTIONS = ("output_weights", "fit_intercept", "linear_term", "slope", "hidden_bias", "loss", "delta", "link")
 
 
 class ModelOptions(TypedDict, total=False):
@@ -23,6 +24,10 @@ class ModelOptions(TypedDict, total=False):
     slope: float | None
     n_patches: int
     activation: str | Activation
+    hidden_bias: bool
+    loss: str | Loss
+    delta: float | None
+    link: str
 
 
 def default_output_weights(activation: str | Activation) -> Literal["ones", "signs"]:
@@ -90,31 +95,38 @@ def get_model(
     if n_hidden is None:
         raise ValueError("n_hidden is required: the number of hidden units to recover")
     if spec == "fcn":
-        if options:
-            raise TypeError(f"unknown option {next(iter(options))!r}: model 'fcn' takes only n_hidden")
-        return Classification(n_hidden)
+        _check_options(options, ("hidden_bias",), "model 'fcn' takes only n_hidden and hidden_bias")
+        return Classification(n_hidden, options.get("hidden_bias", False))
     for option in options:
         if option not in _OPTIONS:
             raise TypeError(f"unknown option {option!r}{nearest(option, _OPTIONS)} (known: {', '.join(_OPTIONS)})")
-    v = options.get("output_weights")
-    if v is None:
-        v = default_output_weights(spec) if output_weights_default is None else output_weights_default
-    return Regression(
-        spec,
-        n_hidden,
-        v,
-        options.get("fit_intercept", False),
-        options.get("linear_term", False),
-        slope=options.get("slope"),
-    )
+    chosen: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    loss, link = chosen.pop("loss", "squared"), chosen.pop("link", None)
+    name = loss if isinstance(loss, str) else loss.name
+    if link is not None and name != "poisson":
+        raise TypeError(f"link belongs to loss='poisson', not to {name!r}")
+    if name in ("logistic", "poisson"):
+        if "delta" in chosen:
+            raise TypeError(f"delta belongs to loss='huber', not to {name!r}")
+        if name == "logistic":
+            return Logistic(spec, n_hidden, **chosen)
+        return Poisson(spec, n_hidden, link or "log", **chosen)
+    if "output_weights" not in chosen:
+        default = default_output_weights(spec) if output_weights_default is None else output_weights_default
+        chosen["output_weights"] = default
+    return Regression(spec, n_hidden, loss=loss, **chosen)
+
+
+def _check_options(options: ModelOptions, known: tuple[str, ...], takes: str) -> None:
+    unknown = next((option for option in options if option not in known), None)
+    if unknown is not None:
+        raise TypeError(f"unknown option {unknown!r}: {takes}")
 
 
 def _cnn(n_hidden: int | None, options: ModelOptions) -> Network:
-    unknown = [option for option in options if option != "n_patches"]
-    if unknown:
-        raise TypeError(f"unknown option {unknown[0]!r}: model 'cnn' takes only n_patches")
+    _check_options(options, ("n_patches", "hidden_bias"), "model 'cnn' takes only n_patches and hidden_bias")
     if "n_patches" not in options:
         raise ValueError("n_patches is required: the number of patches that the features are cut into")
     if n_hidden not in (None, 1):
         raise ValueError(f"n_hidden must be 1 for model 'cnn', whose patches share one filter, got {n_hidden}")
-    return ConvClassification(options["n_patches"])
+    return ConvClassification(options["n_patches"], options.get("hidden_bias", False))

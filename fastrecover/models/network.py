@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..activations import Activation, get_activation
-from ..losses import SQUARED, Loss, get_loss
-from .parameters import Parameters, lengths, relative_error
+from ..losses import LOGISTIC, SOFTMAX, SQUARED, Huber, Loss, get_loss
+from .parameters import Parameters, align, lengths, relative_error
+from .penalty import Penalty
 
 #: "ones", "signs", "free", or numbers.
 OutputWeights: TypeAlias = str | ArrayLike
 
 _OUTPUT_WEIGHTS = ("ones", "signs", "free")
-_KINDS = ("Regression", "Classification", "ConvRegression", "ConvClassification", "Quadratic")
+_KINDS = ("Regression", "Classification", "ConvRegression", "ConvClassification", "Quadratic", "Poisson")
 
 
 class Fields(TypedDict, total=False):
@@ -35,11 +36,14 @@ class Fields(TypedDict, total=False):
     linear_term: bool
     loss: str | Loss
     n_patches: int
+    hidden_bias: bool
+    n_outputs: int
+    penalty: Penalty | None
 
 
 @dataclass(frozen=True)
 class Network:
-    """One hidden layer ``f(x) = sum_j v_j phi(w_j . x) + b . x + c`` under a loss.
+    """One hidden layer ``f_o(x) = sum_j v_oj phi(w_j . x + a_j) + b_o . x + c_o`` under a loss.
 
     Made by the functions of ``fastrecover.models``, which check what they are given.
 
@@ -54,6 +58,12 @@ class Network:
     loss : Loss
     n_patches : int
         Disjoint patches of x that the filter is applied to, 1 for a fully connected network.
+    hidden_bias : bool
+        Whether units have biases a_j.
+    n_outputs : int
+        Outputs; those of a fit that has more than one are counted in its responses.
+    penalty : Penalty or None
+        What is added to the loss; a fit sets it, and it is no part of what is planted.
     """
 
     activation: Activation
@@ -63,6 +73,9 @@ class Network:
     linear_term: bool
     loss: Loss
     n_patches: int
+    hidden_bias: bool = False
+    n_outputs: int = 1
+    penalty: Penalty | None = None
 
     def changed(self, **changes: Unpack[Fields]) -> Network:
         """A copy with some fields changed, checked like new ones."""
@@ -106,9 +119,22 @@ class Network:
         Unknown signs become the given ones.  Free output weights of a homogeneous activation become signs
         too, since their size can be moved into the rows; this takes a flat direction out of the problem.
         """
-        if self.output_weights == "signs" or (self.free_v and self.activation.degree is not None):
+        if self.output_weights == "signs" or self.absorbs:
             return self.with_output_weights(np.where(np.asarray(v) < 0, -1.0, 1.0))
         return self
+
+    @property
+    def absorbs(self) -> bool:
+        """Whether the size of a free output weight can be moved into its row, at no cost."""
+        alone = self.n_outputs == 1 and self.penalty is None
+        return self.free_v and self.activation.degree is not None and alone
+
+    @property
+    def is_separate(self) -> bool:
+        """Whether each unit has an output weight of its own that a linear regression finds: no shared filter, and a
+        loss of the outputs alone.
+        """
+        return self.loss.of_output and self.n_patches == 1
 
     refined = with_resolved_signs  # the name that solvers still use
 
@@ -122,7 +148,7 @@ class Network:
         """Bounds of what the network can put out, whatever its weights."""
         low, high = self.activation.bounds
         v = self.known_v
-        if self.fit_intercept or self.linear_term or self.free_v:
+        if self.fit_intercept or self.linear_term or self.free_v or not self.loss.in_response_units:
             return -np.inf, np.inf
         if v is None:  # a sign for every unit
             low, high = min(low, -high), max(high, -low)
@@ -151,18 +177,25 @@ class Network:
 
     def n_parameters(self, n_features: int) -> int:
         """Length of theta for units of `n_features` inputs."""
-        k, d = self.n_hidden, n_features
-        return k * d + self.free_v * k + self.linear_term * d + self.fit_intercept
+        return sum(self.sizes(n_features))
+
+    def sizes(self, n_features: int) -> tuple[int, int, int, int, int]:
+        """Numbers of weights, biases, output weights, linear terms and intercepts in theta."""
+        k, m, d = self.n_hidden, self.n_outputs, n_features
+        return k * d, k * self.hidden_bias, m * k * self.free_v, m * d * self.linear_term, m * self.fit_intercept
 
     def pack(self, parameters: Parameters) -> np.ndarray:
-        """Flat theta: ``weights.ravel()``, then output weights, linear term and intercept where free."""
-        parts = [parameters.weights.ravel()]
+        """Flat theta: ``weights.ravel()``, then biases, output weights, linear terms and intercepts where free."""
+        p = parameters
+        parts = [p.weights.ravel()]
+        if self.hidden_bias:
+            parts.append(np.zeros(len(p.weights)) if p.biases is None else p.biases)
         if self.free_v:
-            parts.append(parameters.output_weights)
+            parts.append(p.output_weights.ravel())
         if self.linear_term:
-            parts.append(parameters.slope)
+            parts.append(p.slope.ravel())
         if self.fit_intercept:
-            parts.append(np.array([parameters.intercept]))
+            parts.append(np.broadcast_to(p.intercept, (self.n_outputs,)))
         return np.concatenate(parts)
 
     def unpack(self, theta: ArrayLike, n_features: int) -> Parameters:
@@ -173,70 +206,118 @@ class Network:
         ValueError
             If theta has the wrong length, or the output weights are still unknown signs.
         """
-        k, d = self.n_hidden, n_features
+        k, d, m = self.n_hidden, n_features, self.n_outputs
         theta = np.asarray(theta, np.float64)
         if theta.shape != (self.n_parameters(d),):
             raise ValueError(
                 f"theta must have shape ({self.n_parameters(d)},) for {k} units and {d} features, got {theta.shape}"
             )
-        weights, rest = theta[: k * d].reshape(k, d), theta[k * d :]
-        v = self.known_v
-        if self.free_v:
-            v, rest = rest[:k], rest[k:]
-        if v is None:
+        weights, biases, v, linear, c = np.split(theta, np.cumsum(self.sizes(d))[:-1])
+        known = self.known_v
+        if not self.free_v and known is None:
             raise ValueError("output_weights='signs' leaves v unknown: give the signs as an array")
-        linear = None
-        if self.linear_term:
-            linear, rest = rest[:d], rest[d:]
-        return Parameters(weights, v, linear, float(rest[0]) if self.fit_intercept else 0.0)
+        several = m > 1
+        return Parameters(
+            weights.reshape(k, d),
+            known if known is not None else v.reshape(m, k) if several else v,
+            (linear.reshape(m, d) if several else linear) if self.linear_term else None,
+            (c if self.fit_intercept else np.zeros(m)) if several else float(c[0]) if self.fit_intercept else 0.0,
+            biases=biases if self.hidden_bias else None,
+        )
 
     def unpack_many(self, thetas: np.ndarray, n_features: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Several flat vectors at once, as sweeps take them.
 
         Parameters
         ----------
-        thetas : ndarray (m, n_parameters)
+        thetas : ndarray (s, n_parameters)
         n_features : int
 
         Returns
         -------
-        rows : ndarray (m, n_hidden + linear_term, n_features)
-        output_weights : ndarray (m, n_hidden)
-        intercepts : ndarray (m,)
+        rows : ndarray (s, n_hidden + linear terms, n_features + hidden_bias)
+            Those of units, then linear terms.
+        output_weights : ndarray (s, n_outputs * n_hidden)
+        intercepts : ndarray (s, n_outputs)
         """
-        (m, _), k, d = thetas.shape, self.n_hidden, n_features
-        rows, rest, v = thetas[:, : k * d].reshape(m, k, d), thetas[:, k * d :], self.known_v
-        if v is None:
-            output_weights, rest = rest[:, :k], rest[:, k:]
-        else:
-            output_weights = np.broadcast_to(v, (m, k))
+        s, k, d, m = len(thetas), self.n_hidden, n_features, self.n_outputs
+        weights, biases, v, linear, c = np.split(thetas, np.cumsum(self.sizes(d))[:-1], axis=1)
+        rows, known = weights.reshape(s, k, d), self.known_v
+        if self.hidden_bias:
+            rows = np.concatenate([rows, biases[:, :, None]], axis=2)
         if self.linear_term:
-            rows, rest = np.concatenate([rows, rest[:, None, :d]], axis=1), rest[:, d:]
-        return rows, output_weights, rest[:, 0] if self.fit_intercept else np.zeros(m)
+            linear = linear.reshape(s, m, d)
+            if self.hidden_bias:
+                linear = np.concatenate([linear, np.zeros((s, m, 1))], axis=2)
+            rows = np.concatenate([rows, linear], axis=1)
+        v = v if known is None else np.broadcast_to(known, (s, k))
+        return rows, v, c if self.fit_intercept else np.zeros((s, m))
 
     def pack_many(self, rows: np.ndarray, output_weights: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
-        """The flat vectors of :meth:`unpack_many`, (m, n_parameters)."""
-        m, k = len(rows), self.n_hidden
-        parts = [rows[:, :k].reshape(m, -1)]
+        """The flat vectors of :meth:`unpack_many`, (s, n_parameters)."""
+        s, k = len(rows), self.n_hidden
+        d = rows.shape[2] - self.hidden_bias
+        parts = [rows[:, :k, :d].reshape(s, -1)]
+        if self.hidden_bias:
+            parts.append(rows[:, :k, d])
         if self.free_v:
             parts.append(output_weights)
         if self.linear_term:
-            parts.append(rows[:, k])
+            parts.append(rows[:, k:, :d].reshape(s, -1))
         if self.fit_intercept:
-            parts.append(intercepts[:, None])
+            parts.append(intercepts)
         return np.concatenate(parts, axis=1)
 
     def finished(self, parameters: Parameters) -> Parameters:
         """Canonical parameters, units by falling size ``|v_j| |w_j|``; as they are where v was given."""
         if not isinstance(self.output_weights, str):
             return parameters
-        done = parameters.canonical(self.activation, self.free_v, self.fit_intercept)
-        size = np.abs(done.output_weights) * lengths(done.weights)
+        done = parameters.canonical(self.activation, self.free_v and not self.penalty, self.fit_intercept, self.shares)
+        size = done.sizes * lengths(done.weights)
         return done.reordered(np.argsort(-size, kind="stable"))
+
+    @property
+    def shares(self) -> bool:
+        """Whether outputs matter up to a function added to all of them."""
+        return self.loss == SOFTMAX
 
     def error(self, estimate: Parameters, truth: Parameters) -> float:
         """Relative Frobenius error of all parameters up to the model's symmetries."""
-        return relative_error(estimate, truth, self.activation, self.free_v)
+        return relative_error(estimate, truth, self.activation, self.free_v, self.shares)
+
+    def aligned(self, estimate: Parameters, truth: Parameters) -> tuple[Parameters, Parameters]:
+        """Both canonical, the units of the estimate in the order of the truth's; see :func:`align`."""
+        return align(estimate, truth, self.activation, self.free_v, self.shares)
+
+    def for_targets(self, targets: np.ndarray) -> Network:
+        """The model with as many outputs as the responses ask for.
+
+        Parameters
+        ----------
+        targets : ndarray (n,) or (n, n_outputs)
+
+        Returns
+        -------
+        Network
+
+        Raises
+        ------
+        ValueError
+            Several columns under a model of one output, or another number of them than outputs.
+        """
+        m = 1 if targets.ndim == 1 else targets.shape[1]
+        if m == self.n_outputs:
+            return self
+        if self.n_outputs > 1:
+            raise ValueError(f"y must have {self.n_outputs} columns, one for each output of the model, got {m}")
+        if self.loss == LOGISTIC:
+            return self.changed(loss=SOFTMAX, n_outputs=m)
+        if self.loss.several_outputs is False:
+            raise ValueError(
+                f"y has {m} columns, but {self.loss.name} takes one response a row: fit them one by one, or use the "
+                "squared loss"
+            )
+        return self.changed(n_outputs=m)
 
     def describe(self) -> dict[str, Any]:
         """Plain data from which :func:`rebuilt` makes the model again."""
@@ -244,8 +325,15 @@ class Network:
         if act.functions is not None:
             raise ValueError(f"activation {act.name!r} is user code: a model with it cannot be saved")
         v = self.output_weights if isinstance(self.output_weights, str) else list(self.output_weights)
-        kind = "Classification" if self.loss.takes_labels else "Regression"
-        return dict(
+        kind = "Classification" if self.loss.takes_labels else "Regression" if self.loss.in_response_units else "Poisson"
+        later: dict[str, Any] = {}  # what the first files did not know, where it is not as it was then
+        if self.hidden_bias:
+            later["hidden_bias"] = True
+        if self.n_outputs > 1:
+            later["n_outputs"] = self.n_outputs
+        if isinstance(self.loss, Huber):
+            later["delta"] = self.loss.delta
+        return later | dict(
             kind=kind if self.n_patches == 1 else f"Conv{kind}",
             activation=act.name,
             slope=act.slope if act.takes_slope else None,
@@ -266,6 +354,9 @@ def make_network(
     linear_term: bool = False,
     loss: str | Loss = SQUARED,
     n_patches: int = 1,
+    hidden_bias: bool = False,
+    n_outputs: int = 1,
+    penalty: Penalty | None = None,
 ) -> Network:
     """A checked network; arguments are the fields of :class:`Network`.
 
@@ -274,11 +365,44 @@ def make_network(
     TypeError, ValueError
         Unknown names, counts below one, or choices that cannot be identified.
     """
-    act = get_activation(activation)
-    check_count("n_hidden", n_hidden)
-    check_count("n_patches", n_patches)
+    act, scored = get_activation(activation), get_loss(loss)
+    for name, count in (("n_hidden", n_hidden), ("n_patches", n_patches), ("n_outputs", n_outputs)):
+        check_count(name, count)
     v = _checked_output_weights(output_weights, int(n_hidden), act)
-    return Network(act, int(n_hidden), v, bool(fit_intercept), bool(linear_term), get_loss(loss), int(n_patches))
+    if hidden_bias and act.is_quadratic:
+        raise ValueError(
+            "hidden_bias=True is not identifiable for quadratic units, since v (w.x + a)^2 is v (w.x)^2 with a linear "
+            "term and an intercept: use linear_term=True and fit_intercept=True, which have the same functions"
+        )
+    if n_outputs > 1:
+        _check_several(act, v, int(n_patches))
+    if scored == SOFTMAX and n_outputs == 1:
+        scored = LOGISTIC
+    return Network(
+        act,
+        int(n_hidden),
+        v,
+        bool(fit_intercept),
+        bool(linear_term),
+        scored,
+        int(n_patches),
+        bool(hidden_bias),
+        int(n_outputs),
+        penalty,
+    )
+
+
+def _check_several(act: Activation, v: str | tuple[float, ...], n_patches: int) -> None:
+    """Raise ValueError for networks that cannot have several outputs."""
+    if v != "free":
+        raise ValueError(
+            "several outputs (columns of y, or three and more classes) have output weights of their own: use "
+            f"output_weights='free', got {v if isinstance(v, str) else 'numbers'!r}"
+        )
+    if act.is_quadratic:
+        raise ValueError("quadratic units have one output: fit the columns of y one by one")
+    if n_patches > 1:
+        raise ValueError("a convolutional network has one output: fit the columns of y one by one")
 
 
 def rebuilt(description: dict[str, Any]) -> Network:
@@ -294,6 +418,8 @@ def rebuilt(description: dict[str, Any]) -> Network:
     if kind not in _KINDS:
         raise ValueError(f"unknown kind of model {kind!r}")
     fields["activation"] = get_activation(fields["activation"], slope=fields.pop("slope"))
+    if "delta" in fields:
+        fields["loss"] = get_loss(fields["loss"], fields.pop("delta"))
     return make_network(**fields)
 
 

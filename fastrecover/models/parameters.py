@@ -18,40 +18,70 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """Parameters of ``f(x) = sum_j v_j phi(w_j . x) + b . x + c``.
+    """Parameters of ``f_o(x) = c_o + b_o . x + sum_j v_oj phi(w_j . x + a_j)``, o = 1 .. n_outputs.
 
     Attributes
     ----------
     weights : ndarray (n_hidden, n_features)
         One row per hidden unit.
-    output_weights : ndarray (n_hidden,)
-    linear : ndarray (n_features,) or None
+    output_weights : ndarray (n_hidden,), or (n_outputs, n_hidden) for several outputs
+    linear : ndarray (n_features,) or (n_outputs, n_features), or None
         The linear term b, None when the model has none.
-    intercept : float
+    intercept : float, or ndarray (n_outputs,)
         c, 0.0 when the model has none.
     errors : Parameters or None
         Standard errors in place of parameters, where they are known.  They follow their units through changes of
         order, sign and known scale, and are dropped where parameters are mixed with one another.
+    biases : ndarray (n_hidden,) or None
+        The biases a of hidden units, None when the model has none.
     """
 
     weights: np.ndarray
     output_weights: np.ndarray
     linear: np.ndarray | None = None
-    intercept: float = 0.0
+    intercept: float | np.ndarray = 0.0
     errors: Parameters | None = None
+    biases: np.ndarray | None = None
 
     @property
     def slope(self) -> np.ndarray:
         """The linear term, zeros where there is none."""
-        return np.zeros(self.weights.shape[1]) if self.linear is None else self.linear
+        shape = (*self.output_weights.shape[:-1], self.weights.shape[1])
+        return np.zeros(shape) if self.linear is None else self.linear
 
-    def canonical(self, activation: Activation, free: bool, intercept: bool = True) -> Parameters:
+    @property
+    def rows(self) -> np.ndarray:
+        """All that a unit sees its inputs by: its weights and, where it has one, its bias as the last number."""
+        return self.weights if self.biases is None else np.concatenate([self.weights, self.biases[:, None]], axis=1)
+
+    def with_rows(self, rows: np.ndarray) -> Parameters:
+        """The same network with other :attr:`rows`."""
+        return replace(self, **split_rows(rows, self.biases is not None))
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs."""
+        return len(self.columns)
+
+    @property
+    def columns(self) -> np.ndarray:
+        """Output weights as a matrix (n_outputs, n_hidden)."""
+        return np.atleast_2d(self.output_weights)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Length of the output weights of every unit, ``|v_j|``."""
+        v = self.output_weights
+        return np.abs(v) if v.ndim == 1 else lengths(v.T)
+
+    def canonical(self, activation: Activation, free: bool, intercept: bool = True, shares: bool = False) -> Parameters:
         """One representative of all parameters that compute the same function, up to the order of units.
 
         Positively homogeneous activations of degree p: with free output weights the rows have unit length and
-        ``v_j`` carries ``|w_j|^p``, otherwise ``|v_j| = 1``.  Odd activations: ``v_j > 0``.  Even ones: the
-        largest entry of a row is positive.  Units that reflect into the intercept, with free output weights and an
-        intercept: ``v_j > 0``, since ``v phi(t) = 2 v phi(0) - v phi(-t)`` moves a sign there.
+        ``v_j`` carries ``|w_j|^p``, otherwise ``|v_j| = 1``; biases are scaled as weights are.  Odd activations:
+        ``v_j > 0``.  Even ones: the largest entry of a row is positive.  Units that reflect into the intercept, with
+        free output weights and an intercept: ``v_j > 0``, since ``v phi(t) = 2 v phi(0) - v phi(-t)`` moves a sign
+        there.  Of several outputs the largest ``v_oj`` of a unit is positive.
 
         Parameters
         ----------
@@ -60,54 +90,65 @@ class Parameters:
             Whether the model's output weights are free real numbers.
         intercept : bool
             Whether the model has an intercept that may change.
+        shares : bool
+            Whether outputs matter up to a function added to all of them (softmax), which then sum to zero.
 
         Returns
         -------
         Parameters
         """
-        w, v, c, errors = self.weights.copy(), self.output_weights.copy(), self.intercept, self.errors
+        rows, v, c, errors = self.rows.copy(), self.output_weights.copy(), self.intercept, self.errors
+        linear = self.linear
+        if shares:
+            v, c = v - v.mean(axis=0), c - np.mean(c)
+            linear = None if linear is None else linear - linear.mean(axis=0)
         if activation.degree is not None:
-            size = lengths(w)
+            size = lengths(self.weights)
             amplitude = np.abs(v) * size**activation.degree
             scale = np.ones_like(size) if free else np.abs(v) ** (1.0 / activation.degree) * size
             factor = np.divide(scale, size, out=np.zeros_like(size), where=size > 0)[:, None]
-            w *= factor
+            rows *= factor
             v = np.sign(v) * (amplitude if free else 1.0)
             errors = errors and errors._scaled(factor, free)
         if activation.parity == "even":
-            largest = np.take_along_axis(w, np.abs(w).argmax(axis=1)[:, None], axis=1)
-            w *= np.where(largest < 0, -1.0, 1.0)
+            largest = np.take_along_axis(rows, np.abs(self.weights).argmax(axis=1)[:, None], axis=1)
+            rows *= np.where(largest < 0, -1.0, 1.0)
         reflects = free and intercept and activation.reflects_into_intercept
         if activation.parity == "odd" or reflects:
-            flip = v < 0
-            w[flip] *= -1.0
+            columns = np.atleast_2d(v)
+            flip = np.take_along_axis(columns, np.abs(columns).argmax(axis=0)[None], axis=0)[0] < 0
+            rows[flip] *= -1.0
             if reflects and flip.any():
                 errors = None
-                c += float(v[flip].sum()) * 2.0 * float(activation.value(0.0))
-            v = np.abs(v)
-        return replace(self, weights=w, output_weights=v, intercept=c, errors=errors)
+                moved = v[..., flip].sum(axis=-1) * (2.0 * float(activation.value(0.0)))
+                c = c + (float(moved) if v.ndim == 1 else moved)
+            v = np.where(flip, -v, v)
+        return replace(self, output_weights=v, linear=linear, intercept=c, errors=errors).with_rows(rows)
 
     def _scaled(self, factor: np.ndarray, free: bool) -> Parameters | None:
         """Errors of rows that are multiplied by `factor`, None if that is estimated itself."""
         if np.abs(factor - 1.0).max(initial=0.0) <= _ROUNDING:
             return self
-        return None if free or self.output_weights.any() else replace(self, weights=self.weights * factor)
+        return None if free or self.output_weights.any() else self.with_rows(self.rows * factor)
 
     def absorbed(self, activation: Activation) -> Parameters:
         """The same network with ``|v_j| = 1``, the sizes moved into the rows (homogeneous activations only)."""
         size = np.abs(self.output_weights) ** (1.0 / (activation.degree or 1))
-        weights = self.weights * size[:, None]
-        return replace(self, weights=weights, output_weights=np.sign(self.output_weights), errors=None)
+        found = self.with_rows(self.rows * size[:, None])
+        return replace(found, output_weights=np.sign(self.output_weights), errors=None)
 
     def reordered(self, order: np.ndarray) -> Parameters:
         """The same network with units taken in `order`."""
         errors = self.errors and self.errors.reordered(order)
-        return replace(self, weights=self.weights[order], output_weights=self.output_weights[order], errors=errors)
+        found = self.with_rows(self.rows[order])
+        return replace(found, output_weights=self.output_weights[..., order], errors=errors)
 
     def flat(self) -> np.ndarray:
-        """All numbers in one vector: weights, output weights, linear term, intercept."""
-        linear = np.zeros(0) if self.linear is None else self.linear
-        return np.concatenate([self.weights.ravel(), self.output_weights, linear, [self.intercept]])
+        """All numbers in one vector: weights, biases, output weights, linear term, intercepts."""
+        return np.concatenate([np.ravel(part) for part in self._parts() if part is not None])
+
+    def _parts(self) -> tuple[np.ndarray | float | None, ...]:
+        return self.weights, self.biases, self.output_weights, self.linear, self.intercept
 
     def like(self, flat: np.ndarray) -> Parameters:
         """Parameters of the same shapes from one vector, as :meth:`flat` makes it.
@@ -117,12 +158,20 @@ class Parameters:
         ValueError
             Of another length.
         """
-        k, d = self.weights.shape
-        linear = 0 if self.linear is None else d
-        if flat.shape != (k * d + k + linear + 1,):
-            raise ValueError(f"there must be {k * d + k + linear + 1} numbers, got shape {flat.shape}")
-        w, v, b, c = np.split(flat, np.cumsum([k * d, k, linear]))
-        return Parameters(w.reshape(k, d), v, b if linear else None, float(c[0]))
+        shapes = [() if part is None else np.shape(part) for part in self._parts()]
+        sizes = [0 if part is None else np.size(part) for part in self._parts()]
+        if flat.shape != (sum(sizes),):
+            raise ValueError(f"there must be {sum(sizes)} numbers, got shape {flat.shape}")
+        w, a, v, b, c = (
+            None if not size else part.reshape(shape)
+            for part, shape, size in zip(np.split(flat, np.cumsum(sizes)[:-1]), shapes, sizes, strict=True)
+        )
+        return Parameters(w, v, b, c if c.ndim else float(c), None, a)  # type: ignore[arg-type, union-attr]
+
+
+def split_rows(rows: np.ndarray, biased: bool) -> dict[str, np.ndarray | None]:
+    """Weights and biases of :attr:`Parameters.rows`, as arguments of Parameters."""
+    return {"weights": rows[:, :-1], "biases": rows[:, -1]} if biased else {"weights": rows, "biases": None}
 
 
 def lengths(rows: np.ndarray) -> np.ndarray:
@@ -131,7 +180,9 @@ def lengths(rows: np.ndarray) -> np.ndarray:
     return np.asarray(np.ldexp(np.linalg.norm(np.ldexp(rows, -power[:, None]), axis=1), power))
 
 
-def align(estimate: Parameters, truth: Parameters, activation: Activation, free: bool) -> tuple[Parameters, Parameters]:
+def align(
+    estimate: Parameters, truth: Parameters, activation: Activation, free: bool, shares: bool = False
+) -> tuple[Parameters, Parameters]:
     """Match the units of an estimate to those of the truth.
 
     For a quadratic activation the units are not identifiable, only ``M = W' diag(v) W`` is, and the rows are
@@ -144,6 +195,8 @@ def align(estimate: Parameters, truth: Parameters, activation: Activation, free:
     activation : Activation
     free : bool
         Whether output weights are free real numbers.
+    shares : bool
+        Whether outputs matter up to a function added to all of them.
 
     Returns
     -------
@@ -157,38 +210,56 @@ def align(estimate: Parameters, truth: Parameters, activation: Activation, free:
     """
     from scipy.optimize import linear_sum_assignment
 
-    if estimate.weights.shape != truth.weights.shape:
+    if estimate.weights.shape != truth.weights.shape or estimate.n_outputs != truth.n_outputs:
         raise ValueError(
-            f"cannot compare weights of shape {estimate.weights.shape} with {truth.weights.shape}: "
-            "both must have the same numbers of hidden units and features"
+            f"cannot compare weights of shape {_shapes(estimate)} with {_shapes(truth)}: "
+            "both must have the same numbers of hidden units, features and outputs"
         )
-    estimate, truth = (p.canonical(activation, free and not activation.is_quadratic) for p in (estimate, truth))
+    if estimate.biases is None and truth.biases is not None:
+        estimate = replace(estimate, biases=np.zeros(len(estimate.weights)), errors=None)
+    elif truth.biases is None and estimate.biases is not None:
+        truth = replace(truth, biases=np.zeros(len(truth.weights)))
+    estimate, truth = (
+        p.canonical(activation, free and not activation.is_quadratic, shares=shares) for p in (estimate, truth)
+    )
     if activation.is_quadratic:
         return _turned(estimate, truth), truth
 
     slope = None if estimate.linear is None else activation.odd_slope
-    signs = (1.0, -1.0) if activation.parity == "even" or slope is not None else (1.0,)
-    cost = np.min([_distances(estimate, truth, sign, free) for sign in signs], axis=0)
+    odd = activation.parity == "odd" and truth.n_outputs > 1  # the sign of one output weight is canonical, of several not
+    signs = (1.0, -1.0) if activation.parity == "even" or odd or slope is not None else (1.0,)
+    cost = np.min([_distances(estimate, truth, sign, sign if odd else 1.0, free) for sign in signs], axis=0)
     order = np.empty(len(cost), int)
     est, true = linear_sum_assignment(cost)
     order[true] = est
     estimate = estimate.reordered(order)
     if len(signs) > 1:
-        # Matched units may point the other way; phi(z) - phi(-z) = slope z then goes to the linear term.
-        back = (estimate.weights * truth.weights).sum(axis=1) < 0
-        if slope is not None:
-            moved = (estimate.output_weights[back] * slope) @ estimate.weights[back]
-            errors = None if back.any() else estimate.errors
-            estimate = replace(estimate, linear=estimate.slope + moved, errors=errors)
-        estimate = replace(estimate, weights=np.where(back[:, None], -estimate.weights, estimate.weights))
+        # Matched units may point the other way; phi(z) - phi(-z) = slope z then goes to linear term and intercept.
+        back = (estimate.rows * truth.rows).sum(axis=1) < 0
+        if odd:
+            v = np.where(back, -estimate.output_weights, estimate.output_weights)
+            estimate = replace(estimate, output_weights=v)
+        elif slope is not None:
+            moved = (estimate.output_weights[..., back] * slope) @ estimate.rows[back]
+            errors, d = (None if back.any() else estimate.errors), estimate.weights.shape[1]
+            c = estimate.intercept if estimate.biases is None else estimate.intercept + moved[..., d]
+            estimate = replace(estimate, linear=estimate.slope + moved[..., :d], intercept=c, errors=errors)
+        estimate = estimate.with_rows(np.where(back[:, None], -estimate.rows, estimate.rows))
     return estimate, truth
 
 
-def _distances(a: Parameters, b: Parameters, sign: float, free: bool) -> np.ndarray:
-    va, vb = a.output_weights[:, None], b.output_weights[:, None]
-    wa, wb = (a.weights * va, b.weights * vb) if free else (np.c_[a.weights, va], np.c_[b.weights, vb])
-    wa = wa * np.r_[np.full(a.weights.shape[1], sign), np.ones(wa.shape[1] - a.weights.shape[1])]
-    return ((wa[:, None, :] - wb[None, :, :]) ** 2).sum(axis=2)
+def _shapes(p: Parameters) -> str:
+    return str(p.weights.shape) + (f" and {p.n_outputs} outputs" if p.n_outputs > 1 else "")
+
+
+def _distances(a: Parameters, b: Parameters, sign: float, outward: float, free: bool) -> np.ndarray:
+    """Squared distances of all pairs of units, with the rows of the first turned by `sign`."""
+    va, vb = a.columns.T, b.columns.T
+    if free and va.shape[1] == 1:
+        rows_a, rows_b = sign * outward * a.rows * va, b.rows * vb
+    else:
+        rows_a, rows_b = np.c_[sign * a.rows, outward * va], np.c_[b.rows, vb]
+    return ((rows_a[:, None, :] - rows_b[None, :, :]) ** 2).sum(axis=2)
 
 
 def _turned(estimate: Parameters, truth: Parameters) -> Parameters:
@@ -211,12 +282,15 @@ def _turned(estimate: Parameters, truth: Parameters) -> Parameters:
     return replace(estimate, weights=weights, output_weights=signs, errors=errors)
 
 
-def relative_error(estimate: Parameters, truth: Parameters, activation: Activation, free: bool) -> float:
+def relative_error(
+    estimate: Parameters, truth: Parameters, activation: Activation, free: bool, shares: bool = False
+) -> float:
     """Relative Frobenius error of all parameters after alignment.
 
     Quadratic networks are compared by ``|M - M*|_F / |M*|_F`` of ``M = c W' diag(v) W``, phi(z) = c z^2 (with the
     linear term and intercept appended), everything else by the concatenated parameter vectors; with free output
-    weights of a homogeneous activation the row of a unit is ``v_j |w_j|^p`` times its direction.
+    weights of a homogeneous activation the row of a unit (bias included) is ``v_j |w_j|^p`` times its direction, one
+    for every output.
 
     Returns
     -------
@@ -224,14 +298,22 @@ def relative_error(estimate: Parameters, truth: Parameters, activation: Activati
     """
     if (estimate.linear is None) != (truth.linear is None):
         raise ValueError("only one of the two networks has a linear term")
-    a, b = align(estimate, truth, activation, free)
+    a, b = align(estimate, truth, activation, free, shares)
     if activation.quadratic_coefficient is not None:
         a, b = (p.canonical(activation, False) for p in (estimate, truth))
         return _quadratic_error(a, b, activation.quadratic_coefficient)
     if free and activation.degree is not None:
-        a, b = (replace(p, weights=p.weights * p.output_weights[:, None]) for p in (a, b))
-        a, b = (replace(p, output_weights=np.sign(p.output_weights)) for p in (a, b))
-    return float(np.linalg.norm(a.flat() - b.flat()) / np.linalg.norm(b.flat()))
+        x, z = (_ridges(p) for p in (a, b))
+    else:
+        x, z = a.flat(), b.flat()
+    return float(np.linalg.norm(x - z) / np.linalg.norm(z))
+
+
+def _ridges(p: Parameters) -> np.ndarray:
+    """All numbers, with units as rows times output weights and the signs of these."""
+    rows = (p.columns[:, :, None] * p.rows).ravel()
+    rest = np.zeros(0) if p.linear is None else p.linear.ravel()
+    return np.concatenate([rows, np.sign(p.columns).ravel(), rest, np.ravel(p.intercept)])
 
 
 def _quadratic_error(a: Parameters, b: Parameters, coefficient: float) -> float:

@@ -30,17 +30,23 @@ class ParameterViews:
 
     @property
     def output_weights(self: HasParameters) -> np.ndarray:
-        """v, (n_hidden,)."""
+        """v, (n_hidden,), or (n_outputs, n_hidden) for several outputs."""
         return self.parameters.output_weights
 
     @property
+    def biases(self: HasParameters) -> np.ndarray:
+        """Biases of hidden units, (n_hidden,), zeros when the model has none."""
+        p = self.parameters
+        return np.zeros(len(p.weights)) if p.biases is None else p.biases
+
+    @property
     def linear(self: HasParameters) -> np.ndarray | None:
-        """Linear term b, (n_features,), or None."""
+        """Linear term b, (n_features,), or (n_outputs, n_features), or None."""
         return self.parameters.linear
 
     @property
-    def intercept(self: HasParameters) -> float:
-        """c, 0.0 when the model has none."""
+    def intercept(self: HasParameters) -> float | np.ndarray:
+        """c, 0.0 when the model has none; (n_outputs,) for several outputs."""
         return self.parameters.intercept
 
     @property

@@ -74,6 +74,7 @@ def determined(problem: Problem, found: Parameters) -> Determined:
     slopes = _slopes(problem, at)
     clear = _is_clear(slopes, problem.model, at.weights.shape[1])
     large = problem.p > DENSE_LIMIT
+    clear = clear and problem.model.n_outputs == 1
     if clear and (large or problem.known_white):
         return result
     undetermined = _by_slopes(slopes, at) if large else _by_matrix(problem, at)
@@ -88,8 +89,8 @@ def _slopes(problem: Problem, at: Parameters) -> np.ndarray:
     """``phi'(w_j . x)`` on some rows, (m, k), on more where a unit seems to have none."""
     slopes = np.zeros((0, len(at.weights)))
     for m in (_LOOKED_AT, _MORE * _LOOKED_AT):
-        few = problem.engine.sample(m, problem.seed(Stream.JUDGE))
-        slopes = problem.model.activation.derivative(local_rows(few.projected(at.weights))[0])
+        few = problem.engine.with_ones(at.biases is not None).sample(m, problem.seed(Stream.JUDGE))
+        slopes = problem.model.activation.derivative(local_rows(few.projected(at.rows))[0])
         if len(slopes) < m or not _is_flat(slopes, problem.model).any():
             break
     return slopes

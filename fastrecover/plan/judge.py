@@ -40,6 +40,12 @@ class Judge:
     def __init__(self, problem: Problem) -> None:
         self.problem, self.policy, self.loss = problem, problem.policy, problem.model.loss
 
+    @property
+    def is_testable(self) -> bool:
+        """Whether what a fit leaves of the responses can be compared with noise."""
+        model = self.problem.model
+        return model.n_patches == 1 and model.n_outputs == 1 and self.loss.least_squares
+
     def is_exact(self, candidate: Candidate) -> bool:
         """Whether its loss is at the level of rounding."""
         return self.problem.is_exact(candidate.state.loss)
@@ -59,7 +65,7 @@ class Judge:
         """
         if self.is_exact(candidate):
             return True
-        if self.loss.takes_labels:  # what they leave is no noise to be tested
+        if not self.is_testable:
             return False
         well = candidate.state.converged and self._well_separated(self.problem.parameters(candidate))
         return self._has_rows(candidate) and well and not self.misfit(candidate, level)
@@ -71,7 +77,7 @@ class Judge:
 
     def misfit(self, candidate: Candidate, level: float | None = None) -> bool | None:
         """Whether the residual is more than noise; None where there are too few rows to tell."""
-        if self.problem.model.n_patches > 1 or not self.loss.least_squares:
+        if not self.is_testable:
             return None
         if not candidate.judged:  # the tests sweep the rows, so they are made once and only when asked for
             engine, act = self.problem.on(candidate.rows), candidate.model.activation
@@ -87,7 +93,7 @@ class Judge:
         if self.is_exact(candidate):
             return False
         noise = self.policy.mostly_noise * self.problem.response_variance
-        if self.loss.least_squares and candidate.state.loss > noise:
+        if self.loss.in_response_units and candidate.state.loss > noise:
             return True
         size = np.linalg.norm(self.problem.parameters(candidate).weights, axis=1)
         saturated = candidate.model.activation.degree is None and size.max() > self.policy.saturated
@@ -98,7 +104,7 @@ class Judge:
         if self.is_exact(candidate):
             return True
         found, model, policy = self.problem.parameters(candidate), self.problem.model, self.policy
-        if self.loss.takes_labels:
+        if not self.loss.of_output:
             # Labels leave many rows between a moment and the optimum, and lower minima lie far out.
             return not self.is_poorly_determined(candidate) and self._well_separated(found)
         moved = max(model.error(found, start), model.error(start, found))
@@ -175,15 +181,17 @@ class Judge:
 
     def _well_separated(self, found: Parameters) -> bool:
         """No two units nearly parallel, none far larger than the others: the marks of units that cancel."""
-        size = np.linalg.norm(found.weights, axis=1)
-        unit = found.weights / np.maximum(size, 1e-300)[:, None]
+        rows = found.rows
+        size = np.linalg.norm(rows, axis=1)
+        unit = rows / np.maximum(size, 1e-300)[:, None]
         cosines = np.abs(unit @ unit.T - np.eye(len(unit)))
-        amplitude = np.abs(found.output_weights) * size
+        amplitude = found.sizes * size
         apart = cosines.max(initial=0.0) < self.policy.cancelling_cosine
         return bool(apart and amplitude.max() <= self.policy.cancelling_size * np.median(amplitude))
 
 
 def _condition(found: Parameters) -> float:
-    size = np.linalg.norm(found.weights, axis=1)
-    values = np.linalg.svd(found.weights / np.maximum(size, 1e-300)[:, None], compute_uv=False)
+    rows = found.rows
+    size = np.linalg.norm(rows, axis=1)
+    values = np.linalg.svd(rows / np.maximum(size, 1e-300)[:, None], compute_uv=False)
     return float(values[0] / max(values[-1], 1e-300))

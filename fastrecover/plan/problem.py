@@ -83,6 +83,8 @@ class Problem:
         Random starts to choose the best of, in place of a search.
     allowance : float
         Passes that a search may go on for; the first minimum sets it.
+    alpha : float
+        Penalty that the model's was made of.
     """
 
     engine: Engine
@@ -98,6 +100,7 @@ class Problem:
     raw: Engine | None = None
     restarts: int | None = None
     allowance: float = np.inf
+    alpha: float = 0.0
     _engines: dict[Rows, Engine] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -128,7 +131,7 @@ class Problem:
         known = law if units.matrix is None else None
         return cls(
             units.engine(raw),
-            model,
+            units.model(model),
             seeds,
             monitor,
             tol,
@@ -153,7 +156,7 @@ class Problem:
     def exact_loss(self) -> float:
         """Loss at and below which a fit is exact."""
         # Responses far from zero are rounded to digits of their mean.
-        rounded = (_ROUNDED * self.coordinates.shift / self.coordinates.scale) ** 2
+        rounded = float(np.square(_ROUNDED * self.coordinates.shift / self.coordinates.scale).sum())
         return self.model.loss.exact_loss(self.response_variance + rounded, self.engine.dtype)
 
     @cached_property
@@ -161,7 +164,7 @@ class Problem:
         """The first sub-sample: enough rows to identify the weights."""
         policy = self.policy
         each = policy.rows_per_parameter if self.p <= policy.large else policy.rows_per_parameter // 2
-        if self.model.loss.takes_labels:
+        if not self.model.loss.in_response_units:
             each = policy.rows_per_labelled_parameter
         return self.drawn(ALL, max(each * self.p, policy.fewest_rows), Stream.SAMPLE)
 
@@ -182,8 +185,20 @@ class Problem:
 
     @property
     def expandable(self) -> bool:
-        """Whether wide students can be pruned to the model, and Gaussian rows give its curvature."""
-        return self.model.loss.least_squares and self.model.n_patches == 1
+        """Whether wide students can be pruned to the model, by least squares or steps of it."""
+        return self.model.is_separate and not self.model.shares
+
+    @property
+    def has_gaussian_curvature(self) -> bool:
+        """Whether Gaussian rows give the curvature of the loss: half a square of the residual of one output."""
+        model = self.model
+        return self.expandable and model.loss.in_response_units and model.n_outputs == 1 and model.penalty is None
+
+    @property
+    def is_quartic(self) -> bool:
+        """Whether the loss is a polynomial of degree four along every line."""
+        model = self.model
+        return model.is_quadratic_form and model.loss.least_squares and model.penalty is None
 
     @property
     def known_white(self) -> bool:

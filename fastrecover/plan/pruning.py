@@ -12,6 +12,7 @@ import numpy as np
 
 from ..engines import Engine
 from ..models import Network, Parameters
+from ..models.parameters import lengths
 from ..sweeps import Objective
 
 _SMALLEST = 0.02  # least size after pruning, relative to the largest
@@ -43,28 +44,28 @@ def _selected(engine: Engine, model: Network, student: Parameters) -> Parameters
     Candidates are the student's units and, unless parity makes them the same, their reversals; they are chosen
     one after the other, each time the one that takes most off the residual (orthogonal least squares).
     """
-    act, rows, known = model.activation, student.weights, model.known_v
+    act, rows, known, m = model.activation, student.rows, model.known_v, model.n_outputs
+    own = student.columns
     if act.degree is not None:
-        rows = rows / np.maximum(np.linalg.norm(rows, axis=1), 1e-300)[:, None]
+        size = np.maximum(lengths(rows), 1e-300)
+        rows, own = rows / size[:, None], own * size**act.degree
     if act.parity is None:
-        rows = np.concatenate([rows, -rows])
-    free = Objective(engine, model.with_free_output_weights(len(rows)))
-    linear = np.zeros(rows.shape[1]) if model.linear_term else None
-    gram = free.output_regression(Parameters(rows, np.ones(len(rows)), linear))[2]
+        rows, own = np.concatenate([rows, -rows]), np.concatenate([own, np.zeros_like(own)], axis=1)
+    n = len(rows)
+    free = Objective(engine, model.with_free_output_weights(n))
+    wide = replace(student, output_weights=own if m > 1 else own[0]).with_rows(rows)
+    gram = free.output_regression(wide, working=True)[2]
     quota = None
     if known is not None and act.parity != "odd":
         quota = {1.0: int((known > 0).sum()), -1.0: int((known < 0).sum())}
-    chosen, signs = orthogonal_selection(gram, len(rows), model.n_hidden, quota)
-    columns = [*chosen, *range(len(rows), len(gram) - 1)]
-    solution = np.linalg.lstsq(gram[np.ix_(columns, columns)], gram[columns, -1], rcond=1e-12)[0]
-    a, rest = solution[: len(chosen)], solution[len(chosen) :]
-    linear = rest[: rows.shape[1]] if model.linear_term else None
-    found = Parameters(rows[chosen], a, linear, float(rest[-1]) if model.fit_intercept else 0.0)
-    return _in_model(model, found, signs)
+    chosen, signs = orthogonal_selection(gram, n, model.n_hidden, quota, m)
+    kept = [*chosen, *range(n, len(gram))]
+    found = free.regressed(wide.with_rows(rows[chosen]), gram[np.ix_(kept, kept)])[0]
+    return found if m > 1 else _in_model(model, found, signs)
 
 
 def orthogonal_selection(
-    gram: np.ndarray, n_units: int, k: int, quota: dict[float, int] | None = None
+    gram: np.ndarray, n_units: int, k: int, quota: dict[float, int] | None = None, n_outputs: int = 1
 ) -> tuple[list[int], np.ndarray]:
     """Forward selection by orthogonal least squares (Chen, Billings and Luo 1989) from a Gram matrix.
 
@@ -78,6 +79,8 @@ def orthogonal_selection(
         Columns to choose.
     quota : dict, optional
         How many coefficients may be positive (key 1.0) and negative (key -1.0).
+    n_outputs : int
+        Columns of y; of several the sum of squares that a unit takes off all of them counts.
 
     Returns
     -------
@@ -86,7 +89,7 @@ def orthogonal_selection(
         Sign of each coefficient as it was chosen.
     """
     work, scale = np.array(gram, np.float64), np.diag(gram)
-    for j in range(n_units, len(gram) - 1):
+    for j in range(n_units, len(gram) - n_outputs):
         _eliminate(work, j, scale)
     chosen: list[int] = []
     signs: list[float] = []
@@ -94,7 +97,8 @@ def orthogonal_selection(
     for _ in range(k):
         square, slope = np.diag(work)[:n_units], work[:n_units, -1]
         apart = square > _DEPENDENT * scale[:n_units]
-        gain = np.divide(slope**2, square, out=np.zeros(n_units), where=apart)
+        taken = (work[:n_units, -n_outputs:] ** 2).sum(axis=1)
+        gain = np.divide(taken, square, out=np.zeros(n_units), where=apart)
         if left is not None:
             spare = np.where(slope < 0, left.get(-1.0, 0), left.get(1.0, 0)) > 0
             gain = np.where(spare, gain, 0.0)
@@ -126,10 +130,10 @@ def _in_model(model: Network, found: Parameters, signs: np.ndarray) -> Parameter
     if known is None:
         v, size = np.where(a < 0, -1.0, 1.0), np.abs(a)
     else:
-        rows = found.weights
+        rows = found.rows
         if act.parity == "odd":
             signs = np.ones(len(a))
-            found, a = replace(found, weights=np.where((a < 0)[:, None], -rows, rows)), np.abs(a)
+            found, a = found.with_rows(np.where((a < 0)[:, None], -rows, rows)), np.abs(a)
         # Within a sign the larger coefficient gets the larger known weight.
         target = np.abs(known) if act.parity == "odd" else known
         order = np.empty(len(a), int)
@@ -140,12 +144,12 @@ def _in_model(model: Network, found: Parameters, signs: np.ndarray) -> Parameter
             ]
         found, a, signs = found.reordered(order), a[order], signs[order]
         if act.parity == "odd":
-            found = replace(found, weights=np.where((known < 0)[:, None], -found.weights, found.weights))
+            found = found.with_rows(np.where((known < 0)[:, None], -found.rows, found.rows))
         v, size = known, np.maximum(a * signs, 0.0) / np.abs(known)
     size = np.maximum(size, _SMALLEST * max(float(size.max()), 1e-300))
     # Without a degree the slope at zero tells how a coefficient acts as a length.
-    rows = found.weights * (size ** (1.0 / (act.degree or 1)))[:, None]
-    return replace(found, weights=rows, output_weights=np.array(v, np.float64))
+    scaled = found.with_rows(found.rows * (size ** (1.0 / (act.degree or 1)))[:, None])
+    return replace(scaled, output_weights=np.array(v, np.float64))
 
 
 def _truncated(engine: Engine, model: Network, student: Parameters) -> Parameters:

@@ -43,7 +43,7 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
     -------
     Candidate
     """
-    policy, labels = problem.policy, problem.model.loss.takes_labels
+    policy, labels = problem.policy, not problem.model.loss.in_response_units
     objective = Objective(problem.on(rows), model)
     # A sub-sample's minimiser is a stepping stone: a fraction of its own error is near enough.
     near = policy.near_labelled if labels else policy.near
@@ -53,7 +53,7 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
         if state.converged or problem.p > DENSE_LIMIT or problem.spent:
             return Candidate(state, model, rows, label)
         theta = state.theta
-    quadratic = problem.model.is_quadratic_form
+    quadratic = problem.is_quartic
     solver: Solver[Objective] = QuarticConjugateGradients() if quadratic else GaussNewton()
     dear = not quadratic and problem.p > policy.dear_matrix
     most = policy.pncg_iterations if quadratic else policy.iterations
@@ -93,12 +93,12 @@ def polished(problem: Problem, best: Candidate) -> Candidate:
         return best
     policy, theta = problem.policy, best.state.theta
     objective = Objective(problem.engine, best.model)
-    if problem.model.is_quadratic_form:
+    if problem.is_quartic:
         state = problem.run(
             QuarticConjugateGradients(dense=False), objective, theta, "all rows", policy.pncg_iterations
         )
         return Candidate(state, best.model, ALL, best.label)
-    if problem.expandable or problem.spent:
+    if problem.has_gaussian_curvature or problem.spent:
         # Spent, it only tells the loss.
         curvature = None if problem.spent else _curvature(problem, problem.objective(best), theta)
         state = problem.run(LBFGS(preconditioner=curvature), objective, theta, "all rows", policy.iterations)
@@ -114,7 +114,7 @@ def polished(problem: Problem, best: Candidate) -> Candidate:
 
 def _matrix_is_dear(problem: Problem, objective: Objective) -> bool:
     """Whether forming it costs more than many gradients, with rows enough to be near that of Gaussian rows."""
-    if not problem.expandable or problem.model.is_quadratic_form:
+    if not problem.has_gaussian_curvature or problem.model.is_quadratic_form:
         return False
     n, p, policy = objective.n_rows, problem.p, problem.policy
     return p > DENSE_LIMIT or (n * p**2 > policy.dear_work and n > policy.rows_to_average * p)

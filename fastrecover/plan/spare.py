@@ -40,7 +40,8 @@ def has_spare_unit(problem: Problem, candidate: Candidate) -> bool:
         budget is spent.
     """
     model, named = candidate.model, isinstance(problem.model.output_weights, str)
-    asked = named and problem.expandable and model.n_hidden > 1 and problem.p <= problem.policy.large
+    testable = problem.expandable and model.loss.least_squares and model.n_outputs == 1
+    asked = named and testable and model.n_hidden > 1 and problem.p <= problem.policy.large
     if problem.spent or not asked:
         return False
     model = problem.model.changed(n_hidden=model.n_hidden - 1)
@@ -91,6 +92,6 @@ def is_better(smaller: float, larger: float, objective: Objective, level: float)
     """
     from scipy.special import fdtrc
 
-    d, rest = objective.n_features, objective.n_rows - objective.n_parameters
+    d, rest = objective.engine.shape[1], objective.n_rows - objective.n_parameters
     gain = max(smaller - larger, 0.0) / d
     return bool(rest > 0 and fdtrc(d, rest, gain / max(larger / rest, 1e-300)) < level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -10,7 +11,17 @@ from ..engines import Engine
 from ..inputs import diagnose, needs_whitening, whiten
 from ..models import Network, Parameters
 from ..random import Stream
-from ..starts import STARTS, NamedStart, Start, StartError, random_start, ridge_lengths, with_output_weights
+from ..starts import (
+    STARTS,
+    NamedStart,
+    Start,
+    StartError,
+    anchors,
+    network,
+    random_start,
+    ridge_lengths,
+    with_output_weights,
+)
 from .judge import Judge
 from .problem import ALL, Candidate, Problem, Rows
 from .refine import refined
@@ -76,8 +87,11 @@ def found_start(problem: Problem, rows: Rows, init: Init) -> Parameters:
     if isinstance(init, Parameters):
         return problem.coordinates.into(init, problem.model)
     if isinstance(init, np.ndarray):
-        given = problem.coordinates.into(Parameters(init, np.ones(len(init))), problem.model)
-        return with_output_weights(problem.on(rows), problem.model, given.weights)
+        model = problem.model
+        v = np.ones((model.n_outputs, len(init)) if model.n_outputs > 1 else len(init))
+        given = problem.coordinates.into(network(model, init, v), model)
+        units = replace(network(model, given.weights, v), biases=given.biases)
+        return with_output_weights(problem.on(rows), model, units)
     found = problem.monitor.attempt(lambda: _found(problem, rows, init))
     return _random(problem) if found is None else found
 
@@ -104,7 +118,9 @@ def _found(problem: Problem, rows: Rows, init: str | Start) -> Parameters:
 
 def _random(problem: Problem) -> Parameters:
     problem.report.start = "random"
-    return random_start(problem.model, problem.engine.shape[1], problem.generator(Stream.RESTART))
+    rng = problem.generator(Stream.RESTART)
+    at = anchors(problem.engine, problem.model, rng)
+    return random_start(problem.model, problem.engine.shape[1], rng, at=at)
 
 
 def _from_moments(problem: Problem, rows: Rows, start: NamedStart) -> Parameters:
@@ -119,15 +135,16 @@ def _from_moments(problem: Problem, rows: Rows, start: NamedStart) -> Parameters
     if diagnosis is None or not (must or needs_whitening(diagnosis)):
         report.inputs = [] if diagnosis is None else diagnosis.shape_departures
         return _finite(start.find, engine, model, seed)
-    white, whitening = whiten(engine, diagnosis, most_copied=problem.n_rows(problem.base))
+    most = problem.n_rows(problem.base)
+    white, whitening = whiten(engine, diagnosis, most_copied=most, biased=model.hidden_bias)
     report.inputs = diagnosis.shape_departures + ([whitening.note] if whitening.note else [])
     report.whitened = True
     found, act = whitening.back(_finite(start.find, white, model, seed)), model.activation
     homogeneous = act.degree is not None and not act.is_quadratic
-    if whitening.shift.any() and homogeneous and model.n_patches == 1:
+    if whitening.shift.any() and homogeneous and model.n_patches == 1 and not model.hidden_bias:
         # The offsets that centring gave the units have gone into their lengths.
         unit = found.weights / np.maximum(np.linalg.norm(found.weights, axis=1), 1e-300)[:, None]
-        found = ridge_lengths(engine, model, unit)
+        found = ridge_lengths(engine, model, replace(found, weights=unit))
     return found
 
 

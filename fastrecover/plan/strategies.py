@@ -14,7 +14,7 @@ import numpy as np
 from ..models import Network
 from ..random import Stream
 from ..solvers import minimise_many
-from ..starts import StartError, inertia, random_start
+from ..starts import StartError, anchors, inertia, random_start
 from ..sweeps import Objective
 from .judge import Judge
 from .problem import Candidate, Problem, Rows
@@ -131,15 +131,16 @@ class Restarts:
         model, policy, rows = problem.model, problem.policy, problem.base
         engine = problem.on(rows)
         positive = None
-        if model.known_v is None and model.activation.parity != "odd":
+        alone = model.n_outputs == 1 and model.loss.in_response_units
+        if model.known_v is None and model.activation.parity != "odd" and alone:
             rng_moments = problem.generator(Stream.START)
             positive = problem.monitor.attempt(lambda: inertia(engine, model.n_hidden, rng_moments))
-        starts = []
+        starts, at = [], anchors(engine, model, rng)
         for i in range(count):
             # The inertia of a noisy moment is off by one now and then: half the starts allow for it.
             shift = rng.integers(-1, 2) * (i % 2)
             near = None if positive is None else int(np.clip(positive + shift, 0, model.n_hidden))
-            starts.append(random_start(model, engine.shape[1], rng, positive=near))
+            starts.append(random_start(model, engine.shape[1], rng, positive=near, at=at))
         signed = problem.with_signs(starts[0])[0]
         objective = Objective(engine, signed)
         v = None if signed.known_v is None else np.array([start.output_weights for start in starts])

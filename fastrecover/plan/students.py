@@ -21,7 +21,7 @@ import numpy as np
 from ..engines import Engine
 from ..models import Network, Parameters
 from ..solvers import minimise_many
-from ..starts import StartError
+from ..starts import StartError, anchors, network, with_kinks
 from ..sweeps import Objective
 from .pruning import pruned
 
@@ -116,8 +116,8 @@ def expanded_starts(
         raise ValueError(f"width must be at least the model's n_hidden={k}, got {width}")
     if quadratic:
         scale = scale * 0.3 / np.sqrt(width)
-    size = scale * _typical_size(engine, model)
-    students = [_random_network(model, _student_weights(model, width, rng), size, d, rng) for _ in range(count)]
+    size, at = scale * _typical_size(engine, model), anchors(engine, model, rng)
+    students = [_random_network(model, _student_weights(model, width, rng), size, d, rng, at) for _ in range(count)]
     found, losses = _pruned_and_trained(engine, model, students, iterations, exact_loss, stop)
     return _sorted(found, losses, np.zeros(len(found), int))
 
@@ -167,16 +167,17 @@ def regrown(
     _check(model, extra=extra, iterations=iterations)
     if not len(chains) or any(len(p.weights) != model.n_hidden for p in chains.parameters):
         raise ValueError(f"chains must hold at least one network, each of n_hidden={model.n_hidden} units")
-    d, size = engine.shape[1], _typical_size(engine, model)
+    d, size, at = engine.shape[1], _typical_size(engine, model), anchors(engine, model, rng)
     stuck = (chains.failures >= _PATIENCE) & (np.arange(len(chains)) > 0)
     before = np.where(stuck, np.inf, chains.losses)
     students = []
     for old, out in zip(chains.parameters, stuck, strict=True):
         if out:
             v = _student_weights(model, model.n_hidden + extra, rng)
-            students.append(_random_network(model, v, scale * size, d, rng))
+            students.append(_random_network(model, v, scale * size, d, rng, at))
         else:
-            students.append(_grown(old, _random_network(model, _new_weights(model, extra, rng), _TINY * size, d, rng)))
+            new = _random_network(model, _new_weights(model, extra, rng), _TINY * size, d, rng, at)
+            students.append(_grown(old, new))
     found, losses = _pruned_and_trained(engine, model, students, iterations, exact_loss, stop)
     if len(found) < len(chains):  # ended before all were pruned
         return chains
@@ -204,10 +205,12 @@ def check_expandable(model: Network) -> None:
     ----------
     model : Network
     """
-    if not model.loss.least_squares:
+    if not model.loss.of_output:
         raise StartError("wide students are pruned by least squares, a classification needs init='tensor' or 'random'")
     if model.n_patches > 1:
         raise StartError("a convolutional network has one filter, there is nothing to prune: use init='tensor'")
+    if model.activation.is_quadratic and not model.loss.least_squares:
+        raise StartError("wide quadratic students are pruned under the squared loss only: use init='random'")
 
 
 def _check(model: Network, **counts: int) -> None:
@@ -227,7 +230,9 @@ def _signs(model: Network) -> list[float]:
 
 
 def _new_weights(model: Network, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Output weights of additional units: fair signs, the size of a typical known weight."""
+    """Output weights of additional units: fair signs, the size of a typical known weight; of several outputs, any."""
+    if model.n_outputs > 1:
+        return rng.standard_normal((model.n_outputs, count)) / np.sqrt(model.n_outputs)
     known = model.known_v
     return rng.choice(_signs(model), size=count) * (1.0 if known is None else float(np.median(np.abs(known))))
 
@@ -239,6 +244,8 @@ def _student_weights(model: Network, width: int, rng: np.random.Generator) -> np
     p drawn evenly from e .. k (half the width where e >= k) each q fits into about as many students.
     """
     known, k, extra = model.known_v, model.n_hidden, width - model.n_hidden
+    if model.n_outputs > 1:
+        return _new_weights(model, width, rng)
     if model.activation.is_quadratic:
         return np.resize(_signs(model), width)
     if known is not None or model.activation.parity == "odd":
@@ -251,28 +258,24 @@ def _student_weights(model: Network, width: int, rng: np.random.Generator) -> np
 def _typical_size(engine: Engine, model: Network) -> float:
     """Length of a row with which k unrelated units reach the variance of the responses."""
     degree = model.activation.degree
-    if degree is None:
+    if degree is None or not model.loss.in_response_units:
         return 1.0
     v = 1.0 if model.known_v is None else float(np.median(np.abs(model.known_v)))
     unit = v * float(np.abs(model.activation.value(np.array([-1.0, 1.0]))).max())
     return float((np.sqrt(engine.response_variance() / model.n_hidden) / unit) ** (1.0 / degree))
 
 
-def _network(model: Network, weights: np.ndarray, v: np.ndarray) -> Parameters:
-    return Parameters(weights, v, np.zeros(weights.shape[1]) if model.linear_term else None, 0.0)
-
-
-def _random_network(model: Network, v: np.ndarray, size: float, d: int, rng: np.random.Generator) -> Parameters:
-    """Rows of expected length `size`, one for each output weight."""
-    return _network(model, rng.standard_normal((len(v), d)) * (size / np.sqrt(d)), v)
+def _random_network(
+    model: Network, v: np.ndarray, size: float, d: int, rng: np.random.Generator, at: np.ndarray | None
+) -> Parameters:
+    """Rows of expected length `size`, one for each output weight, with kinks at given rows."""
+    weights = rng.standard_normal((v.shape[-1], d)) * (size / np.sqrt(d))
+    return with_kinks(network(model, weights, v), at, rng)
 
 
 def _grown(old: Parameters, new: Parameters) -> Parameters:
-    return replace(
-        old,
-        weights=np.concatenate([old.weights, new.weights]),
-        output_weights=np.concatenate([old.output_weights, new.output_weights]),
-    )
+    v = np.concatenate([old.output_weights, new.output_weights], axis=-1)
+    return replace(old, output_weights=v).with_rows(np.concatenate([old.rows, new.rows]))
 
 
 def _sorted(parameters: Sequence[Parameters], losses: np.ndarray, failures: np.ndarray) -> Chains:
@@ -309,7 +312,8 @@ def _trained(
 ) -> tuple[list[Parameters], np.ndarray]:
     """Students of one width, minimised side by side."""
     width, d = students[0].weights.shape
-    v = None if model.free_v and model.activation.degree is None else np.array([s.output_weights for s in students])
+    free = model.free_v and (model.activation.degree is None or model.n_outputs > 1)
+    v = None if free else np.array([s.output_weights for s in students])
     wide = model.changed(n_hidden=width, output_weights="free" if v is None else v[0])
     thetas, losses = minimise_many(
         Objective(engine, wide),

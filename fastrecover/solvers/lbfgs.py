@@ -225,7 +225,7 @@ class _Batch:
         q[bad] = grad[bad]
         slope[bad] = -(q[bad] ** 2).sum(axis=1)
         norm = np.sqrt((grad**2).sum(axis=1))
-        first = np.minimum(1.0, np.sqrt(2 * self.loss[at]) / np.maximum(norm, 1e-300))
+        first = np.minimum(1.0, np.sqrt(2 * np.abs(self.loss[at])) / np.maximum(norm, 1e-300))
         self.direction[at], self.slope[at] = -q, slope
         self.t[at] = np.where(has & ~bad, 1.0, first)
         self.done[at[norm == 0]] = True
@@ -241,7 +241,7 @@ class _Batch:
         for stack, value in ((self.s, s[curved]), (self.y, y[curved]), (self.rho, 1.0 / sy[curved])):
             stack[1:, new] = stack[:-1, new]
             stack[0, new] = value
-        self.slow[at] = np.where(loss > self.loss[at] * (1 - 1e-9), self.slow[at] + 1, 0)
+        self.slow[at] = np.where(self.loss[at] - loss < 1e-9 * np.abs(self.loss[at]), self.slow[at] + 1, 0)
         self.theta[at], self.loss[at], self.grad[at] = trial, loss, grad
         self.fresh[at], self.fails[at] = True, 0
         self.done[at[self.slow[at] > 5]] = True

@@ -110,7 +110,7 @@ def run(
         moved = state.theta is not before.theta  # a decrement also falls with more damping
         nearer = moved and not objective.kinked and state.decrement < SHRUNK * nearest
         nearest = state.decrement if nearer else nearest
-        state.stalled = 0 if nearer or before.loss - state.loss > least * before.loss else state.stalled + 1
+        state.stalled = 0 if nearer or before.loss - state.loss > least * abs(before.loss) else state.stalled + 1
         monitor.record(objective, stage, state.loss, state.grad)
     if not _settled(state, objective, tol, level(state), patience, first):
         return _on_all_rows(state, objective, sampled, f"not converged after {max_iterations} iterations")

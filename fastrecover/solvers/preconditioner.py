@@ -82,7 +82,7 @@ class GaussianCurvature:
         Inverse of the matrix inside the span; None where K stands for it as well.
     n_hidden, n_output_weights : int
         Hidden units, and output weights that are free.
-    linear_term : bool
+    linear_term, hidden_bias : bool
     """
 
     basis: np.ndarray
@@ -92,24 +92,26 @@ class GaussianCurvature:
     n_hidden: int
     n_output_weights: int
     linear_term: bool
+    hidden_bias: bool = False
 
     def apply(self, g: np.ndarray) -> np.ndarray:
         """Minus a step, for a gradient (n_parameters,) in the order of :meth:`Network.pack`."""
         k, d = self.n_hidden, self.basis.shape[1]
-        ends = np.cumsum([k * d, self.n_output_weights, self.linear_term * d]).tolist()
-        flat, v, linear, c = g[: ends[0]], g[ends[0] : ends[1]], g[ends[1] : ends[2]], g[ends[2] :]
+        ends = np.cumsum([k * d, self.hidden_bias * k, self.n_output_weights, self.linear_term * d])
+        flat, biases, v, linear, c = np.split(g, ends)
         gradient = np.concatenate([flat, linear]).reshape(-1, d)
         gradient = gradient if self.whitening is None else gradient @ self.whitening.T
         within = gradient @ self.basis.T
         if self.inner is None:
-            step, rest = self.outer @ gradient, np.concatenate([v, c])
+            step, rest = self.outer @ gradient, np.concatenate([biases @ self.outer[:k, :k] if len(biases) else biases, v, c])
         else:
-            small = self.inner @ np.concatenate([within.ravel(), v, c])
+            small = self.inner @ np.concatenate([within.ravel(), biases, v, c])
             inside = within.size
             step = self.outer @ (gradient - within @ self.basis) + small[:inside].reshape(within.shape) @ self.basis
             rest = small[inside:]
         step = step if self.whitening is None else step @ self.whitening
-        return np.concatenate([step[:k].ravel(), rest[: len(v)], step[k:].ravel(), rest[len(v) :]])
+        biases, v, c = np.split(rest, np.cumsum([len(biases), len(v)]))
+        return np.concatenate([step[:k].ravel(), biases, v, step[k:].ravel(), c])
 
 
 def gaussian_curvature(
@@ -143,7 +145,7 @@ def gaussian_curvature(
     k, m = len(found.weights), min(len(found.weights), d)
     inside = (k + model.linear_term) * m
     rows = max(_FEWEST_ROWS, _ROWS_PER_PARAMETER * min(inside, inside_limit), 0 if white else _ROWS_PER_FEATURE * d)
-    few = objective.engine.sample(rows, seed)
+    few = objective.engine.with_ones(False).sample(rows, seed)
     weights, inverse = found.weights, None
     if not white:
         s = MomentSweeps(few).covariance(np.eye(d))
@@ -153,17 +155,20 @@ def gaussian_curvature(
     basis = np.linalg.qr(weights.T)[0].T
     z, _, w = local_rows(few.projected(basis if inverse is None else basis @ inverse))
     u = z @ (basis @ weights.T)
+    u = u if found.biases is None else u + found.biases
     slopes = model.activation.derivative(u) * found.output_weights
     if model.linear_term:
         slopes = np.concatenate([slopes, np.ones((len(z), 1))], axis=1)
     outer = _inverse(slopes, w)
     inner = _inverse(_jacobian(model, slopes, z, u), w) if inside <= inside_limit else None
-    return GaussianCurvature(basis, inverse, outer, inner, k, model.free_v * k, model.linear_term)
+    return GaussianCurvature(basis, inverse, outer, inner, k, model.free_v * k, model.linear_term, model.hidden_bias)
 
 
 def _jacobian(model: Network, slopes: np.ndarray, z: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """Derivatives of the output by the rows inside the span, output weights and intercept, of every row of z."""
+    """Derivatives of the output by the rows inside the span, all else but them, of every row of z."""
     parts = [(slopes[:, :, None] * z[:, None, :]).reshape(len(z), -1)]
+    if model.hidden_bias:
+        parts.append(slopes[:, : model.n_hidden])
     if model.free_v:
         parts.append(model.activation.value(u))
     if model.fit_intercept:

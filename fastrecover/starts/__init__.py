@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from .affine import affine_fit
-from .base import Start, StartError, ridge_lengths, with_output_weights
+from .base import Start, StartError, network, ridge_lengths, with_output_weights
 from .landscape import Descent, landscape_start
 from .published import published_start
 from .quadratic_fit import inertia
-from .random import random_start, small_random_start
+from .random import anchors, random_start, small_random_start, with_kinks
 from .registry import STARTS, NamedStart
 from .spectral import spectral_start
 from .tensor import tensor_start
@@ -19,13 +19,16 @@ __all__ = [
     "Start",
     "StartError",
     "affine_fit",
+    "anchors",
     "inertia",
     "landscape_start",
+    "network",
     "published_start",
     "random_start",
     "ridge_lengths",
     "small_random_start",
     "spectral_start",
     "tensor_start",
+    "with_kinks",
     "with_output_weights",
 ]

@@ -20,35 +20,68 @@ class StartError(ValueError):
     """The start cannot resolve the weights; the message says why."""
 
 
-def ridge_lengths(engine: Engine, model: Network, rows: np.ndarray) -> Parameters:
-    """Sides, output weights and lengths of unit rows by least squares of y on ``phi(+-u.x)``.
+def network(model: Network, weights: np.ndarray, v: np.ndarray) -> Parameters:
+    """Hidden units in a network of the model whose other parameters are zero."""
+    m = model.n_outputs
+    shape = (m, weights.shape[1]) if m > 1 else (weights.shape[1],)
+    return Parameters(
+        weights,
+        v,
+        np.zeros(shape) if model.linear_term else None,
+        np.zeros(m) if m > 1 else 0.0,
+        biases=np.zeros(len(weights)) if model.hidden_bias else None,
+    )
 
-    Exact for exact directions.  The rows of an activation that is not homogeneous keep their unit length.
+
+def check_plain(model: Network, start: str) -> None:
+    """Raise StartError for networks that the published starts do not know.
+
+    Parameters
+    ----------
+    model : Network
+    start : str
+        Its name.
+    """
+    other = (
+        "hidden biases" * model.hidden_bias
+        or "several outputs" * (model.n_outputs > 1)
+        or f"the {model.loss.name} loss" * (model.loss.of_output and not model.loss.least_squares)
+    )
+    if other:
+        raise StartError(f"init={start!r} is not for networks with {other}: use init='auto', 'tensor' or 'random'")
+
+
+def ridge_lengths(engine: Engine, model: Network, units: Parameters) -> Parameters:
+    """Sides, output weights and lengths of unit rows by least squares of y on ``phi(+-(u.x + a))``.
+
+    Exact for exact directions (and biases).  The rows of an activation that is not homogeneous keep their length.
 
     Parameters
     ----------
     engine : Engine
     model : Network
-    rows : ndarray (n_hidden, d)
-        Unit directions, their signs unknown.
+    units : Parameters
+        Unit directions, their signs unknown, with the biases that go with them.
 
     Returns
     -------
     Parameters
     """
-    act, k, d = model.activation, len(rows), rows.shape[1]
-    linear = np.zeros(d) if model.linear_term else None
+    act, rows = model.activation, units.rows
+    k = len(rows)
     objective = Objective(engine, model.with_free_output_weights(k))
     if act.parity is None:
-        both = Parameters(np.concatenate([rows, -rows]), np.ones(2 * k), linear)
+        both = units.with_rows(np.concatenate([rows, -rows]))
         fitted, _, gram = objective.output_regression(both, ridge=1e-6)
-        a = np.abs(fitted.output_weights.reshape(2, k))
+        a = np.linalg.norm(fitted.columns.reshape(-1, 2, k), axis=0)
         other = a[1] > a[0]
-        rows = np.where(other[:, None], -rows, rows)
         kept = np.concatenate([np.arange(k) + k * other, np.arange(2 * k, len(gram))])
-        fitted = objective.regressed(rows, gram[np.ix_(kept, kept)], ridge=1e-6)[0]
+        turned = units.with_rows(np.where(other[:, None], -rows, rows))
+        fitted = objective.regressed(turned, gram[np.ix_(kept, kept)], ridge=1e-6)[0]
     else:
-        fitted = objective.output_regression(Parameters(rows, np.ones(k), linear), ridge=1e-6)[0]
+        fitted = objective.output_regression(units, ridge=1e-6)[0]
+    if model.n_outputs > 1:
+        return fitted
     a, v = fitted.output_weights, model.known_v
     if act.degree is None and v is None:
         return replace(fitted, output_weights=a if model.free_v else np.where(a < 0, -1.0, 1.0))
@@ -61,29 +94,32 @@ def ridge_lengths(engine: Engine, model: Network, rows: np.ndarray) -> Parameter
         return replace(fitted, output_weights=v)
     typical = float(np.median(size[size > 0])) if (size > 0).any() else 1.0
     size = np.clip(size, 0.05 * typical, 5.0 * typical)
-    weights = rows * (size ** (1.0 / (act.degree or 1)))[:, None]
-    return Parameters(weights, v, fitted.linear, fitted.intercept)
+    scaled = fitted.with_rows(fitted.rows * (size ** (1.0 / (act.degree or 1)))[:, None])
+    return replace(scaled, output_weights=v)
 
 
-def with_output_weights(engine: Engine, model: Network, rows: np.ndarray) -> Parameters:
-    """Given rows with output weights: the model's, or those of least squares (their signs where only these are free).
+def with_output_weights(engine: Engine, model: Network, units: Parameters) -> Parameters:
+    """Given units with output weights: the model's, or those of least squares (their signs where only these are free).
 
     Parameters
     ----------
     engine : Engine
     model : Network
-    rows : ndarray (n_hidden, d)
+    units : Parameters
+        With zeros, or what was given, for linear term and intercept.
 
     Returns
     -------
     Parameters
     """
-    linear = np.zeros(rows.shape[1]) if model.linear_term else None
     if model.known_v is not None:
-        return Parameters(rows, model.known_v, linear)
-    k = len(rows)
+        return replace(units, output_weights=model.known_v)
+    k = len(units.weights)
     free = Objective(engine, model.with_free_output_weights(k))
-    v = free.output_regression(Parameters(rows, np.ones(k), linear), ridge=1e-6)[0].output_weights
-    if model.free_v and model.activation.degree is None:
-        return Parameters(rows, v, linear)
-    return Parameters(rows, np.where(v < 0, -1.0, 1.0), linear)
+    fitted = free.output_regression(units, ridge=1e-6)[0]
+    v = fitted.output_weights
+    if model.n_outputs > 1:
+        return fitted
+    if not (model.free_v and model.activation.degree is None):
+        v = np.where(v < 0, -1.0, 1.0)
+    return replace(units, output_weights=v)

@@ -17,7 +17,7 @@ from ..engines import Engine
 from ..models import Network, Parameters
 from ..sweeps import Landscape, MomentSweeps, TensorLandscape
 from .affine import affine_fit
-from .base import StartError, ridge_lengths
+from .base import StartError, check_plain, network, ridge_lengths
 from .quadratic_fit import QUADRATIC, QuadraticFit, quadratic_fit
 from .tensor import hermite_tensor
 
@@ -37,6 +37,7 @@ def check_landscape(model: Network, n_features: int) -> None:
     n_features : int
     """
     act, v = model.activation, model.known_v
+    check_plain(model, "landscape")
     if model.n_patches > 1 or not model.loss.least_squares:
         raise StartError("the landscape is for fully connected regressions: use init='tensor'")
     if model.n_hidden > n_features:
@@ -85,7 +86,8 @@ def landscape_start(engine: Engine, model: Network, seed: np.random.SeedSequence
     starts = [np.linalg.qr(rng.standard_normal((len(root), len(root))))[0] for _ in range(_STARTS)]
     best = max((polar_iteration(landscape, start / root, root) for start in starts), key=lambda found: found[0])
     rows = (best[1] * root**2) @ fit.basis
-    return ridge_lengths(engine, model, rows / np.linalg.norm(rows, axis=1)[:, None])
+    unit = rows / np.linalg.norm(rows, axis=1)[:, None]
+    return ridge_lengths(engine, model, network(model, unit, np.ones(len(unit))))
 
 
 @dataclass(frozen=True)

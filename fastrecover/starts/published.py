@@ -13,11 +13,23 @@ from ..models import Network, Parameters
 from ..sweeps import MomentSweeps
 from ..tensors import decompose, hermite_to_tensor
 from .affine import affine_fit
-from .base import StartError
+from .base import check_plain, StartError
 from .tensor import check_resolvable, filter_start, lengths_from_moments
 
 _POWER_ITERATIONS = 60
 _NEARLY_PARALLEL = 0.1  # singular values below this share of the largest would blow lengths up
+
+
+def check_published(model: Network, n_features: int) -> None:
+    """Raise StartError where the published moments cannot determine the weights.
+
+    Parameters
+    ----------
+    model : Network
+    n_features : int
+    """
+    check_plain(model, "tensor-published")
+    check_resolvable(model, n_features)
 
 
 def published_start(engine: Engine, model: Network, seed: np.random.SeedSequence, *, split: bool = False) -> Parameters:
@@ -42,7 +54,7 @@ def published_start(engine: Engine, model: Network, seed: np.random.SeedSequence
     StartError
         Moments that cannot determine the weights.
     """
-    check_resolvable(model, engine.shape[1])
+    check_published(model, engine.shape[1])
     rng = np.random.default_rng(seed)
     act, k, d = model.activation, model.n_hidden, engine.shape[1]
     if model.n_patches > 1:

@@ -8,7 +8,49 @@ import numpy as np
 
 from ..engines import Engine
 from ..models import Network, Parameters
-from .base import StartError
+from ..sweeps import local_rows
+from .base import StartError, network
+
+_ANCHORS = 512
+
+
+def anchors(engine: Engine, model: Network, rng: np.random.Generator) -> np.ndarray | None:
+    """Some rows, at which the kinks of random units are placed; None for units without biases.
+
+    Parameters
+    ----------
+    engine : Engine
+    model : Network
+    rng : Generator
+
+    Returns
+    -------
+    ndarray (m, d) or None
+    """
+    if not model.hidden_bias:
+        return None
+    seed = np.random.SeedSequence(int(rng.integers(1 << 63)))
+    return local_rows(engine.with_ones(False).patches().sample(_ANCHORS, seed))[0]
+
+
+def with_kinks(found: Parameters, at: np.ndarray | None, rng: np.random.Generator) -> Parameters:
+    """The network with biases such that each unit's argument is zero at a random one of some rows.
+
+    Parameters
+    ----------
+    found : Parameters
+    at : ndarray (m, d) or None
+        None leaves everything as it is.
+    rng : Generator
+
+    Returns
+    -------
+    Parameters
+    """
+    if at is None:
+        return found
+    rows = at[rng.integers(len(at), size=len(found.weights))]
+    return replace(found, biases=-np.einsum("kd,kd->k", rows, found.weights))
 
 
 def random_start(
@@ -18,8 +60,9 @@ def random_start(
     *,
     scale: float = 1.5,
     positive: int | None = None,
+    at: np.ndarray | None = None,
 ) -> Parameters:
-    """Rows ``N(0, scale^2 / d)`` and output weights of the model.
+    """Rows ``N(0, scale^2 / d)`` and output weights of the model; of several outputs, such as N(0, 1 / k).
 
     Parameters
     ----------
@@ -30,20 +73,24 @@ def random_start(
         Expected length of a row.
     positive : int, optional
         Number of positive signs where they are unknown; drawn by fair coins if not given.
+    at : ndarray (m, d), optional
+        Rows at which the arguments of units with biases are zero (:func:`anchors`); biases are 0 if not given.
 
     Returns
     -------
     Parameters
     """
-    k, d = model.n_hidden, n_features
+    k, d, m = model.n_hidden, n_features, model.n_outputs
     weights = rng.standard_normal((k, d)) * (scale / np.sqrt(d))
     v = model.known_v
-    if v is None:
+    if m > 1:
+        v = rng.standard_normal((m, k)) / np.sqrt(k)
+    elif v is None:
         number = int(rng.binomial(k, 0.5)) if positive is None else positive
         v = np.where(np.arange(k) < number, 1.0, -1.0)
         if model.activation.parity == "odd":
             v = np.abs(v)
-    return Parameters(weights, v, np.zeros(d) if model.linear_term else None, 0.0)
+    return with_kinks(network(model, weights, v), at, rng)
 
 
 def small_random_start(

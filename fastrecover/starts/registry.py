@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..models import Network
 from .base import Start
 from .landscape import check_landscape, landscape_start
-from .published import published_start
+from .published import check_published, published_start
 from .spectral import check_spectral, spectral_start
 from .tensor import check_resolvable, tensor_start
 
@@ -33,7 +33,7 @@ class NamedStart:
 
 STARTS: dict[str, NamedStart] = {
     "tensor": NamedStart(tensor_start, check_resolvable),
-    "tensor-published": NamedStart(published_start, check_resolvable, whitens=False),
+    "tensor-published": NamedStart(published_start, check_published, whitens=False),
     "landscape": NamedStart(landscape_start, check_landscape),
     "spectral": NamedStart(spectral_start, check_spectral),
 }

@@ -20,7 +20,7 @@ from ..models import Network, Parameters, Quadratic
 from ..sweeps import MomentSweeps, Objective
 from ..tensors import hermite_to_tensor
 from .affine import affine_fit
-from .base import StartError
+from .base import StartError, check_plain
 from .quadratic_fit import QuadraticFit, quadratic_network
 from .tensor import check_resolvable
 
@@ -40,6 +40,7 @@ def check_spectral(model: Network, n_features: int) -> None:
     """
     if not model.is_quadratic_form:
         raise StartError("init='spectral' is for model='quadratic', whose second moment holds all: use 'tensor'")
+    check_plain(model, "spectral")
     check_resolvable(model, n_features)
 
 

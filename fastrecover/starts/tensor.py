@@ -21,7 +21,7 @@ from ..models import Network, Parameters
 from ..sweeps import MomentSweeps
 from ..tensors import decompose, hermite_to_tensor
 from .affine import affine_fit
-from .base import StartError, ridge_lengths
+from .base import StartError, network, ridge_lengths
 from .quadratic_fit import QUADRATIC, leading_directions, quadratic_fit, quadratic_network
 
 #: Ridge of the Hermite regression, whose Gram matrix is the identity in expectation.
@@ -108,7 +108,7 @@ def tensor_start(engine: Engine, model: Network, seed: np.random.SeedSequence) -
     directions, leading = _components(coefficients, spread, act, rng)
     rows = directions @ basis
     if act.degree is not None:
-        return ridge_lengths(engine, model, rows)
+        return ridge_lengths(engine, model, network(model, rows, np.ones(len(rows))))
     return lengths_from_moments(model, rows, directions, coefficients, leading, affine.intercept)
 
 

@@ -28,13 +28,15 @@ def leverages(objective: Objective, theta: np.ndarray, root: np.ndarray) -> np.n
     from ..kernels.reference import jacobian
 
     model, engine = objective.model, objective.engine
-    p, op = objective.op(Op.GRAM, objective.unpack(theta), free_v=model.free_v, free_c=model.fit_intercept)
+    p, op = objective.op(Op.GRAM, theta, free_v=model.free_v, free_c=model.fit_intercept)
+    order = objective.order
     n = engine.shape[0]
     found, step = np.empty(n), max(1, _NUMBERS // len(theta))
     engine.meter.count(n)
     for start in range(0, n, step):
         x, _, w = engine.rows(start, min(start + step, n))
-        turned = jacobian(x, p, op) @ root
+        rows = jacobian(x, p, op)[:, 0]
+        turned = (rows if order is None else rows[:, order[:-1]]) @ root
         squares = np.einsum("ij,ij->i", turned, turned)
         found[start : start + step] = squares if w is None else w * squares
     return found

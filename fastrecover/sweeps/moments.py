@@ -27,6 +27,7 @@ _GRAM_FEATURES, _COLUMNS = 1000, 512  # above, sums of a block are held for so m
 _HEAVIEST = 200.0  # weight of a row, relative to the mean, up to which it is believed
 _NO_UNITS = np.zeros((1, 0))
 _NO_NETWORK: dict[str, Any] = {}
+_BACK_PROJECTED = (Op.MOMENT, Op.PAIRS, Op.LANDSCAPE)
 
 
 class MomentSweeps:
@@ -44,13 +45,14 @@ class MomentSweeps:
     def __init__(
         self, engine: Engine, parameters: Parameters | None = None, activation: Activation | None = None
     ) -> None:
-        self.engine = engine = engine.patches()
+        self.engine = engine = engine.patches().with_ones(False)
         self.n_rows, self.n_features = engine.shape
         self._p, self._fields = np.zeros((0, self.n_features)), _NO_NETWORK
         if parameters is None:
             return
-        w, linear = parameters.weights, parameters.linear
-        self._p = w if linear is None else np.concatenate([w, linear[None]])
+        w, linear = parameters.rows, parameters.linear
+        self.engine = engine.with_ones(parameters.biases is not None)
+        self._p = w if linear is None else np.concatenate([w, self._directions(linear[None])])
         self._fields = {
             "k": len(w),
             "linear": int(linear is not None),
@@ -62,7 +64,12 @@ class MomentSweeps:
 
     def _run(self, kind: Op, v: np.ndarray, m: int, **fields: Any) -> tuple[np.ndarray, np.ndarray]:
         op = RowFunction(kind, m=m, **self._fields, **fields)
-        return self.engine.run(np.concatenate([self._p, v]), op)
+        a, s = self.engine.run(np.concatenate([self._p, self._directions(v)]), op)
+        return (a[:, : self.n_features] if kind in _BACK_PROJECTED else a), s
+
+    def _directions(self, v: np.ndarray) -> np.ndarray:
+        """Rows v as directions of the engine's rows, which may have a column of ones."""
+        return np.concatenate([v, np.zeros((len(v), 1))], axis=1) if self.engine.has_ones else v
 
     def first(self) -> tuple[float, np.ndarray, float]:
         """Mean of r, ``E[r x]`` (d,) and mean square of r."""
@@ -77,7 +84,7 @@ class MomentSweeps:
     def gram(self) -> np.ndarray:
         """Second moments of ``[x, 1, y]``, (d + 2, d + 2): all that an affine fit of the responses needs."""
         op = RowFunction(Op.GRAM, linear=1, v=_NO_UNITS, free_w=False, free_c=True)
-        a, s = self.engine.run(np.zeros((1, self.n_features)), op)
+        a, s = self.engine.with_ones(False).run(np.zeros((1, self.n_features)), op)
         gram = mirrored(a) / s[0]
         gram[-1, :-1] *= -1.0  # the residual of a network without output is -y
         gram[:-1, -1] *= -1.0
@@ -87,7 +94,7 @@ class MomentSweeps:
         """``E[x]`` (d,) and ``E[x x^T]`` (d, d), in one pass for up to 1000 features."""
         d = self.n_features
         if d <= _GRAM_FEATURES:
-            gram = self.gram()
+            gram = MomentSweeps(self.engine.with_responses(_nothing)).gram()
             return gram[-2, :d], gram[:d, :d]
         unit = (np.eye(min(_COLUMNS, d - i), d, i) for i in range(0, d, _COLUMNS))
         return self.mean(), np.concatenate([self.covariance(v) for v in unit])
@@ -160,7 +167,7 @@ class MomentSweeps:
         -------
         Engine
         """
-        return self.engine.residual(self._p, RowFunction(Op.PREDICT, **self._fields)).projected(v)
+        return self.engine.residual(self._p, RowFunction(Op.PREDICT, **self._fields)).projected(self._directions(v))
 
     def hermite_dual(self, v: np.ndarray, degree: int, ridge: float) -> Engine:
         """The ridge regression of :meth:`hermite_regression` where there are more features than rows.
@@ -223,6 +230,8 @@ class MomentSweeps:
         ndarray (m (m + 1) (m + 2) / 6,)
             In the order of ``tensors.multi_indices(m, 3)``; m = d without directions.
         """
+        if v is None and self.engine.has_ones:
+            v = np.eye(self.n_features)
         m = 0 if v is None else len(v)
         a, s = self._run(Op.THIRD, np.zeros((0, self.n_features)) if v is None else v, m)
         packed, first = a[0] / s[0], s[3:] / s[0]
@@ -387,3 +396,7 @@ def hermite_factors(m: int, degrees: tuple[int, ...]) -> np.ndarray:
         used = np.flatnonzero(row)
         table[i, : len(used)] = used * (degree + 1) + row[used]
     return table
+
+
+def _nothing(y: np.ndarray) -> np.ndarray:
+    return np.zeros(len(y))

@@ -6,7 +6,7 @@ Each method is one sweep: every row is read once.  The methods fit ``scipy.optim
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from ..engines import Engine
 from ..kernels import Op, RowFunction
 from ..linalg import least_squares, mirrored
+from ..losses import SQUARED
 from ..models import Network, Parameters
 
 #: Norm of a unit of a classification beyond which its sigmoid is a step for inputs of unit variance.
@@ -21,12 +22,12 @@ _INFINITE = 100.0
 
 
 class Objective:
-    """Weighted mean of ``0.5 (f(x) - y)^2``, or of the cross entropy of y against f, over a source's samples.
+    """Weighted mean of the model's loss of y against f(x) over a source's samples, and the model's penalty.
 
     Parameters
     ----------
     engine : Engine
-        Runs the sweeps and counts the rows.
+        Runs the sweeps and counts the rows; the column of ones that biases need is added here.
     model : Network
         With known or free output weights (unknown signs have no flat vector yet).
 
@@ -43,8 +44,8 @@ class Objective:
     def __init__(self, engine: Engine, model: Network) -> None:
         if model.known_v is None and not model.free_v:
             raise ValueError("output_weights='signs' leaves v unknown: give the signs as an array, or use 'free'")
-        self.engine, self.model = engine, model
-        self.n_rows, self.n_features = engine.shape
+        self.engine, self.model = engine.with_ones(model.hidden_bias), model
+        self.n_rows, self.n_features = engine.with_ones(False).shape
         self.n_parameters = model.n_parameters(self.n_features)
 
     @property
@@ -54,7 +55,7 @@ class Objective:
 
     def on(self, engine: Engine) -> Objective:
         """The same objective on another engine's rows."""
-        return self if engine is self.engine else Objective(engine, self.model)
+        return self if engine.with_ones(self.model.hidden_bias) is self.engine else Objective(engine, self.model)
 
     def with_model(self, model: Network) -> Objective:
         """Another model on the same rows."""
@@ -63,7 +64,7 @@ class Objective:
     @property
     def response_degree(self) -> int:
         """Power of the responses' unit that values are told in: a square's, or none."""
-        return 2 if self.model.loss.least_squares else 0
+        return 2 if self.model.loss.in_response_units else 0
 
     @property
     def kinked(self) -> bool:
@@ -94,33 +95,37 @@ class Objective:
         """Parameters in a flat vector."""
         return self.model.unpack(theta, self.n_features)
 
-    def op(self, kind: Op, *sets: Parameters, **fields: Any) -> tuple[np.ndarray, RowFunction]:
-        """P and row function with the given parameter sets side by side."""
-        p = [a for s in sets for a in (s.weights, *([s.linear[None]] if s.linear is not None else []))]
-        v = np.array([s.output_weights for s in sets], np.float64)
-        return np.concatenate(p), self._row_function(kind, v, np.array([s.intercept for s in sets]), **fields)
+    def op(self, kind: Op, theta: np.ndarray, **fields: Any) -> tuple[np.ndarray, RowFunction]:
+        """P and row function of one flat vector."""
+        return self._many(kind, np.asarray(theta, np.float64)[None], None, **fields)
 
     def _many(
         self, kind: Op, thetas: np.ndarray, v: np.ndarray | None, **fields: Any
     ) -> tuple[np.ndarray, RowFunction]:
-        """:meth:`op` of flat vectors (m, n_parameters), with output weights (m, n_hidden) of their own if given."""
+        """P and row function of flat vectors (s, n_parameters), with output weights (s, n_hidden) of their own if given.
+
+        P holds the rows of all of them, with biases as the weights of the column of ones.
+        """
         thetas = np.asarray(thetas, np.float64)
         if thetas.ndim != 2 or thetas.shape[1] != self.n_parameters:
             raise ValueError(f"theta must have shape ({self.n_parameters},), got {thetas.shape[1:]}")
         rows, own, c = self.model.unpack_many(thetas, self.n_features)
         op = self._row_function(kind, np.array(own if v is None else v, np.float64), c, **fields)
-        return rows.reshape(-1, self.n_features), op
+        return rows.reshape(-1, rows.shape[2]), op
 
     def _row_function(self, kind: Op, v: np.ndarray, c: np.ndarray, **fields: Any) -> RowFunction:
-        patches = self.model.n_patches
+        model = self.model
+        patches = model.n_patches
         return RowFunction(
             kind,
-            self.model.activation,
-            loss=self.model.loss.code,
+            model.activation,
+            loss=model.loss.code,
+            delta=model.loss.delta,
+            outputs=model.n_outputs,
             group=patches,
             reps=len(v),
-            k=self.model.n_hidden * patches,
-            linear=int(self.model.linear_term),
+            k=model.n_hidden * patches,
+            linear=model.n_outputs * model.linear_term,
             v=v if patches == 1 else np.repeat(v, patches, axis=1),
             c=np.array(c, np.float64),
             **fields,
@@ -143,7 +148,7 @@ class Objective:
         """
         p, op = self._many(Op.LOSS, thetas, None)
         s = self.engine.run(p, op)[1]
-        return s[1 :: op.k + 2] / s[0]
+        return s[1 :: op.set_sums] / s[0] + self._penalties(np.asarray(thetas, np.float64), None)[0]
 
     def value_and_grad(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Loss and gradient at theta.
@@ -169,12 +174,29 @@ class Objective:
         """
         p, op = self._many(Op.LOSS, thetas, output_weights, grad=True)
         a, s = self.engine.run(p, op)
-        sums = s[1:].reshape(len(thetas), op.k + 2) / s[0]
+        sums = s[1:].reshape(len(thetas), op.set_sums) / s[0]
         blocks = a.reshape(len(thetas), op.set_columns, -1) / s[0]
-        return sums[:, 0], self.model.pack_many(blocks, sums[:, 1:-1], sums[:, -1])
+        weights = op.outputs * op.k
+        grads = self.model.pack_many(blocks, sums[:, 1 : 1 + weights], sums[:, 1 + weights :])
+        more, extra = self._penalties(np.asarray(thetas, np.float64), output_weights)
+        return sums[:, 0] + more, grads if extra is None else grads + extra
+
+    def _penalties(self, thetas: np.ndarray, v: np.ndarray | None) -> tuple[np.ndarray | float, np.ndarray | None]:
+        """Penalties (s,) and their gradients (s, n_parameters), which are linear in the parameters."""
+        penalty, model, d = self.model.penalty, self.model, self.n_features
+        if penalty is None:
+            return 0.0, None
+        rows, own, c = model.unpack_many(thetas, d)
+        own, k = np.asarray(own if v is None else v), model.n_hidden
+        scaled = np.zeros_like(rows)
+        scaled[:, :k, :d] = penalty.rows * penalty.times(rows[:, :k, :d])
+        scaled[:, k:, :d] = penalty.linear * penalty.times(rows[:, k:, :d])
+        heavier = penalty.output_weights * own
+        values = 0.5 * ((scaled * rows).sum(axis=(1, 2)) + (heavier * own).sum(axis=1))
+        return values, model.pack_many(scaled, heavier, np.zeros_like(c))
 
     def hessp(self, theta: np.ndarray, v: np.ndarray, *, gauss_newton: bool = False) -> np.ndarray:
-        """Product of the Hessian (or the Gauss-Newton matrix, for cross entropy the Fisher information) with v.
+        """Product of the Hessian (or the Gauss-Newton matrix, for a likelihood the Fisher information) with v.
 
         Kinks contribute nothing (phi'' is taken almost everywhere).
 
@@ -191,17 +213,18 @@ class Objective:
             raise ValueError(
                 f"activation {self.model.activation.name!r} has no second derivative: use gauss_newton=True"
             )
-        at, direction = self.unpack(theta), self._direction(v)
-        p, op = self.op(
-            Op.CURVATURE,
-            at,
-            newton=not gauss_newton,
-            dv=np.repeat(direction.output_weights, self.model.n_patches),
-            dc=direction.intercept,
-        )
-        linear = [] if direction.linear is None else [direction.linear[None]]
-        a, s = self.engine.run(np.concatenate([p, direction.weights, *linear]), op)
-        return self._flat(a, s[1:-1], s[-1]) / s[0]
+        v = np.asarray(v, np.float64)
+        if v.shape != (self.n_parameters,):
+            raise ValueError(f"v must have shape ({self.n_parameters},), got {v.shape}")
+        model = self.model
+        rows, dv, dc = model.unpack_many(v[None], self.n_features)
+        dv = np.repeat(dv if model.free_v else np.zeros_like(dv), model.n_patches)
+        p, op = self.op(Op.CURVATURE, theta, newton=not gauss_newton, dv=dv, dc=dc[0])
+        a, s = self.engine.run(np.concatenate([p, rows[0]]), op)
+        weights = 1 + op.outputs * op.k
+        product = model.pack_many(a[None], s[None, 1:weights], s[None, weights:])[0] / s[0]
+        extra = self._penalties(v[None], dv[None] if not model.free_v else None)[1]
+        return product if extra is None else product + extra[0]
 
     def gauss_newton(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Loss, gradient and dense Gauss-Newton (Fisher) matrix in one pass, O(n n_parameters^2).
@@ -212,69 +235,184 @@ class Objective:
         grad : ndarray (n_parameters,)
         matrix : ndarray (n_parameters, n_parameters)
         """
-        p, op = self.op(Op.GRAM, self.unpack(theta), free_v=self.model.free_v, free_c=self.model.fit_intercept)
-        a, s = self.engine.run(p, op)
-        matrix = mirrored(a[:-1, :-1])
-        matrix /= s[0]
-        return float(s[1] / s[0]), a[:-1, -1] / s[0], matrix
+        values, grads, matrices = self.gauss_newtons(np.asarray(theta, np.float64)[None])
+        return float(values[0]), grads[0], matrices[0]
 
-    def output_regression(self, parameters: Parameters, ridge: float = 0.0) -> tuple[Parameters, float, np.ndarray]:
+    def gauss_newtons(
+        self, thetas: np.ndarray, output_weights: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Losses (s,), gradients (s, n_parameters) and matrices (s, n_parameters, n_parameters) in one pass.
+
+        Parameters
+        ----------
+        thetas : ndarray (s, n_parameters)
+        output_weights : ndarray (s, n_hidden), optional
+            Fixed output weights of each point, in place of the model's.
+        """
+        model, count = self.model, len(thetas)
+        p, op = self._many(Op.GRAM, thetas, output_weights, free_v=model.free_v, free_c=model.fit_intercept)
+        a, s = self.engine.run(p, op)
+        upper = a.reshape(count, a.shape[1], a.shape[1])
+        grams = upper + np.triu(upper, 1).transpose(0, 2, 1) if count > 1 else mirrored(upper[0])[None]
+        grams /= s[0]
+        order = self.order
+        if order is not None:
+            grams = grams[:, order[:, None], order]
+        values, grads, matrices = s[1:] / s[0], grams[:, :-1, -1], grams[:, :-1, :-1]
+        more, extra = self._penalties(np.asarray(thetas, np.float64), output_weights)
+        if extra is None:
+            return values, grads, matrices
+        return values + more, grads + extra, matrices + self._penalty_matrix
+
+    @cached_property
+    def order(self) -> np.ndarray | None:
+        """Places of theta, and last of the residual, in a Gram matrix by units; None where they are the same.
+
+        A Gram matrix has each unit's bias after its weights, and linear terms with an entry for the column of ones.
+        """
+        model, d = self.model, self.n_features
+        if not model.hidden_bias:
+            return None
+        k, m = model.n_hidden, model.n_outputs
+        units = np.arange(k * (d + 1)).reshape(k, d + 1)
+        at = units.size
+        v = np.arange(at, at := at + m * k * model.free_v)
+        linear = np.arange(at, at := at + m * (d + 1) * model.linear_term).reshape(-1, d + 1)
+        rest = np.arange(at, at + m * model.fit_intercept + 1)
+        return np.concatenate([units[:, :d].ravel(), units[:, d], v, linear[:, :d].ravel(), rest])
+
+    @cached_property
+    def _penalty_matrix(self) -> np.ndarray:
+        """Second derivatives of the penalty."""
+        penalty, model, d = self.model.penalty, self.model, self.n_features
+        matrix = np.zeros((self.n_parameters, self.n_parameters))
+        if penalty is None:
+            return matrix
+        k, m = model.n_hidden, model.n_outputs
+        matrix[: k * d, : k * d] = np.kron(np.eye(k), penalty.rows * penalty.block(d))
+        at = k * (d + model.hidden_bias)
+        own = range(at, at + m * k * model.free_v)
+        matrix[own, own] = penalty.output_weights
+        if model.linear_term:
+            block = slice(own.stop, own.stop + m * d)
+            matrix[block, block] = np.kron(np.eye(m), penalty.linear * penalty.block(d))
+        return matrix
+
+    def output_regression(
+        self, parameters: Parameters, ridge: float = 0.0, working: bool = False
+    ) -> tuple[Parameters, float, np.ndarray]:
         """Best output weights, linear term and intercept for given rows W (variable projection), in one pass.
+
+        Of several outputs the Gram matrix is that of the features, and a second pass gives their products with the
+        responses.  For a loss other than the squared one it is one step of reweighted least squares: of the working
+        responses ``f - l' / l''`` at f = 0, or where the network itself is.
 
         Parameters
         ----------
         parameters : Parameters
-            Only ``weights`` are used.
+            Only ``weights`` and ``biases`` are used, unless `working`.
         ridge : float
             Added to the diagonal of the features' Gram matrix, relative to its mean.
+        working : bool
+            Whether to begin at the network's own outputs, where the loss is not the squared one.
 
         Returns
         -------
         parameters : Parameters
         loss : float
+            Half the mean square of what is left of the (working) responses.
         gram : ndarray
-            Gram matrix of ``[phi(Wx), b, 1, y]``, from which subsets of units can be judged.
+            Gram matrix of ``[phi(Wx), b, 1, y]``, from which subsets of units can be judged; y has as many columns as
+            there are outputs.
         """
-        k, d, model = len(parameters.weights), self.n_features, self.model
-        zero = Parameters(parameters.weights, np.zeros(k), np.zeros(d) if model.linear_term else None)
-        p, op = self.op(Op.GRAM, zero, free_w=False, free_v=True, free_c=model.fit_intercept)
-        a, s = self.engine.run(p, replace(op, k=k))
+        k, model = len(parameters.weights), self.model
+        at = parameters if working and not model.loss.least_squares else _silent(parameters, model)
+        gram = self._features(at, k) if model.n_outputs == 1 else self._shared_features(at, k)
+        return (*self.regressed(parameters, gram, ridge), gram)
+
+    def _features(self, at: Parameters, k: int) -> np.ndarray:
+        """Gram matrix of ``[phi(Wx), b, 1, y]`` for one output."""
+        model = self.model.changed(n_hidden=k, output_weights="free", penalty=None)
+        objective = Objective(self.engine, model)
+        p, op = objective.op(Op.GRAM, model.pack(at), free_w=False, free_v=True, free_c=model.fit_intercept)
+        a, s = objective.engine.run(p, op)
         gram = mirrored(a) / s[0]
+        if model.hidden_bias and model.linear_term:  # the linear row's entry for the column of ones
+            gram = np.delete(np.delete(gram, k + self.n_features, 0), k + self.n_features, 1)
+        # The last column is f - y, or l' / l'': the working response is the network's own output less it.
+        linear = at.slope if model.linear_term else np.zeros(0)
+        own = np.concatenate([at.output_weights, linear, np.ravel(at.intercept)[: model.fit_intercept]])
         gram[-1, :-1] *= -1.0
         gram[:-1, -1] *= -1.0
-        return (*self.regressed(parameters.weights, gram, ridge), gram)
+        if own.any():
+            step = gram[:-1, :-1] @ own
+            gram[-1, -1] += own @ step + 2.0 * own @ gram[:-1, -1]
+            gram[:-1, -1] += step
+            gram[-1, :-1] = gram[:-1, -1]
+        return gram
 
-    def regressed(self, weights: np.ndarray, gram: np.ndarray, ridge: float = 0.0) -> tuple[Parameters, float]:
+    def _shared_features(self, at: Parameters, k: int) -> np.ndarray:
+        """Gram matrix of ``[phi(Wx), b, 1, y_1 .. y_m]``: features by one pass, their products with y by another.
+
+        Squares of responses are known only in all, and are spread evenly over the diagonal of their block.
+        """
+        m, d = self.model.n_outputs, self.n_features
+        wide = self.model.changed(n_hidden=k, output_weights="free", penalty=None)
+        alone = wide.changed(n_outputs=1, loss=SQUARED)
+        first = self.engine.with_responses(_first_column)
+        features = Objective(first, alone)._features(_silent(at, alone), k)[:-1, :-1]
+        objective = Objective(self.engine, wide)
+        grad = objective.value_and_grad(wide.pack(_silent(at, wide)))[1]
+        parts = np.split(-grad, np.cumsum(wide.sizes(d))[:-1])[2:]
+        products = np.concatenate([part.reshape(m, -1) for part in parts], axis=1).T
+        if wide.shares:  # whose curvature at outputs of zero is about 1 / m
+            products *= m
+        square = self.engine.average(np.square)
+        return np.block([[features, products], [products.T, np.eye(m) * (square / m)]])
+
+    def regressed(self, rows: Parameters, gram: np.ndarray, ridge: float = 0.0) -> tuple[Parameters, float]:
         """The parameters and the loss of :meth:`output_regression` from the Gram matrix of its features.
 
         Parameters
         ----------
-        weights : ndarray (k, d)
+        rows : Parameters
+            Whose weights and biases are kept.
         gram : ndarray
             Of ``[phi(Wx), b, 1, y]``.
         ridge : float
         """
-        k, d, model = len(weights), self.n_features, self.model
-        left = gram[:-1, :-1] + ridge * np.trace(gram[:-1, :-1]) / max(len(gram) - 1, 1) * np.eye(len(gram) - 1)
-        x = least_squares(left, gram[:-1, -1], 1e-13)
-        loss = 0.5 * max(gram[-1, -1] - 2 * x @ gram[:-1, -1] + x @ gram[:-1, :-1] @ x, 0.0)
-        linear = x[k : k + d] if model.linear_term else None
-        c = float(x[-1]) if model.fit_intercept else 0.0
-        return Parameters(weights, x[:k], linear, c), float(loss)
+        k, d, model, m = len(rows.weights), self.n_features, self.model, self.model.n_outputs
+        size = len(gram) - m
+        features, products = gram[:size, :size], gram[:size, size:]
+        left = features + ridge * np.trace(features) / max(size, 1) * np.eye(size)
+        x = least_squares(left, products[:, 0], 1e-13) if m == 1 else least_squares(left, products, 1e-13)
+        x = x.reshape(size, m)
+        squares = float(np.trace(gram[size:, size:]))
+        loss = 0.5 * max(squares - 2.0 * float((x * products).sum()) + float((x * (features @ x)).sum()), 0.0)
+        v, linear = x[:k].T, x[k : k + d].T if model.linear_term else None
+        c = x[-1] if model.fit_intercept else np.zeros(m)
+        if m == 1:
+            v, linear, c = v[0], None if linear is None else linear[0], float(c[0])
+        return Parameters(rows.weights, v, linear, c, biases=rows.biases), float(loss)
 
     def predict(self, theta: np.ndarray) -> np.ndarray:
-        """Output f on every row, (n,)."""
-        return self.engine.output(*self.op(Op.PREDICT, self.unpack(theta)))[:, 0]
+        """Output f on every row, (n,) or (n, n_outputs)."""
+        f = self.engine.output(*self.op(Op.PREDICT, theta))
+        return f[:, 0] if self.model.n_outputs == 1 else f
 
     def residual(self, theta: np.ndarray) -> Objective:
         """The same objective on rows whose responses are what the network at theta leaves of them, ``y - f``."""
-        return self.on(self.engine.residual(*self.op(Op.PREDICT, self.unpack(theta))))
+        return self.on(self.engine.residual(*self.op(Op.PREDICT, theta)))
 
-    def _direction(self, v: np.ndarray) -> Parameters:
-        fixed = self.model.free_v
-        d = self.model.unpack(v, self.n_features)
-        return d if fixed else Parameters(d.weights, np.zeros(self.model.n_hidden), d.linear, d.intercept)
 
-    def _flat(self, rows: np.ndarray, dv: np.ndarray, dc: float) -> np.ndarray:
-        linear = rows[-1] if self.model.linear_term else None
-        return self.model.pack(Parameters(rows[: self.model.n_hidden], dv, linear, float(dc)))
+def _silent(rows: Parameters, model: Network) -> Parameters:
+    """Units whose outputs count for nothing, in a network without linear term or intercept."""
+    (k, d), m = rows.weights.shape, model.n_outputs
+    several = (m,) if m > 1 else ()
+    linear = np.zeros((*several, d)) if model.linear_term else None
+    v, c = np.zeros((*several, k)), np.zeros(m) if m > 1 else 0.0
+    return Parameters(rows.weights, v, linear, c, biases=rows.biases)
+
+
+def _first_column(y: np.ndarray) -> np.ndarray:
+    return y[:, 0]

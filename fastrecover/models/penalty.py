@@ -1,0 +1,54 @@
+"""A penalty on the squares of weights, output weights and linear terms, in whatever coordinates a fit works in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Penalty:
+    """``(rows sum_j w_j' M w_j + output_weights |v|^2 + linear sum_o b_o' M b_o) / 2``; biases and intercepts are free.
+
+    Attributes
+    ----------
+    rows, output_weights, linear : float
+        Coefficients.
+    metric : ndarray (n_features, n_features), or (n_features,) for a diagonal, or None for the identity
+        M: what the square of a weight of the data is in other coordinates.
+    """
+
+    rows: float
+    output_weights: float
+    linear: float
+    metric: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, alpha: float, total: float) -> Penalty | None:
+        """``alpha / (2 n) (|W|^2 + |V|^2 + |B|^2)`` for rows of total weight n, the convention of scikit-learn's MLP.
+
+        Parameters
+        ----------
+        alpha : float
+        total : float
+
+        Returns
+        -------
+        Penalty or None
+            None for an alpha of zero.
+        """
+        c = alpha / total
+        return cls(c, c, c) if alpha else None
+
+    def times(self, rows: np.ndarray) -> np.ndarray:
+        """``M w`` for rows w, (..., n_features)."""
+        if self.metric is None:
+            return rows
+        return rows * self.metric if self.metric.ndim == 1 else rows @ self.metric
+
+    def block(self, n_features: int) -> np.ndarray:
+        """M as a matrix."""
+        if self.metric is None:
+            return np.eye(n_features)
+        return np.diag(self.metric) if self.metric.ndim == 1 else self.metric

@@ -1,0 +1,85 @@
+"""Which penalty: fits of some rows along a path of penalties, told apart by their losses on the rows that are held out.
+
+A path begins with the largest penalty, whose minimum is the easiest to find, and every other fit starts where the one
+before it ended, so that it costs a few steps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .data import Data
+from .engines import Engine, Meter
+from .models import Penalty
+from .plan import Problem, carry_out
+from .random import Stream, generator
+from .request import Request
+from .solvers import Monitor
+from .sweeps import Objective
+
+_PARTS = 5
+_ONE_PART = 20_000  # rows from which one held-out part tells enough
+_PATIENCE = 3  # penalties in a row whose losses rise before a path ends
+_RISE = 1.01
+
+
+def problem_of(engine: Engine, request: Request, alpha: float, monitor: Monitor) -> Problem:
+    """The problem of a request under one penalty.
+
+    Parameters
+    ----------
+    engine : Engine
+    request : Request
+    alpha : float
+    monitor : Monitor
+
+    Returns
+    -------
+    Problem
+    """
+    model = request.model.changed(penalty=Penalty.of(alpha, engine.weights().total))
+    found = Problem.of(engine, model, request.seeds, monitor, request.tol, request.inputs, request.restarts)
+    found.alpha = alpha
+    return found
+
+
+def held_out_losses(
+    data: Data, request: Request, n_jobs: int | None, monitor: Monitor, meter: Meter
+) -> dict[float, float]:
+    """Mean loss of every penalty on rows that its fits have not seen.
+
+    Parameters
+    ----------
+    data : Data
+    request : Request
+    n_jobs : int or None
+    monitor : Monitor
+        Whose budget holds for all fits together.
+    meter : Meter
+        Of the data, which counts the rows of all fits.
+
+    Returns
+    -------
+    dict of float to float
+        Loss by alpha.  Penalties beyond the best of a path, where the losses have risen for a while, are left out.
+    """
+    n = data.n_rows
+    part = generator(request.seeds, Stream.HELD_OUT).permutation(np.arange(n) % _PARTS)
+    sums, counts = dict.fromkeys(request.alphas, 0.0), dict.fromkeys(request.alphas, 0)
+    parts = range(1 if n >= _ONE_PART else _PARTS)
+    for held in parts:
+        kept, left = data.some(np.flatnonzero(part != held)), data.some(np.flatnonzero(part == held))
+        engine, other = kept.engine(n_jobs, meter), left.engine(n_jobs, meter)
+        init, best, worse = request.start(engine.shape[1]), np.inf, 0
+        for alpha in request.alphas:
+            problem = problem_of(engine, request, alpha, monitor)
+            outcome = carry_out(problem, init, "auto", final=False)
+            found = problem.coordinates.back(outcome.objective.unpack(outcome.state.theta), outcome.objective.model)
+            model = outcome.objective.model.changed(loss=request.model.loss, penalty=None)
+            loss = Objective(other, model).value(model.pack(found))
+            sums[alpha], counts[alpha] = sums[alpha] + loss, counts[alpha] + 1
+            worse = worse + 1 if loss > _RISE * best else 0
+            best, init = min(best, loss), found
+            if worse == _PATIENCE or (problem.spent and outcome.state.iteration == 0):
+                break
+    return {alpha: sums[alpha] / counts[alpha] for alpha in request.alphas if counts[alpha] == len(parts)}
