@@ -17,6 +17,7 @@ ARRAYS = (
     "weights",
     "output_weights",
     "linear",
+    "biases",
     "standard_errors",
     "determined",
     *(f"history_{name}" for name in _history.COLUMNS),
@@ -43,7 +44,7 @@ def fields(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, A
         or not isinstance(header["converged"], bool)
     ):
         raise ValueError("info, message or converged is of another type")
-    parameters = _parameters(model, arrays, _number(header, "intercept"))
+    parameters = _parameters(model, arrays, _intercept(header, model))
     if "standard_errors" in arrays:
         parameters = _with_errors(parameters, _finite(arrays["standard_errors"]), info)
     n_rows = header["n_rows"]
@@ -64,7 +65,7 @@ def fields(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, A
         n_rows=n_rows,
         seconds=_number(header, "seconds"),
         history={name: _column(arrays[f"history_{name}"], kind) for name, kind in _history.COLUMNS.items()},
-        classes=_classes(info) if model.loss.takes_labels else None,
+        classes=_classes(info, max(model.n_outputs, 2)) if model.loss.takes_labels else None,
         info={name: value for name, value in info.items() if name != "classes" or not model.loss.takes_labels},
         feature_names=names,
         determined=_determined(arrays.get("determined"), parameters.weights.shape),
@@ -80,12 +81,30 @@ def _model(description: dict[str, Any]) -> Network:
     return model
 
 
-def _parameters(model: Network, arrays: dict[str, np.ndarray], intercept: float) -> Parameters:
-    w, v, b = arrays["weights"], arrays["output_weights"], arrays.get("linear")
-    k = (model.n_hidden,)
-    if w.ndim != 2 or w.shape[:1] != k or not w.shape[1] or v.shape != k or (b is not None and b.shape != w.shape[1:]):
+def _intercept(header: dict[str, Any], model: Network) -> float | np.ndarray:
+    if model.n_outputs == 1:
+        return _number(header, "intercept")
+    values = header["intercept"]
+    if not (_is_list_of(values, (int, float)) and len(values) == model.n_outputs and all(map(math.isfinite, values))):
+        raise ValueError(f"intercept is {values!r}, not {model.n_outputs} finite numbers")
+    return np.array(values, np.float64)
+
+
+def _parameters(model: Network, arrays: dict[str, np.ndarray], intercept: float | np.ndarray) -> Parameters:
+    w, v, b, a = arrays["weights"], arrays["output_weights"], arrays.get("linear"), arrays.get("biases")
+    k, several = model.n_hidden, (model.n_outputs,) if model.n_outputs > 1 else ()
+    if (
+        w.ndim != 2
+        or len(w) != k
+        or not w.shape[1]
+        or v.shape != (*several, k)
+        or (b is not None and b.shape != (*several, w.shape[1]))
+        or (a is None) == model.hidden_bias
+        or (a is not None and a.shape != (k,))
+    ):
         raise ValueError("the shapes of its arrays contradict each other")
-    return Parameters(_finite(w), _finite(v), None if b is None else _finite(b), intercept)
+    linear, biases = (None if each is None else _finite(each) for each in (b, a))
+    return Parameters(_finite(w), _finite(v), linear, intercept, biases=biases)
 
 
 def _with_errors(parameters: Parameters, errors: np.ndarray, info: dict[str, Any]) -> Parameters:
@@ -108,14 +127,14 @@ def _finite(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _classes(info: dict[str, Any]) -> list[Any] | None:
+def _classes(info: dict[str, Any], count: int) -> list[Any] | None:
     """Where files have kept them from the beginning."""
     classes = info.get("classes")
     if classes is None:
         return None
-    of_a_kind = any(_is_list_of(classes, kind) for kind in (str, bool, (int, float))) and len(classes) == 2
-    if not of_a_kind or not (classes[0] < classes[1] or classes[0] > classes[1]):
-        raise ValueError(f"classes are {classes!r}, not two labels")
+    of_a_kind = any(_is_list_of(classes, kind) for kind in (str, bool, (int, float))) and len(classes) == count
+    if not of_a_kind or any(a == b or a != a for a, b in zip(classes, classes[1:], strict=False)):
+        raise ValueError(f"classes are {classes!r}, not {count} labels")
     return classes
 
 

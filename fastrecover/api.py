@@ -19,8 +19,8 @@ from .data import Data
 from .exceptions import convergence_warning
 from .models import ModelOptions, Network, Parameters, Penalty, get_model
 from .papers import PRESETS
-from .plan import ALL, Chosen, Outcome, Problem, carry_out, carry_out_on_batches, determined, number_of_units
 from .penalised import held_out_losses, problem_of
+from .plan import ALL, Chosen, Outcome, Problem, carry_out, carry_out_on_batches, determined, number_of_units
 from .recovery import Recovery
 from .request import Request
 from .solvers import Monitor

@@ -14,9 +14,9 @@ import numpy as np
 
 from ._validation import check_rows
 from .data import Data
-from .losses import EXACT_SLACK
-from .models import Network, Parameters
-from .sweeps import Objective, leverages
+from .losses import EXACT_SLACK, SQUARED, Huber
+from .models import Network, Parameters, Penalty
+from .sweeps import Objective, leverages, score_products
 
 MAX_DENSE = 5000
 _SINGULAR = 1e-10
@@ -24,7 +24,7 @@ _MANY_ROWS = 50  # a parameter, from where on leverages are small
 _FITTED = 1e-8  # least 1 - h: a row that determines a parameter alone has a residual of rounding, and keeps it
 
 
-def on_data(X: Any, y: Any, sample_weight: Any, model: Network, n_features: int) -> Objective:
+def on_data(X: Any, y: Any, sample_weight: Any, model: Network, n_features: int, alpha: float = 0.0) -> Objective:
     """Objective of known output weights on rows that a user hands in.
 
     Parameters
@@ -34,6 +34,8 @@ def on_data(X: Any, y: Any, sample_weight: Any, model: Network, n_features: int)
     sample_weight : array_like (n,) or None
     model : Network
     n_features : int
+    alpha : float
+        Penalty, as that of a fit.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def on_data(X: Any, y: Any, sample_weight: Any, model: Network, n_features: int)
     data = Data.of(x, y, sample_weight, model)
     engine = data.engine(None)
     data.check_finite(engine)
-    return Objective(engine, model)
+    return Objective(engine, data.model.changed(penalty=Penalty.of(alpha, engine.weights().total)))
 
 
 def standard_errors(objective: Objective, model: Network, parameters: Parameters) -> tuple[Parameters, int]:
@@ -60,13 +62,17 @@ def standard_errors(objective: Objective, model: Network, parameters: Parameters
     Jacobian J, residual r, weight w and leverage ``h = w J H^-1 J'`` (MacKinnon and White 1985, HC3); valid whether
     or not the noise has the same variance on every row.  With at least 50 rows a parameter the mean leverage p / n is
     at most 0.02, and the factor ``n / (n - p)`` takes the place of ``1 / (1 - h)^2``: the two differ by p / n, so
-    standard errors by one in a hundred or less, and the pass for leverages is saved.  For cross entropy the inverse
-    of the Fisher information, ``F^-1 sum w^2 / (sum w)^2``.
+    standard errors by one in a hundred or less, and the pass for leverages is saved.  So it does for the Huber loss,
+    with ``l'`` for r and the rows below delta in H (Huber 1967), for counts, and for several outputs.  For labels the
+    inverse of the Fisher information, ``F^-1 sum w^2 / (sum w)^2``.  Under a penalty H has its second derivatives.
+
+    Lengths that the outputs do not determine are held while H is inverted, and the errors are carried to canonical
+    parameters by the delta method.
 
     Parameters
     ----------
     objective : Objective
-        On the data; its model does not matter.
+        On the data; its model does not matter, but for its penalty.
     model : Network
         The model asked for.
     parameters : Parameters
@@ -89,28 +95,73 @@ def standard_errors(objective: Objective, model: Network, parameters: Parameters
         raise ValueError(
             "a quadratic model of rank above 1 determines only M = W' diag(v) W: its weights have no standard errors"
         )
-    at, theta, objective = _coordinates(objective, model, parameters)
-    n, p = objective.engine.weights().counting, len(theta)
+    penalty = objective.model.penalty
+    at, model = parameters, _estimated(model, parameters).changed(penalty=penalty)
+    theta, objective = model.pack(at), _within_limit(objective.with_model(model))
+    gauge = model.gauge(at)
+    n, p = objective.engine.weights().counting, len(theta) - len(gauge)
     if n <= p:
         raise ValueError(f"standard errors need more rows than parameters, got {n} rows and {p} parameters")
-    theta, objective, unit = _in_units(objective, at, theta)
-    root = _inverse_root(objective.gauss_newton(theta)[2])
-    engine, size = objective.engine, 1.0
-    weights = engine.weights()
-    if not model.loss.least_squares:
-        covariance = root @ root.T * (weights.squares / weights.total**2)
+    if penalty is None:
+        theta, objective, unit = _in_units(objective, at, theta)
+        gauge = model.gauge(model.unpack(theta, at.weights.shape[1]))
     else:
-        left = objective.residual(theta)
+        unit = 1.0
+    covariance, size = _covariance(objective, theta, gauge, n, p)
+    canonical = objective.model.canonical_jacobian(model.unpack(theta, at.weights.shape[1]))
+    covariance = canonical @ covariance @ canonical.T
+    found = objective.model.unpack(np.sqrt(np.maximum(covariance.diagonal(), 0.0)), at.weights.shape[1])
+    if not model.free_v:
+        found = replace(found, output_weights=np.zeros(found.output_weights.shape))
+    return _times(found, size, size * unit), n - p
+
+
+def _estimated(model: Network, at: Parameters) -> Network:
+    """The model with what its parameters say of it: definite output weights, and an intercept where there is one."""
+    known = not isinstance(model.output_weights, str)
+    v = at.output_weights
+    return model.changed(
+        output_weights="free" if model.free_v else model.output_weights if known else np.where(v == 0, 1.0, v),
+        fit_intercept=model.fit_intercept or bool(np.any(at.intercept)),
+    )
+
+
+def _covariance(objective: Objective, theta: np.ndarray, gauge: np.ndarray, n: int, p: int) -> tuple[np.ndarray, float]:
+    """Covariance of theta but for what `gauge` leaves open, in units of the square of a size, and that size."""
+    model, engine, size = objective.model, objective.engine, 1.0
+    loss, weights = model.loss, engine.weights()
+    squares = model.changed(loss=SQUARED)
+    if loss.in_response_units and model.n_outputs == 1:
+        left = Objective(engine, squares).residual(theta)
         size = left.engine.average(np.abs) or 1.0
+        delta = loss.delta if isinstance(loss, Huber) else np.inf
+        matrix = _matrix(objective, theta)
+        if delta < np.inf:  # rows beyond it pull with a constant force, which has no derivative
+            near = Objective(left.engine.with_weights(lambda r, w: w * (np.abs(r) <= delta)), squares)
+            share = near.engine.weights().total / weights.total
+            matrix = share * (_matrix(near, theta) - near.penalty_matrix) + near.penalty_matrix
+        root = _inverse_root(matrix, gauge)
         few = n < _MANY_ROWS * p
         kept = 1.0 - leverages(objective, theta, root / np.sqrt(weights.total)) if few else np.sqrt(1.0 - p / n)
         kept = np.maximum(kept, _FITTED)
-        scores = left.on(left.engine.with_weights(lambda r, w: (w * (r / size) / kept) ** 2))
-        total = scores.engine.weights().total
-        middle = scores.gauss_newton(theta)[2] * (total / weights.total**2) if total > 0 else np.zeros((p, p))
-        covariance = root @ (root.T @ middle @ root) @ root.T
-    found = _carried_back(covariance, objective.model, parameters, model)
-    return _times(found, size, size * unit), n - p
+        scored = left.engine.with_weights(lambda r, w: (w * (np.clip(r, -delta, delta) / size) / kept) ** 2)
+        scores = Objective(scored, squares.changed(penalty=None))
+        total = scored.weights().total
+        middle = (
+            scores.gauss_newton(theta)[2] * (total / weights.total**2) if total > 0 else np.zeros((len(theta),) * 2)
+        )
+    else:
+        root = _inverse_root(_matrix(objective, theta), gauge)
+        if loss.takes_labels:
+            plain = objective.with_model(model.changed(penalty=None))
+            middle = plain.gauss_newton(theta)[2] * (weights.squares / weights.total**2)
+        else:
+            middle = score_products(objective, theta) * (n / (n - p) / weights.total**2)
+    return root @ (root.T @ middle @ root) @ root.T, size
+
+
+def _matrix(objective: Objective, theta: np.ndarray) -> np.ndarray:
+    return objective.gauss_newton(theta)[2]
 
 
 def certificate(objective: Objective, model: Network, parameters: Parameters) -> dict[str, Any]:
@@ -130,8 +181,7 @@ def certificate(objective: Objective, model: Network, parameters: Parameters) ->
     ValueError
         More than 5000 parameters.
     """
-    _, theta, objective = _coordinates(objective, model, parameters)
-    flat = model.n_flat
+    theta, objective, flat = _coordinates(objective, model, parameters)
     n, p = objective.engine.weights().counting, len(theta) - flat
     loss, grad, hessian = objective.gauss_newton(theta)
     values, vectors = np.linalg.eigh(hessian)
@@ -157,17 +207,14 @@ def certificate(objective: Objective, model: Network, parameters: Parameters) ->
     )
 
 
-def _coordinates(objective: Objective, model: Network, parameters: Parameters) -> tuple:
-    """Parameters, theta and objective in coordinates without flat scales, units as in `parameters`."""
-    if not isinstance(model.output_weights, str) and parameters.intercept == 0.0:
-        return parameters, model.pack(parameters), _within_limit(objective.with_model(model))
-    free = model.free_v and model.activation.degree is None
-    at = parameters.canonical(model.activation, free) if model.free_v else parameters
-    model = model.changed(
-        output_weights="free" if free else np.where(at.output_weights == 0, 1.0, at.output_weights),
-        fit_intercept=model.fit_intercept or at.intercept != 0.0,
-    )
-    return at, model.pack(at), _within_limit(objective.with_model(model))
+def _coordinates(objective: Objective, model: Network, parameters: Parameters) -> tuple[np.ndarray, Objective, int]:
+    """Theta and objective in coordinates without flat scales as far as there are such, and how many flat ones are left."""
+    model = _estimated(model, parameters).changed(penalty=objective.model.penalty)
+    if model.absorbs:
+        parameters = parameters.canonical(model.activation, False)
+        model = model.with_resolved_signs(parameters.output_weights)
+    objective = _within_limit(objective.with_model(model))
+    return model.pack(parameters), objective, model.n_flat + len(model.gauge(parameters))
 
 
 def _within_limit(objective: Objective) -> Objective:
@@ -185,21 +232,25 @@ def _in_units(objective: Objective, at: Parameters, theta: np.ndarray) -> tuple[
     So no square is lost to the units of the data.
     """
     model, engine = objective.model, objective.engine
-    unit = float(np.abs(at.output_weights).max()) if model.free_v else 0.0
+    unit = float(np.abs(at.output_weights).max()) if model.free_v and model.loss.in_response_units else 0.0
     if unit > 0:
         theta = model.pack(_times(at, 1.0, 1.0 / unit))
         engine = engine.with_responses(lambda y: y / unit)
+        objective = objective.with_model(model.changed(loss=model.loss.in_units(unit)))
     return theta, objective.on(engine.with_weights(lambda _, w: w / w.max())), unit or 1.0
 
 
 def _times(p: Parameters, rows: float, rest: float) -> Parameters:
     """Rows times one number, and everything that is linear in the output times another."""
     linear = None if p.linear is None else p.linear * rest
-    return Parameters(p.weights * rows, p.output_weights * rest, linear, p.intercept * rest)
+    found = replace(p, output_weights=p.output_weights * rest, linear=linear, intercept=p.intercept * rest)
+    return found.with_rows(p.rows * rows)
 
 
-def _inverse_root(matrix: np.ndarray) -> np.ndarray:
+def _inverse_root(matrix: np.ndarray, gauge: np.ndarray) -> np.ndarray:
     """R with ``R R'`` the inverse of a positive definite matrix, whatever the units of its rows.
+
+    It is singular along the directions `gauge`, orthonormal rows, which are held.
 
     Raises
     ------
@@ -207,6 +258,7 @@ def _inverse_root(matrix: np.ndarray) -> np.ndarray:
         It is singular.
     """
     scale = np.sqrt(matrix.diagonal())
+    matrix = matrix + gauge.T @ gauge * float(np.mean(matrix.diagonal()))
     if scale.all():
         values, vectors = np.linalg.eigh(matrix / scale / scale[:, None])
         if values[0] > max(1e-14, len(values) * np.finfo(float).eps) * values[-1]:
@@ -220,24 +272,3 @@ def _size(objective: Objective) -> float:
     """Rows of equal weight that would give the same variance (Kish)."""
     w = objective.engine.weights()
     return w.total**2 / w.squares
-
-
-def _carried_back(covariance: np.ndarray, inner: Network, parameters: Parameters, model: Network) -> Parameters:
-    k, d = parameters.weights.shape
-    errors = np.sqrt(np.maximum(covariance.diagonal(), 0.0))
-    found = inner.unpack(errors, d)
-    if not inner.free_v:
-        found = replace(found, output_weights=np.zeros(k))
-    degree = model.activation.degree
-    if not (model.free_v and degree is not None):
-        return found
-    # w = u / |u| and v = +-|u|^p of the row u that was fitted.
-    weights, output_weights = np.empty((k, d)), np.empty(k)
-    for j, direction in enumerate(parameters.weights):
-        block = covariance[j * d : (j + 1) * d, j * d : (j + 1) * d]
-        size, along = np.abs(parameters.output_weights[j]) ** (1.0 / degree), block @ direction
-        variance = direction @ along
-        across = block.diagonal() - 2.0 * direction * along + direction**2 * variance
-        weights[j] = np.sqrt(np.maximum(across, 0.0)) / size
-        output_weights[j] = degree * size ** (degree - 1) * np.sqrt(max(variance, 0.0))
-    return replace(found, weights=weights, output_weights=output_weights)

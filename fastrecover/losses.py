@@ -258,7 +258,9 @@ class Softmax(_OfLabels):
             wrong = (rows < 0).any(axis=1) | (np.abs(rows.sum(axis=1) - 1.0) > _SIMPLEX)
             if wrong.any():
                 at = int(np.argmax(wrong))
-                raise ValueError(f"y must hold rows of probabilities that sum to 1, but row {at} is {rows[at].tolist()}")
+                raise ValueError(
+                    f"y must hold rows of probabilities that sum to 1, but row {at} is {rows[at].tolist()}"
+                )
             return np.ascontiguousarray(rows), np.arange(rows.shape[1])
         labels = _labels(y, n)
         classes, which = np.unique(labels, return_inverse=True)

@@ -25,7 +25,7 @@ def is_sweepable(x: np.ndarray) -> bool:
 
 
 def predict(model: Network, parameters: Parameters, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray:
-    """``f(x) = sum_j v_j phi(w_j . x) + b . x + c`` for every row.
+    """``f(x) = sum_j v_j phi(w_j . x + a_j) + b . x + c`` for every row, of every output.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def predict(model: Network, parameters: Parameters, X: ArrayLike, n_jobs: int | 
 
     Returns
     -------
-    ndarray (n,) of float64
+    ndarray (n,) or (n, n_outputs) of float64
 
     Raises
     ------
@@ -52,11 +52,17 @@ def predict(model: Network, parameters: Parameters, X: ArrayLike, n_jobs: int | 
     if x.ndim != 2 or x.shape[1] != d:
         raise ValueError(f"X must have shape (n, {d}), one column for each feature, got {x.shape}")
     # Everything free: also output weights of zero are then numbers like any other.
+    m = parameters.n_outputs
     model = model.changed(
-        output_weights="free", fit_intercept=True, linear_term=parameters.linear is not None, loss=SQUARED
+        output_weights="free",
+        fit_intercept=True,
+        linear_term=parameters.linear is not None,
+        hidden_bias=parameters.biases is not None,
+        loss=SQUARED,
+        penalty=None,
     )
     step = len(x) if is_sweepable(x) else _NUMBERS_AT_ONCE // d
-    out = np.empty(len(x))
+    out = np.empty((len(x), m) if m > 1 else len(x))
     for start in range(0, len(x), max(step, 1)):
         rows = slice(start, start + max(step, 1))
         out[rows] = _swept(model, parameters, check_rows(x[rows]), n_jobs)

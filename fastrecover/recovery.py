@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 from . import _history, _saved, inference, storage
 from ._arrays import check_feature_names
 from ._validation import check_weights
-from .losses import SQUARED, encode_labels
-from .models import HasParameters, Network, Parameters, align
+from .losses import encode_labels
+from .models import HasParameters, Network, Parameters
 from .models.views import parameters_of
 from .prediction import predict
 from .uncertainty import Uncertainty
@@ -32,7 +32,7 @@ _SCALARS = ("loss", "converged", "message", "n_passes", "n_rows", "seconds")
 
 
 class Recovery(Uncertainty):
-    """Recovered network ``f(x) = sum_j v_j phi(w_j . x) + b . x + c``.
+    """Recovered network ``f(x) = sum_j v_j phi(w_j . x + a_j) + b . x + c``, of one output or several.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Recovery(Uncertainty):
     parameters : Parameters
         Canonical (:meth:`Network.finished`).
     loss : float
-        Weighted mean of ``0.5 (f - y)^2`` over all rows.
+        Weighted mean of the model's loss over all rows, ``0.5 (f - y)^2`` by default, and the penalty.
     converged : bool
     message : str
         Why the fit ended.
@@ -53,8 +53,8 @@ class Recovery(Uncertainty):
     seconds : float
     info : dict
         Further plain values: numbers, strings, lists, dicts.
-    classes : array_like (2,), optional
-        Labels of a classification, the one of probability f last; 0 and 1 if not given, None for a regression.
+    classes : array_like (n_classes,), optional
+        Labels of a classification, of two the one of probability f last; 0, 1, .. if not given, None for others.
     objective : Objective, optional
         On the full data, kept for :meth:`standard_errors` and :meth:`certificate`.
     feature_names : list of str, optional
@@ -94,10 +94,11 @@ class Recovery(Uncertainty):
         self.determined = every if determined is None else np.asarray(determined, bool)
         self.history, self.info = _history.as_arrays(history), dict(info or {})
         self.feature_names = feature_names
-        self.classes = np.asarray((0, 1) if classes is None else classes) if model.loss.takes_labels else None
+        labels = np.arange(max(model.n_outputs, 2)) if classes is None else np.asarray(classes)
+        self.classes = labels if model.loss.takes_labels else None
 
     def predict(self, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray:
-        """Output for every row; the more likely label for a classification.
+        """Expected response of every row: the output, or the rate of counts; for a classification the likeliest label.
 
         Parameters
         ----------
@@ -108,7 +109,7 @@ class Recovery(Uncertainty):
 
         Returns
         -------
-        ndarray (n,)
+        ndarray (n,), or (n, n_outputs) for a regression of several outputs
             float64, or labels for a classification.
 
         Raises
@@ -116,16 +117,16 @@ class Recovery(Uncertainty):
         TypeError, ValueError
             `X` is not numeric, has the wrong shape, or titles other than :attr:`feature_names`.
         """
-        check_feature_names(X, self.feature_names)
-        f = predict(self.model, self.parameters, X, n_jobs)
+        mean = self._mean(X, n_jobs)
         if self.classes is None:
-            return f
-        if np.isnan(f).any():
-            raise ValueError(f"X must be finite to tell a class, but row {int(np.argmax(np.isnan(f)))} gives nan")
-        return self.classes[(f > 0.5).astype(int)]
+            return mean
+        unknown = np.isnan(mean if mean.ndim == 1 else mean[:, 0])
+        if unknown.any():
+            raise ValueError(f"X must be finite to tell a class, but row {int(np.argmax(unknown))} gives nan")
+        return self.classes[(mean > 0.5).astype(int) if mean.ndim == 1 else mean.argmax(axis=1)]
 
-    def predict_proba(self, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray:
-        """Probabilities of the two classes.
+    def decision_function(self, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray:
+        """Outputs f as they are: logits of a logistic model, the argument of the link of counts.
 
         Parameters
         ----------
@@ -134,7 +135,25 @@ class Recovery(Uncertainty):
 
         Returns
         -------
-        ndarray (n, 2)
+        ndarray (n,) or (n, n_outputs)
+        """
+        check_feature_names(X, self.feature_names)
+        return predict(self.model, self.parameters, X, n_jobs)
+
+    def _mean(self, X: ArrayLike, n_jobs: int | None) -> np.ndarray:
+        return self.model.loss.mean(self.decision_function(X, n_jobs))
+
+    def predict_proba(self, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray:
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X, n_jobs
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        ndarray (n, n_classes)
             In the order of :attr:`classes`.
 
         Raises
@@ -147,9 +166,8 @@ class Recovery(Uncertainty):
         if self.classes is None:
             name = self.model.activation.name
             raise TypeError(f"this {name} model is a regression without class probabilities: use predict")
-        check_feature_names(X, self.feature_names)
-        f = predict(self.model, self.parameters, X, n_jobs)
-        return np.column_stack([1.0 - f, f])
+        p = self._mean(X, n_jobs)
+        return np.column_stack([1.0 - p, p]) if p.ndim == 1 else p
 
     def log_loss(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Mean cross entropy of labels or fractional targets, in log-sum form.
@@ -176,16 +194,18 @@ class Recovery(Uncertainty):
             raise TypeError("log_loss needs a classification model: this is a regression")
         check_feature_names(X, self.feature_names)
         targets = encode_labels(y, self.classes)
-        objective = inference.on_data(X, targets, sample_weight, self.model, self.n_features)
-        return objective.value(self.model.pack(self.parameters))
+        objective = inference.on_data(X, targets, sample_weight, self._definite, self.n_features)
+        return objective.value(self._definite.pack(self.parameters))
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Coefficient of determination ``R^2 = 1 - sum w (y - f)^2 / sum w (y - mean y)^2``, or accuracy.
 
+        For counts the share of the deviance that is explained; of several outputs the mean over these.
+
         Parameters
         ----------
         X : array_like (n, n_features)
-        y : array_like (n,)
+        y : array_like (n,) or (n, n_outputs)
         sample_weight : array_like (n,), optional
 
         Returns
@@ -199,12 +219,12 @@ class Recovery(Uncertainty):
         TypeError, ValueError
             Wrong types or shapes.
         """
-        f = self.predict(X)
-        if self.classes is None:
-            targets = SQUARED.targets(y, len(f))[0]
-        else:
-            targets, f = encode_labels(y, self.classes, len(f)), (f == self.classes[1]).astype(np.float64)
-        return self.model.loss.score(targets, f, check_weights(sample_weight, len(f)))
+        mean, loss, m = self._mean(X, None), self.model.loss, self.model.n_outputs
+        n = len(mean)
+        targets = loss.targets(y, n)[0] if self.classes is None else encode_labels(y, self.classes, n)
+        if targets.shape != mean.shape:
+            raise ValueError(f"y must have {m} column{'s' * (m > 1)}, one for each output, got shape {targets.shape}")
+        return loss.score(targets, mean, check_weights(sample_weight, n))
 
     def error(self, truth: HasParameters | Parameters) -> float:
         """Relative Frobenius error of all parameters up to the model's symmetries.
@@ -239,7 +259,7 @@ class Recovery(Uncertainty):
 
         See :meth:`error` for what is refused.
         """
-        return align(self.parameters, parameters_of(truth), self.model.activation, self.model.free_v)[0]
+        return self.model.aligned(self.parameters, parameters_of(truth))[0]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result, without the data, to exactly `path` (an .npz archive); :func:`load` reads it.
@@ -266,6 +286,7 @@ class Recovery(Uncertainty):
         header |= dict(info={**self.info, **classes}, model=self.model.describe(), intercept=p.intercept)
         arrays = {f"history_{name}": column for name, column in self.history.items()}
         arrays |= {"weights": p.weights, "output_weights": p.output_weights}
+        arrays |= {} if p.biases is None else {"biases": p.biases}
         arrays |= {} if self.determined.all() else {"determined": self.determined}
         arrays |= {} if p.errors is None else {"standard_errors": p.errors.flat()}
         storage.write(path, header, arrays if p.linear is None else {**arrays, "linear": p.linear})

@@ -34,7 +34,7 @@ class Uncertainty(ParameterViews):
     objective : Objective or None
         On the full data.
     info : dict
-    classes : ndarray (2,) or None
+    classes : ndarray (n_classes,) or None
     feature_names : list of str or None
     """
 
@@ -145,6 +145,12 @@ class Uncertainty(ParameterViews):
         found = inference.certificate(self._data(X, y, sample_weight), self.model, self.parameters)
         return found | {key: int(self.info.get(key, 1)) for key in ("candidates", "agreeing")}
 
+    @property
+    def _definite(self) -> Network:
+        """The model with output weights that have a place in theta, unless they are given numbers."""
+        known = isinstance(self.model.output_weights, tuple)
+        return self.model if known else self.model.with_output_weights("free")
+
     def _with_errors(self) -> Parameters:
         """Parameters, with standard errors if there are any or these can be had quickly."""
         own = self.objective
@@ -174,8 +180,8 @@ class Uncertainty(ParameterViews):
         if X is None or y is None:
             raise TypeError("X and y must be given together")
         check_feature_names(X, self.feature_names)
-        known = isinstance(self.model.output_weights, tuple)
-        model = self.model if known else self.model.with_output_weights("free")
         if self.classes is not None:
             y = encode_labels(y, self.classes)
-        return inference.on_data(X, y, sample_weight, model, self.n_features)
+        return inference.on_data(
+            X, y, sample_weight, self._definite, self.n_features, float(self.info.get("alpha", 0.0))
+        )

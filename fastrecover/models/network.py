@@ -8,7 +8,7 @@ are, whichever name they were made by.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypedDict, Unpack
 
 import numpy as np
@@ -175,6 +175,75 @@ class Network:
         """Dimension of the continuous symmetries of canonical parameters: the rotations of a quadratic network."""
         return self.n_hidden * (self.n_hidden - 1) // 2 if self.activation.is_quadratic else 0
 
+    def gauge(self, at: Parameters) -> np.ndarray:
+        """Directions of theta along which no output (no probability, of classes) changes, at some parameters.
+
+        The lengths of homogeneous units with free output weights, and a function added to the logits of all classes;
+        those that a penalty determines are none.
+
+        Parameters
+        ----------
+        at : Parameters
+
+        Returns
+        -------
+        ndarray (count, n_parameters)
+            Orthogonal rows of length 1.
+        """
+        (k, d), m, degree = at.weights.shape, self.n_outputs, self.activation.degree
+        found: list[Parameters] = []
+        none = self.unpack(np.zeros(self.n_parameters(d)), d)
+        if self.free_v and degree is not None and self.penalty is None:
+            for j in range(k):
+                own = np.arange(k) == j
+                biases = None if at.biases is None else at.biases * own
+                v = -degree * at.output_weights * own
+                found.append(replace(none, weights=at.weights * own[:, None], output_weights=v, biases=biases))
+        if self.shares:
+            each = np.ones(m)
+            if self.fit_intercept:
+                found.append(replace(none, intercept=each))
+            if self.penalty is None:
+                found += [replace(none, output_weights=np.outer(each, np.eye(k)[j])) for j in range(k)]
+                if self.linear_term:
+                    found += [replace(none, linear=np.outer(each, np.eye(d)[i])) for i in range(d)]
+        rows = np.array([self.pack(each) for each in found]).reshape(len(found), self.n_parameters(d))
+        return np.linalg.qr(rows.T)[0].T if len(rows) else rows
+
+    def canonical_jacobian(self, at: Parameters) -> np.ndarray:
+        """Derivatives of canonical parameters, at canonical ones, by all parameters.
+
+        Parameters
+        ----------
+        at : Parameters
+            As :meth:`finished` returns them.
+
+        Returns
+        -------
+        ndarray (n_parameters, n_parameters)
+        """
+        (k, d), m, degree = at.weights.shape, self.n_outputs, self.activation.degree
+        full = np.eye(self.n_parameters(d))
+        starts = np.cumsum([0, *self.sizes(d)])
+        if self.free_v and degree is not None and self.penalty is None:
+            for j, direction in enumerate(at.weights):  # of length 1: w / |w|, a / |w| and v |w|^p
+                row = slice(j * d, (j + 1) * d)
+                full[row, row] -= np.outer(direction, direction)
+                if at.biases is not None:
+                    full[starts[1] + j, row] = -at.biases[j] * direction
+                for o, v in enumerate(at.columns[:, j]):
+                    full[starts[2] + o * k + j, row] = degree * v * direction
+        if self.shares:
+            centred = np.eye(m) - 1.0 / m
+            for first, size in (
+                (starts[2], k),
+                (starts[3], d * self.linear_term),
+                (starts[4], int(self.fit_intercept)),
+            ):
+                block = slice(first, first + m * size)
+                full[block] = np.kron(centred, np.eye(size)) @ full[block]
+        return full
+
     def n_parameters(self, n_features: int) -> int:
         """Length of theta for units of `n_features` inputs."""
         return sum(self.sizes(n_features))
@@ -325,7 +394,9 @@ class Network:
         if act.functions is not None:
             raise ValueError(f"activation {act.name!r} is user code: a model with it cannot be saved")
         v = self.output_weights if isinstance(self.output_weights, str) else list(self.output_weights)
-        kind = "Classification" if self.loss.takes_labels else "Regression" if self.loss.in_response_units else "Poisson"
+        kind = (
+            "Classification" if self.loss.takes_labels else "Regression" if self.loss.in_response_units else "Poisson"
+        )
         later: dict[str, Any] = {}  # what the first files did not know, where it is not as it was then
         if self.hidden_bias:
             later["hidden_bias"] = True

@@ -226,7 +226,9 @@ def align(
         return _turned(estimate, truth), truth
 
     slope = None if estimate.linear is None else activation.odd_slope
-    odd = activation.parity == "odd" and truth.n_outputs > 1  # the sign of one output weight is canonical, of several not
+    odd = (
+        activation.parity == "odd" and truth.n_outputs > 1
+    )  # the sign of one output weight is canonical, of several not
     signs = (1.0, -1.0) if activation.parity == "even" or odd or slope is not None else (1.0,)
     cost = np.min([_distances(estimate, truth, sign, sign if odd else 1.0, free) for sign in signs], axis=0)
     order = np.empty(len(cost), int)

@@ -103,7 +103,10 @@ class GaussianCurvature:
         gradient = gradient if self.whitening is None else gradient @ self.whitening.T
         within = gradient @ self.basis.T
         if self.inner is None:
-            step, rest = self.outer @ gradient, np.concatenate([biases @ self.outer[:k, :k] if len(biases) else biases, v, c])
+            step, rest = (
+                self.outer @ gradient,
+                np.concatenate([biases @ self.outer[:k, :k] if len(biases) else biases, v, c]),
+            )
         else:
             small = self.inner @ np.concatenate([within.ravel(), biases, v, c])
             inside = within.size

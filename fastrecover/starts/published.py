@@ -13,7 +13,7 @@ from ..models import Network, Parameters
 from ..sweeps import MomentSweeps
 from ..tensors import decompose, hermite_to_tensor
 from .affine import affine_fit
-from .base import check_plain, StartError
+from .base import StartError, check_plain
 from .tensor import check_resolvable, filter_start, lengths_from_moments
 
 _POWER_ITERATIONS = 60

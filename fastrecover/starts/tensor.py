@@ -23,6 +23,7 @@ from ..tensors import decompose, hermite_to_tensor
 from .affine import affine_fit
 from .base import StartError, network, ridge_lengths
 from .quadratic_fit import QUADRATIC, leading_directions, quadratic_fit, quadratic_network
+from .ridge import ridge_start
 
 #: Ridge of the Hermite regression, whose Gram matrix is the identity in expectation.
 RIDGE = 0.2
@@ -52,7 +53,9 @@ def check_resolvable(model: Network, n_features: int) -> None:
             f"n_hidden={k} exceeds the number of features {d}: moments resolve at most as many units as features; "
             "use init='random'"
         )
-    if act.is_quadratic or model.n_patches > 1:
+    if model.n_patches > 1 and model.hidden_bias:
+        raise StartError("the filter start has no bias: use init='random'")
+    if act.is_quadratic or model.n_patches > 1 or model.hidden_bias:
         return
     if act.subspace_order is None or act.tensor_order is None:
         raise StartError(
@@ -83,6 +86,8 @@ def tensor_start(engine: Engine, model: Network, seed: np.random.SeedSequence) -
     """
     n, d = engine.shape
     check_resolvable(model, d)
+    if model.n_patches == 1 and (model.hidden_bias or model.n_outputs > 1):
+        return ridge_start(engine, model, seed)
     if model.known_v is not None and np.ptp(model.known_v) > 0:
         found = tensor_start(engine, model.with_output_weights("free"), seed)
         return _assigned(found, model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .function import Function
 from .landscape import Landscape, TensorLandscape, population_tensor
-from .leverage import leverages
+from .leverage import leverages, score_products
 from .local import local_rows
 from .moments import MomentSweeps
 from .objective import Objective
@@ -16,6 +16,7 @@ __all__ = [
     "Objective",
     "TensorLandscape",
     "leverages",
+    "score_products",
     "local_rows",
     "population_tensor",
 ]

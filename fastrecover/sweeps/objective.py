@@ -262,7 +262,7 @@ class Objective:
         more, extra = self._penalties(np.asarray(thetas, np.float64), output_weights)
         if extra is None:
             return values, grads, matrices
-        return values + more, grads + extra, matrices + self._penalty_matrix
+        return values + more, grads + extra, matrices + self.penalty_matrix
 
     @cached_property
     def order(self) -> np.ndarray | None:
@@ -282,7 +282,7 @@ class Objective:
         return np.concatenate([units[:, :d].ravel(), units[:, d], v, linear[:, :d].ravel(), rest])
 
     @cached_property
-    def _penalty_matrix(self) -> np.ndarray:
+    def penalty_matrix(self) -> np.ndarray:
         """Second derivatives of the penalty."""
         penalty, model, d = self.model.penalty, self.model, self.n_features
         matrix = np.zeros((self.n_parameters, self.n_parameters))
