@@ -11,6 +11,7 @@ cdef extern from "fastrecover.h" nogil:
         int64_t stride
         int64_t n
         int64_t d
+        int64_t ones
         const double *y
         const double *w
         const double *p
@@ -43,12 +44,13 @@ ctypedef fused real:
     double
 
 
-def sweep(const real[:, :] x, const double[::1] y, const double[::1] w, const double[:, ::1] p, object op,
+def sweep(const real[:, :] x, object y, const double[::1] w, const double[:, ::1] p, object op,
           int64_t tile, int64_t block, int64_t first, int64_t count, double[:, ::1] a, double[::1] s,
           double[:, ::1] out=None):
     """Sums of blocks ``first .. first + count`` into `a` and `s`; see ``kernels.sweep`` for the meaning."""
     cdef fr_data data
     cdef const unsigned char[::1] record = op.record
+    cdef const double[::1] targets = y if y is None or y.ndim == 1 else y.reshape(-1)
     cdef int status
     if record.shape[0] < <Py_ssize_t> sizeof(fr_op):
         raise ValueError("the row record is not that of fastrecover.h")
@@ -56,11 +58,14 @@ def sweep(const real[:, :] x, const double[::1] y, const double[::1] w, const do
         raise ValueError("X must have unit column stride")
     if x.strides[0] % <Py_ssize_t> sizeof(real):
         raise ValueError("X must have a row stride that is a multiple of its item size")
+    if p.shape[0] and not 0 <= p.shape[1] - x.shape[1] <= 1:
+        raise ValueError("P must have the columns of X, or one more")
     data.x = <const void*> &x[0, 0] if x.shape[0] and x.shape[1] else NULL
     data.stride = x.strides[0] // <Py_ssize_t> sizeof(real)
     data.n = x.shape[0]
     data.d = x.shape[1]
-    data.y = NULL if y is None else &y[0] if y.shape[0] else NULL
+    data.ones = p.shape[1] - x.shape[1] if p.shape[0] else 0
+    data.y = NULL if y is None else &targets[0] if targets.shape[0] else NULL
     data.w = NULL if w is None else &w[0] if w.shape[0] else NULL
     data.p = &p[0, 0] if p.shape[0] and p.shape[1] else NULL
     data.q = p.shape[0]

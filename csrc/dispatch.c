@@ -34,7 +34,7 @@ const fr_field fr_op_fields[] = {
     FR_FIELD(newton), FR_FIELD(dv), FR_FIELD(dc), FR_FIELD(free_w),
     FR_FIELD(free_v), FR_FIELD(free_c), FR_FIELD(m), FR_FIELD(order),
     FR_FIELD(unit_response), FR_FIELD(alpha2), FR_FIELD(pair), FR_FIELD(single),
-    FR_FIELD(n_features), FR_FIELD(factors),
+    FR_FIELD(n_features), FR_FIELD(factors), FR_FIELD(outputs), FR_FIELD(delta),
     {NULL, 0, 0},
 };
 

@@ -17,16 +17,40 @@ static void FR_T(fold)(int64_t columns, int64_t group, int64_t samples, double *
         }
 }
 
+/* Sums over `rows` of each of n rows of coefficients, added to one vector of lanes for each. */
+static void FR_T(sum_rows)(int64_t n, int64_t rows, const double *g, int64_t ld, fr_vd *lanes)
+{
+    for (int64_t m = 0; m < n; m++, g += ld) {
+        fr_vd s0 = lanes[m], s1 = {0};
+        int64_t r = 0;
+        for (; r + 2 * FR_VD <= rows; r += 2 * FR_VD) {
+            s0 += *(const fr_vdu *)(g + r);
+            s1 += *(const fr_vdu *)(g + r + FR_VD);
+        }
+        s0 += s1;
+        for (; r < rows; r++) s0[0] += g[r];
+        lanes[m] = s0;
+    }
+}
+
+/* Whether sums go back to the rows, of which the constant is kept apart until the end: a is [sums by X | by 1]. */
+FR_INLINE int FR_T(apart)(const fr_data *dt, const fr_op *op)
+{
+    return dt->ones && op->op != FR_GRAM && op->op != FR_HERMITE_GRAM && op->op != FR_THIRD;
+}
+
 /* Sums of one block of `rows` rows from `start`, into zeroed a and s. */
-static void FR_T(block)(const fr_data *dt, const fr_op *op, const REAL *packed, int64_t start, int64_t rows,
-                        fr_work *k_, double *raw, int64_t raw_ld, REAL *gr, REAL *copy, double *third, double *a,
-                        double *s)
+static void FR_T(block)(const fr_data *dt, const fr_op *op, const REAL *packed, const double *shift, int64_t start,
+                        int64_t rows, fr_work *k_, double *raw, int64_t raw_ld, REAL *gr, REAL *copy, double *third,
+                        fr_vd *lanes, double *a, double *s)
 {
     const int64_t group = op->group;
     double *z = group > 1 ? raw : k_->z, *g = group > 1 ? raw : k_->g;
     const REAL *x = (const REAL *)dt->x + start * dt->stride;
     const int gram = op->op == FR_GRAM || op->op == FR_HERMITE_GRAM, cubic = op->op == FR_THIRD;
-    const int64_t size = op->m ? op->m : dt->d, side = op->m ? FR_SIDE_F64 : FR_SIDE;
+    const int64_t size = op->m ? op->m : dt->d, side = op->m ? FR_SIDE_F64 : FR_SIDE, outputs = op->outputs;
+    const int apart = FR_T(apart)(dt, op);
+    if (apart) memset(lanes, 0, (size_t)dt->g * sizeof *lanes);
     if (cubic)
         memset(third, 0, (size_t)fr_third_sums(size, side) * sizeof(double));
     else
@@ -34,20 +58,21 @@ static void FR_T(block)(const fr_data *dt, const fr_op *op, const REAL *packed, 
     memset(s, 0, (size_t)dt->s * sizeof(double));
     for (int64_t i = 0; i < rows; i += dt->tile, x += dt->tile * dt->stride) {
         const int64_t nr = FR_MIN(rows - i, dt->tile), nt = nr / group, sample = (start + i) / group;
-        const double *y = dt->y ? dt->y + sample : NULL, *w = dt->w ? dt->w + sample : NULL;
+        const double *y = dt->y ? dt->y + sample * outputs : NULL, *w = dt->w ? dt->w + sample : NULL;
         /* Where little is computed for a row, half of the tile that follows is fetched by each product, if there is
            room for it beside this one; the hardware keeps up with the rest by itself. */
         const int64_t room = (128 << 10) / (int64_t)sizeof(REAL);
         const int ahead = FR_T(by_dots)(dt->q, dt->d) && dt->tile * dt->d <= room && start + i + 2 * dt->tile <= dt->n;
         const REAL *next = ahead ? x + dt->tile * dt->stride : NULL;
         const REAL *second = next && dt->g && !gram && !cubic ? next + nr / 2 * dt->stride : NULL;
-        FR_T(project)(x, dt->stride, nr, dt->d, dt->q, packed, z, raw_ld, next);
+        FR_T(project)(x, dt->stride, nr, dt->d, dt->q, packed, shift, z, raw_ld, next);
         if (group > 1) FR_T(fold)(dt->q, group, nt, raw, raw_ld, k_->z, k_->ld, 0);
         if (op->op == FR_GRAM)
             for (int64_t r = 0; r < nr; r++)
                 for (int64_t j = 0; j < dt->d; j++)
                     k_->xt[(j * group + r % group) * k_->ld + r / group] = (double)x[r * dt->stride + j];
-        if (dt->out) k_->out = dt->out + sample * op->reps;
+        if (dt->out) k_->out = dt->out + sample * op->reps * outputs;
+        k_->part = 0;
         FR_HERE(fr_row_functions)[op->op](op, nt, y, w, k_, s);
         if (cubic && op->m)
             FR_HERE(fr_third_f64)(nr, k_->ld, size, NULL, 0, z + (dt->q - size) * k_->ld, k_->e, third, s + 3);
@@ -55,19 +80,29 @@ static void FR_T(block)(const fr_data *dt, const fr_op *op, const REAL *packed, 
             FR_HERE(FR_T(third))(nr, k_->ld, size, x, dt->stride, NULL, k_->e, third, s + 3);
         if (dt->g == 0 || cubic) continue;
         if (gram) {
-            FR_HERE(fr_back_f64)(k_->left, dt->l, nt, dt->l, k_->g, k_->ld, dt->g, a, 1, (double *)copy, NULL);
+            const int64_t l = dt->l, parts = op->op == FR_GRAM ? op->reps * outputs : 1;
+            for (int64_t part = 0; part < parts; part++) {
+                k_->part = part;
+                if (part) FR_HERE(fr_row_functions)[op->op](op, nt, y, w, k_, s);
+                FR_HERE(fr_back_f64)(k_->left, l, nt, l, k_->g, k_->ld, l, a + part / outputs * l * l, 1,
+                                     (double *)copy, NULL);
+            }
             continue;
         }
         if (group > 1) FR_T(fold)(dt->g, group, nt, raw, raw_ld, k_->g, k_->ld, 1);
+        if (apart) FR_T(sum_rows)(dt->g, nr, g, raw_ld, lanes);
         if (sizeof(REAL) == sizeof(double)) {
-            FR_HERE(FR_T(back))(x, dt->stride, nr, dt->l, (const REAL *)g, raw_ld, dt->g, a, 0, copy, second);
+            FR_HERE(FR_T(back))(x, dt->stride, nr, dt->d, (const REAL *)g, raw_ld, dt->g, a, 0, copy, second);
         } else {
             for (int64_t m = 0; m < dt->g; m++)
                 for (int64_t r = 0; r < nr; r++) gr[m * raw_ld + r] = (REAL)g[m * raw_ld + r];
-            FR_HERE(FR_T(back))(x, dt->stride, nr, dt->l, gr, raw_ld, dt->g, a, 0, copy, second);
+            FR_HERE(FR_T(back))(x, dt->stride, nr, dt->d, gr, raw_ld, dt->g, a, 0, copy, second);
         }
     }
     if (cubic) fr_third_unpack(size, side, third, a);
+    if (apart)
+        for (int64_t m = 0; m < dt->g; m++)
+            for (int i = 0; i < FR_VD; i++) a[dt->g * dt->d + m] += lanes[m][i];
 }
 
 /* The record with addresses in the place of distances. */
@@ -78,6 +113,7 @@ static fr_op FR_T(resolved)(const fr_op *record)
     FR_RESOLVE(v, double);
     FR_RESOLVE(c, double);
     FR_RESOLVE(dv, double);
+    FR_RESOLVE(dc, double);
     FR_RESOLVE(factors, int32_t);
 #undef FR_RESOLVE
     return op;
@@ -87,10 +123,11 @@ int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_op *record, int64_t first, 
 {
     if (record->loss < 0 || record->loss >= FR_LOSS_COUNT) return -2;
     const fr_op resolved = FR_T(resolved)(record), *op = &resolved;
-    const int64_t group = op->group, size = dt->g * dt->l + dt->s;
-    const int64_t raw_ld = (FR_MIN(dt->tile, dt->n) + 15) / 16 * 16, ld = (raw_ld / group + 7) / 8 * 8;
+    const int64_t group = op->group, size = dt->g * dt->l + dt->s, features = dt->d + dt->ones;
+    const int64_t raw_ld = (FR_MIN(dt->tile, dt->n) + 15) / 16 * 16, ld = (raw_ld / group + 15) / 16 * 16;
     const int64_t fold = group > 1 ? (dt->q > dt->g ? dt->q : dt->g) * raw_ld : 0;
-    const int64_t units = op->k * ld;
+    const int64_t units = op->k * ld, outputs = op->outputs * ld;
+    const int apart = FR_T(apart)(dt, op);
     const int gram = op->op == FR_GRAM || op->op == FR_HERMITE_GRAM;
     const int64_t third = op->op != FR_THIRD ? 0
                           : op->m            ? fr_third_room(op->m, FR_SIDE_F64, ld)
@@ -98,10 +135,12 @@ int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_op *record, int64_t first, 
     int levels = 1;
     while ((INT64_C(1) << (levels - 1)) < count) levels++;
     /* Sizes in doubles, each rounded up to a cache line. */
-    const int64_t sizes[] = {dt->q * group * ld, units, units, units, ld, ld, ld, ld, dt->g * group * ld,
-                             gram ? ld * dt->l : 0, op->op == FR_GRAM ? dt->d * group * ld : 0,
-                             op->m * (op->order + 1) * ld, FR_T(packed_size)(dt->q, dt->d), dt->g * raw_ld,
-                             FR_COPY * raw_ld, size * (levels + 1), fold, ld, ld, ld, third};
+    const int64_t sizes[] = {dt->q * group * ld, units, units, units, outputs, outputs, outputs, outputs,
+                             gram ? dt->l * ld : dt->g * group * ld, gram ? ld * dt->l : 0,
+                             op->op == FR_GRAM ? features * group * ld : 0, op->m * (op->order + 1) * ld,
+                             FR_T(packed_size)(dt->q, dt->d), gram ? 0 : dt->g * raw_ld, FR_COPY * raw_ld,
+                             size * (levels + 1), fold, ld, ld, outputs, third, outputs, dt->q,
+                             apart ? dt->g * FR_VD : 0};
     enum { PARTS = sizeof sizes / sizeof *sizes };
     double *part[PARTS];
     int64_t total = 0;
@@ -113,22 +152,26 @@ int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_op *record, int64_t first, 
         part[i] = p;
         p += (sizes[i] + 7) / 8 * 8;
     }
-    fr_work work = {.ld = ld, .d = dt->d, .l = dt->l, .z = part[0], .u = part[1], .d1 = part[2], .d2 = part[3],
+    fr_work work = {.ld = ld, .d = features, .l = dt->l, .z = part[0], .u = part[1], .d1 = part[2], .d2 = part[3],
                     .f = part[4], .r = part[5], .e = part[6], .t = part[7], .g = part[8], .left = part[9],
-                    .xt = part[10], .he = part[11], .h = part[17], .half = part[18], .zero = part[19]};
-    memset(part[19], 0, (size_t)ld * sizeof(double));
+                    .xt = part[10], .he = part[11], .h = part[17], .half = part[18], .y = part[19], .b = part[21]};
+    memset(work.y, 0, (size_t)outputs * sizeof(double));
+    if (op->op == FR_GRAM)
+        for (int64_t i = dt->d * group * ld; i < features * group * ld; i++) work.xt[i] = 1.0;
     REAL *packed = (REAL *)part[12];
+    double *shift = part[22];
+    for (int64_t c = 0; c < dt->q; c++) shift[c] = dt->ones ? dt->p[c * features + dt->d] : 0.0;
     double *slots = part[15];
     memset(work.z, 0, (size_t)(dt->q * group * ld) * sizeof(double));
-    FR_T(pack)(dt->p, dt->q, dt->d, packed);
+    FR_T(pack)(dt->p, features, dt->q, dt->d, packed);
 
     /* slots[0..levels-1] hold complete subtrees by level, slots[levels] the running one. */
     double *top = slots + levels * size;
     for (int64_t i = 0; i < count; i++) {
         const int64_t start = (first + i) * dt->block;
         double *at = i & 1 ? top : slots; /* sums take their place as they are made */
-        FR_T(block)(dt, op, packed, start, FR_MIN(dt->block, dt->n - start), &work, part[16], raw_ld,
-                    (REAL *)part[13], (REAL *)part[14], part[20], at, at + dt->g * dt->l);
+        FR_T(block)(dt, op, packed, shift, start, FR_MIN(dt->block, dt->n - start), &work, part[16], raw_ld,
+                    (REAL *)part[13], (REAL *)part[14], part[20], (fr_vd *)part[23], at, at + dt->g * dt->l);
         double *slot = slots;
         for (int64_t bits = i; bits & 1; bits >>= 1, slot += size) {
             double *to = bits & 2 ? top : slot + size;
@@ -147,7 +190,11 @@ int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_op *record, int64_t first, 
         started = 1;
     }
     const int64_t left = dt->g * dt->l; /* either part may be empty, and then have no address */
-    if (left) memcpy(a, top, (size_t)left * sizeof(double));
+    if (left && !apart) memcpy(a, top, (size_t)left * sizeof(double));
+    for (int64_t m = 0; apart && m < dt->g; m++) {
+        memcpy(a + m * features, top + m * dt->d, (size_t)dt->d * sizeof(double));
+        a[m * features + dt->d] = top[dt->g * dt->d + m];
+    }
     if (dt->s) memcpy(s, top + left, (size_t)dt->s * sizeof(double));
     free(memory);
     return 0;

@@ -11,33 +11,36 @@
 enum { FR_LOSS, FR_CURVATURE, FR_GRAM, FR_PREDICT, FR_MOMENT, FR_PAIRS, FR_HERMITE, FR_HERMITE_GRAM, FR_LANDSCAPE,
        FR_THIRD };
 
-/* NAME, code: those of losses.py.  A code that is not here is refused. */
-#define FR_LOSSES(X) X(SQUARED, 0) X(CROSS_ENTROPY, 1)
-#define FR_LOSS_CODE(NAME, CODE) FR_##NAME = CODE,
-enum { FR_LOSSES(FR_LOSS_CODE) FR_LOSS_COUNT };
+/* NAME, code, function of losses.h: those that are sums over outputs, with the codes of losses.py. */
+#define FR_SCALAR_LOSSES(X) \
+    X(HUBER, 2, fr_huber) X(LOGISTIC, 3, fr_logistic) X(POISSON, 5, fr_poisson) \
+    X(POISSON_SOFTPLUS, 6, fr_poisson_softplus)
+/* A code that is not here is refused. */
+#define FR_LOSS_CODE(NAME, CODE, FUNCTION) FR_##NAME = CODE,
+enum { FR_SQUARED = 0, FR_CROSS_ENTROPY = 1, FR_SOFTMAX = 4, FR_SCALAR_LOSSES(FR_LOSS_CODE) FR_LOSS_COUNT };
 #undef FR_LOSS_CODE
 
 /* User activation on n values: u and d1 always, d2 may be NULL. */
 typedef void (*fr_user_fn)(const double *z, double *u, double *d1, double *d2, int64_t n);
 
-/* op.py declares the same record; dispatch.c lists where its fields lie.  As it arrives, its four arrays follow it, and
+/* op.py declares the same record; dispatch.c lists where its fields lie.  As it arrives, its five arrays follow it, and
    the pointers to them hold distances from where it begins, 0 for none: see driver.h. */
 typedef struct {
     int op;
     int activation;      /* code of activations.h */
     double slope;
     fr_user_fn user;
-    int loss;            /* FR_SQUARED, or FR_CROSS_ENTROPY of the mean of k sigmoid units */
+    int loss;            /* of the outputs, or FR_CROSS_ENTROPY of the mean of k sigmoid units */
     int64_t group;       /* rows of X that make one sample (patches of a convolutional net), else 1 */
     int64_t reps;        /* parameter sets side by side */
     int64_t k;           /* hidden units of one set, patches counted as units; may be 0 */
-    int64_t linear;      /* 1: an identity column follows the hidden ones */
-    const double *v;     /* (reps, k) output weights */
-    const double *c;     /* (reps,) intercepts */
+    int64_t linear;      /* identity columns that follow the hidden ones: none, or one for each output */
+    const double *v;     /* (reps, outputs, k) output weights */
+    const double *c;     /* (reps, outputs) intercepts */
     int grad;            /* FR_LOSS: gradient wanted */
     int newton;          /* FR_CURVATURE: full Hessian, not Gauss-Newton */
-    const double *dv;    /* FR_CURVATURE: (k,) direction in v */
-    double dc;           /* FR_CURVATURE: direction in c */
+    const double *dv;    /* FR_CURVATURE: (outputs, k) direction in v */
+    const double *dc;    /* FR_CURVATURE: (outputs,) direction in c */
     int free_w, free_v, free_c; /* FR_GRAM: parameter columns present */
     int64_t m;           /* columns of V for the moment functions */
     int order;           /* FR_MOMENT 2..4; Hermite degree */
@@ -46,25 +49,28 @@ typedef struct {
     double pair, single; /* FR_LANDSCAPE: coefficients of its two quartics */
     int64_t n_features;
     const int32_t *factors; /* (n_features, 4) indices into the Hermite rows, -1 for none */
+    int64_t outputs;     /* 1 for the moment functions */
+    double delta;        /* FR_HUBER: residual from which it is linear */
 } fr_op;
 
 typedef struct {
     const void *x;       /* rows, unit column stride */
     int64_t stride;      /* elements from one row to the next; may be smaller than d */
     int64_t n, d;
-    const double *y;     /* (n / group,) or NULL for zeros */
+    int64_t ones;        /* 1: rows are (x, 1), and P has a column for the constant; else 0 */
+    const double *y;     /* (n / group, outputs) or NULL for zeros */
     const double *w;     /* (n / group,) or NULL for ones */
-    const double *p;     /* (q, d) */
+    const double *p;     /* (q, d + ones) */
     int64_t q;           /* columns of P */
     int64_t g;           /* rows projected back */
-    int64_t l;           /* columns of the left factor (d, or features) */
+    int64_t l;           /* columns of the left factor (d + ones, or features) */
     int64_t s;           /* sums */
     int64_t tile, block; /* rows of a tile and of a block, multiples of group */
-    double *out;         /* (n / group, reps) for FR_PREDICT */
+    double *out;         /* (n / group, reps, outputs) for FR_PREDICT */
 } fr_data;
 
 /* Sums over blocks [first, first + count) merged in the canonical binary tree; a: (g, l), s: (s,).
-   Returns 0, -1 when memory is short, or -2 for a loss that is not among FR_LOSSES. */
+   Returns 0, -1 when memory is short, or -2 for a loss that is not listed above. */
 typedef int (*fr_sweep_fn)(const fr_data *data, const fr_op *op, int64_t first, int64_t count, double *a,
                            double *s);
 typedef void (*fr_activate_fn)(int code, double slope, ptrdiff_t n, const double *z, double *u, double *d1,

@@ -8,7 +8,7 @@
 static void fr_response(const fr_op *op, int64_t rows, const double *y, const double *w, fr_work *k_)
 {
     fr_forward(op, 0, rows, k_->z, k_, 0);
-    fr_residual(rows, y, w, k_);
+    fr_residual(rows, k_->f, fr_targets(op, rows, y, k_), w, k_->r, k_->e);
     for (int64_t i = 0; i < rows; i++) {
         k_->r[i] = -k_->r[i];
         k_->e[i] = -k_->e[i];

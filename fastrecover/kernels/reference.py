@@ -104,7 +104,7 @@ def _jacobian(op: RowFunction, x: Array, z: Array, y: Array, w: Array, rep: int 
     jac = np.concatenate(parts, axis=2)
     if isinstance(loss, UnitCrossEntropy):
         return total, jac, r[:, None]
-    f = forward(op, z)
+    f = forward(op, z, rep)
     return loss.total(f, y, w, op.delta), *loss.rooted(f, y, jac, op.delta)
 
 
