@@ -76,12 +76,12 @@ class MappedEngine:
         return np.concatenate([q, (last if self.centre is None else last - q @ self.centre)[:, None]], axis=1)
 
     def _up(self, a: np.ndarray) -> np.ndarray:
-        """Sums over rows beneath as those over z."""
+        """Sums over rows beneath as those over z, (..., d) -> (..., r)."""
         d = self.inner.shape[1]
-        z = times(a[:, :d], self.matrix.T)
+        z = times(a[..., :d], self.matrix.T)
         if self.centre is not None:
-            z = z - np.multiply.outer(a[:, d], self._shift)
-        return np.concatenate([z, a[:, d:]], axis=1) if self.has_ones else z
+            z = z - a[..., d:] * self._shift
+        return np.concatenate([z, a[..., d:]], axis=-1) if self.has_ones else z
 
     @cached_property
     def _shift(self) -> np.ndarray:
@@ -94,25 +94,25 @@ class MappedEngine:
             p, op = np.concatenate([p, np.eye(d)]), replace(op, m=d)
         a, s = self._beneath.run(self._down(p), op)
         if op.op == Op.GRAM:
-            size = a.shape[1]
-            return np.concatenate([self._gram(a[i : i + size], op) for i in range(0, len(a), size)]), s
+            found = self._grams(a.reshape(op.reps, -1, a.shape[1]), op)
+            return found.reshape(-1, found.shape[2]), s
         if op.op in (Op.THIRD, Op.HERMITE_GRAM) or not a.size:
             return (a if a.size else np.zeros((len(a), d))), s
         return self._up(a), s
 
-    def _gram(self, a: np.ndarray, op: RowFunction) -> np.ndarray:
-        """Gram matrix of the Jacobian by parameters of z, from that by parameters of x."""
+    def _grams(self, a: np.ndarray, op: RowFunction) -> np.ndarray:
+        """Gram matrices (reps, size, size) of the Jacobian by parameters of z, from those by parameters of x."""
         d = self._beneath.shape[1]
-        units, v = op.free_w * (op.k // op.group), op.free_v * op.outputs * op.k
+        ends = np.cumsum([op.free_w * (op.k // op.group) * d, op.free_v * op.outputs * op.k, op.linear * d])
 
-        def mapped(rows: np.ndarray) -> np.ndarray:
-            first, second = units * d, units * d + v
-            third = second + op.linear * d
-            blocks = [rows[i : i + d] for i in (*range(0, first, d), *range(second, third, d))]
-            blocks = [self._up(block.T).T for block in blocks]
-            return np.concatenate([*blocks[:units], rows[first:second], *blocks[units:], rows[third:]])
+        def mapped(columns: np.ndarray) -> np.ndarray:
+            units, v, linear, rest = np.split(columns, ends, axis=2)
+            units, linear = (self._up(part.reshape(*part.shape[:2], -1, d)) for part in (units, linear))
+            parts = (units.reshape(*v.shape[:2], -1), v, linear.reshape(*v.shape[:2], -1), rest)
+            return np.concatenate(parts, axis=2)
 
-        return mapped(mapped(mirrored(a)).T)
+        whole = mirrored(a[0])[None] if len(a) == 1 else a + np.triu(a, 1).transpose(0, 2, 1)
+        return mapped(mapped(whole).transpose(0, 2, 1))
 
     def output(self, p: np.ndarray, op: RowFunction) -> np.ndarray:
         """What a PREDICT writes for every sample, (n, op.reps * op.outputs)."""

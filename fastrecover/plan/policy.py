@@ -114,8 +114,20 @@ class Policy:
     """Least number of random starts side by side."""
     restart_numbers: int = 1 << 15
     """Parameters of all of them together, within eight times that number of starts."""
+    most_at_once: int = 256
+    """Most of them where the best of a number is asked for."""
     restart_iterations: int = 400
     """Passes of one round of them."""
+    finished: int = 2
+    """How many of them are refined to the end."""
+    small: int = 150
+    """Parameters up to which many Gauss-Newton matrices cost little more than gradients."""
+    small_work: float = 2e9
+    """Multiply-adds of all of them in one pass up to which that holds."""
+    newton_iterations: int = 150
+    """Steps of such runs side by side."""
+    halved_after: int = 20
+    """Steps after which the worse half of them is left, where the best of a number is asked for."""
     restart_rounds: int = 3
     """Rounds of random starts until two agree."""
     many_features: int = 1500

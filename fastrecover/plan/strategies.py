@@ -11,9 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
-from ..models import Network
+from ..models import Network, Parameters
 from ..random import Stream
-from ..solvers import minimise_many
+from ..solvers import minimise_many, newton_many
 from ..starts import StartError, anchors, inertia, random_start
 from ..sweeps import Objective
 from .judge import Judge
@@ -23,6 +23,8 @@ from .starting import refined_start
 from .students import Chains, default_extra, expanded_starts, regrown
 
 _DENSEST, _MANY = 8, 16  # units up to which many chains, and a few, run side by side
+_STEEPEST = 4.0  # most expected length of a row whose kink lies at a row of the data; the least is 1
+_RIDGE = 1e-4  # of the output weights of random units, some of which are nearly alike
 
 
 @dataclass
@@ -107,7 +109,8 @@ class Restarts:
         """One round; none where something is known and the budget is spent."""
         assert progress.rng is not None
         policy = problem.policy
-        at_once = int(np.clip(policy.restart_numbers // problem.p, policy.restarts, 8 * policy.restarts))
+        most = 8 * policy.restarts if self.count is None else policy.most_at_once
+        at_once = int(np.clip(policy.restart_numbers // problem.p, policy.restarts, most))
         left = at_once if self.count is None else self.count - progress.round * at_once
         if not (problem.spent and (known or progress.candidates)):
             progress.round += 1
@@ -126,13 +129,58 @@ class Restarts:
         if progress.candidates:
             progress.trusted = judge.is_plausible(min(progress.candidates, key=lambda c: c.state.loss))
 
+    @classmethod
+    def _round(cls, problem: Problem, rng: np.random.Generator, stage: str, count: int) -> list[Candidate]:
+        policy, rows = problem.policy, problem.base
+        starts = cls._starts(problem, rng, count)
+        signed = problem.with_signs(starts[0])[0]
+        objective = Objective(problem.on(rows), signed)
+        v = None if signed.known_v is None else np.array([start.output_weights for start in starts])
+        thetas, losses = cls._minimised(problem, objective, np.array([signed.pack(start) for start in starts]), v)
+        problem.monitor.record(objective, stage, float(losses.min()))
+        found = []
+        for at in np.argsort(losses)[: policy.finished]:
+            own = signed if v is None else signed.with_output_weights(v[at])
+            found.append(refined(problem, rows, own, thetas[at], stage))
+        return found
+
     @staticmethod
-    def _round(problem: Problem, rng: np.random.Generator, stage: str, count: int) -> list[Candidate]:
-        model, policy, rows = problem.model, problem.policy, problem.base
-        engine = problem.on(rows)
-        positive = None
+    def _minimised(
+        problem: Problem, objective: Objective, thetas: np.ndarray, v: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """All starts side by side: by their matrices where these are small, else by gradients."""
+        policy, p = problem.policy, thetas.shape[1]
+        small = p <= policy.small and len(thetas) * objective.n_rows * p**2 <= policy.small_work
+        if small and (problem.restarts or problem.model.hidden_bias):
+            return newton_many(
+                objective,
+                thetas,
+                iterations=policy.newton_iterations,
+                exact_loss=problem.exact_loss,
+                output_weights=v,
+                stop=lambda: problem.spent,
+                halved=policy.halved_after if problem.restarts else 0,
+            )
+        return minimise_many(
+            objective,
+            thetas,
+            iterations=policy.restart_iterations,
+            memory=10,
+            exact_loss=problem.exact_loss,
+            output_weights=v,
+            stop=lambda: problem.spent,
+        )
+
+    @staticmethod
+    def _starts(problem: Problem, rng: np.random.Generator, count: int) -> list[Parameters]:
+        """Random rows with signs around the inertia of the second moment; or, with biases, kinks at rows of the data.
+
+        Where the best of so many is asked for, output weights are those of least squares.
+        """
+        model, engine = problem.model, problem.on(problem.base)
         alone = model.n_outputs == 1 and model.loss.in_response_units
-        if model.known_v is None and model.activation.parity != "odd" and alone:
+        positive, d = None, engine.shape[1]
+        if model.known_v is None and model.activation.parity != "odd" and alone and not problem.restarts:
             rng_moments = problem.generator(Stream.START)
             positive = problem.monitor.attempt(lambda: inertia(engine, model.n_hidden, rng_moments))
         starts, at = [], anchors(engine, model, rng)
@@ -140,25 +188,14 @@ class Restarts:
             # The inertia of a noisy moment is off by one now and then: half the starts allow for it.
             shift = rng.integers(-1, 2) * (i % 2)
             near = None if positive is None else int(np.clip(positive + shift, 0, model.n_hidden))
-            starts.append(random_start(model, engine.shape[1], rng, positive=near, at=at))
-        signed = problem.with_signs(starts[0])[0]
-        objective = Objective(engine, signed)
-        v = None if signed.known_v is None else np.array([start.output_weights for start in starts])
-        thetas, losses = minimise_many(
-            objective,
-            np.array([signed.pack(start) for start in starts]),
-            iterations=policy.restart_iterations,
-            memory=10,
-            exact_loss=problem.exact_loss,
-            output_weights=v,
-            stop=lambda: problem.spent,
-        )
-        problem.monitor.record(objective, stage, float(losses.min()))
-        found = []
-        for at in np.argsort(losses)[:2]:
-            own = signed if v is None else signed.with_output_weights(v[at])
-            found.append(refined(problem, rows, own, thetas[at], stage))
-        return found
+            scale = 1.5 if at is None else _STEEPEST ** rng.uniform()
+            starts.append(random_start(model, d, rng, scale=scale, positive=near, at=at))
+        if not (model.free_v and model.is_separate and (problem.restarts or at is not None)):
+            return starts
+        free = Objective(engine, model)
+        thetas = free.with_fitted_outputs(np.array([model.pack(start) for start in starts]), _RIDGE)
+        fitted = [model.unpack(theta, d) for theta in thetas]
+        return [start.absorbed(model.activation) if model.absorbs else start for start in fitted]
 
 
 @dataclass

@@ -8,7 +8,7 @@ from .landscape import OnLandscape
 from .lbfgs import LBFGS, minimise_many
 from .loop import run
 from .monitor import Monitor
-from .newton import DENSE_LIMIT, GaussNewton
+from .newton import DENSE_LIMIT, GaussNewton, newton_many
 from .preconditioner import FactoredMatrix, GaussianCurvature, Preconditioner, gaussian_curvature
 from .quadratic_cg import FactoredDescent, QuarticConjugateGradients
 from .state import Solver, State
@@ -32,5 +32,6 @@ __all__ = [
     "StochasticGradientDescent",
     "gaussian_curvature",
     "minimise_many",
+    "newton_many",
     "run",
 ]

@@ -7,6 +7,7 @@ the rows costs more than evaluating a few more columns.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,10 @@ from .state import State
 
 DENSE_LIMIT = 600
 _TRIALS = (0.1, 1.0, 10.0)
+_FIRST_DAMPING, _HOPELESS = 1e-1, 1e9  # of many runs: where they begin, and where they are given up
+_FEWEST = 8  # runs that go on to the end
+_FLOOR = 1e-8  # of a diagonal, relative to its mean
+_SLIGHT, _SLOW = 1e-5, 6  # a gain of which so many in a row end a run
 _GIVE_UP = 1e12
 _LEAST = 1e-10  # keeps steps bounded along null directions, such as the rotations of a quadratic network
 
@@ -127,3 +132,86 @@ class GaussNewton:
 def decrement(matrix: np.ndarray, grad: np.ndarray) -> float:
     """``sqrt(g' G^-1 g)``."""
     return float(np.sqrt(max(grad @ damped_solve(matrix, grad, 0.0), 0.0)))
+
+
+def newton_many(
+    objective: Objective,
+    thetas: np.ndarray,
+    *,
+    iterations: int,
+    exact_loss: float = 0.0,
+    output_weights: np.ndarray | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    halved: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Levenberg-Marquardt from several starts side by side: two passes an iteration, whatever their number.
+
+    One pass makes the matrices of all runs, the other tries three dampings of each; the linear systems are solved as
+    one stack.  For small networks, whose matrices cost little more than their gradients.
+
+    Parameters
+    ----------
+    objective : Objective
+    thetas : ndarray (m, n_parameters)
+    iterations : int
+        At most.
+    exact_loss : float
+        End as soon as one run is at or below it.
+    output_weights : ndarray (m, n_hidden), optional
+        Fixed output weights of each run, in place of the model's.
+    stop : callable
+        Asked before every iteration; true ends all runs where they are.
+    halved : int
+        Iterations after which the worse half of the runs is left where it is, and again after as many more as there
+        have been (successive halving); 0 for never.
+
+    Returns
+    -------
+    thetas : ndarray (m, n_parameters)
+    losses : ndarray (m,)
+    """
+    theta, v = np.array(thetas, np.float64), output_weights
+    (m, p), slow = theta.shape, np.zeros(len(theta), int)
+    loss, grad, matrix = objective.gauss_newtons(theta, v)
+    mu, done = np.full(m, _FIRST_DAMPING), ~np.isfinite(loss)
+    for iteration in range(iterations):
+        if halved and iteration == halved:
+            done[np.argsort(loss)[max(_FEWEST, int((~done).sum()) // 2) :]] = True
+            halved *= 2
+        at = np.flatnonzero(~done)
+        if not at.size or loss.min() <= exact_loss or stop():
+            break
+        with np.errstate(all="ignore"):
+            steps = _damped_steps(matrix[at], grad[at], mu[at])  # (runs, trials, p)
+            trials = theta[at, None] + steps
+            own = None if v is None else np.repeat(v[at], len(_TRIALS), axis=0)
+            values = objective.values(trials.reshape(-1, p), own).reshape(len(at), -1)
+        values = np.where(np.isfinite(values), values, np.inf)
+        best = np.argmin(values, axis=1)
+        least = values[np.arange(len(at)), best]
+        lower = least < loss[at]
+        # A step as bold as was tried asks for a bolder one, a cautious one keeps its damping.
+        factor = np.where(lower, np.array(_TRIALS)[best] * np.where(best == 0, 0.3, 1.0), 30.0)
+        mu[at] = np.maximum(mu[at] * factor, _LEAST)
+        gone = at[lower]
+        gain = loss[gone] - least[lower]
+        slow[gone] = np.where(gain <= _SLIGHT * np.abs(loss[gone]), slow[gone] + 1, 0)
+        theta[gone] = trials[lower, best[lower]]
+        done[at[~lower & (mu[at] > _HOPELESS)]] = True
+        done[gone[slow[gone] >= _SLOW]] = True
+        loss[gone] = least[lower]
+        more = gone[~done[gone]]
+        if more.size:
+            loss[more], grad[more], matrix[more] = objective.gauss_newtons(theta[more], None if v is None else v[more])
+    return theta, loss
+
+
+def _damped_steps(matrix: np.ndarray, grad: np.ndarray, mu: np.ndarray) -> np.ndarray:
+    """Steps ``-(G + mu diag G)^-1 g`` of every run for every trial damping, (runs, trials, p)."""
+    diagonal = np.einsum("mpp->mp", matrix)
+    diagonal = diagonal + _FLOOR * diagonal.mean(axis=1, keepdims=True) + 1e-300
+    p, count = grad.shape[1], len(_TRIALS)
+    damped = np.repeat(matrix[:, None], count, axis=1)
+    damped[:, :, np.arange(p), np.arange(p)] += (mu[:, None] * np.array(_TRIALS))[:, :, None] * diagonal[:, None]
+    right = np.broadcast_to(-grad[:, None, :, None], (len(grad), count, p, 1))
+    return np.linalg.solve(damped, right)[..., 0]

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..activations import Activation
 from ..engines import Engine
-from ..linalg import orthonormal
+from ..linalg import damped_solve, orthonormal
 from ..models import Network, Parameters
-from ..sweeps import MomentSweeps
+from ..sweeps import MomentSweeps, Objective
 from ..tensors import decompose, hermite_to_tensor
 from .affine import affine_fit
 from .base import StartError, network, ridge_lengths
@@ -26,6 +26,8 @@ from .quadratic_fit import quadratic_fit
 _MOST_FEATURES = 700  # of a regression that looks for directions, and of one inside their span
 _MOST_OUTPUTS = 4  # combinations of outputs that directions are looked for in
 _RIDGE = 0.05  # of these regressions, whose Gram matrices are the identity in expectation
+_STEPS = 8  # inside the span of the units
+_MOST_INSIDE = 400  # numbers of units there
 _SCALES = np.geomspace(0.15, 6.0, 20)
 _OFFSETS = np.linspace(-3.0, 3.0, 121)  # biases over lengths; of units farther out moments show next to nothing
 _NODES = np.linspace(-8.0, 8.0, 1601)
@@ -60,8 +62,32 @@ def ridge_start(engine: Engine, model: Network, seed: np.random.SeedSequence) ->
     tensors = [_tensors(each, basis, degree) for each in engines]
     directions = _directions(tensors, rng)
     found = np.array([_ridges(each, directions) for each in tensors])  # (outputs, degree + 1, k)
-    units = _units(model, directions @ basis, found)
-    return ridge_lengths(engine, model, units)
+    return _polished(engine, model, ridge_lengths(engine, model, _units(model, directions @ basis, found)))
+
+
+def _polished(engine: Engine, model: Network, found: Parameters) -> Parameters:
+    """A few Gauss-Newton steps inside the span of the units, where there are k inputs in place of d."""
+    if model.linear_term:  # which may lie outside
+        return found
+    basis = orthonormal(found.weights)
+    inside = model.with_resolved_signs(found.output_weights)
+    if len(basis) ** 2 > _MOST_INSIDE:
+        return found
+    at = replace(found, weights=found.weights @ basis.T)
+    objective = Objective(engine.projected(basis), inside)
+    theta = inside.pack(at.absorbed(model.activation) if inside is not model and model.absorbs else at)
+    loss, grad, matrix = objective.gauss_newton(theta)
+    mu = 1e-2
+    for _ in range(_STEPS):
+        trials = np.array([theta - damped_solve(matrix, grad, mu * factor) for factor in (0.1, 1.0, 10.0)])
+        losses = objective.values(trials)
+        best = int(np.nanargmin(np.where(np.isfinite(losses), losses, np.inf)))
+        mu *= (0.1, 1.0, 10.0)[best]
+        if losses[best] < loss:
+            theta = trials[best]
+            loss, grad, matrix = objective.gauss_newton(theta)
+    done = inside.unpack(theta, len(basis))
+    return replace(done, weights=done.weights @ basis)
 
 
 def _combinations(m: int, rng: np.random.Generator) -> list[_Combination]:

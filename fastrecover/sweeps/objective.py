@@ -135,20 +135,22 @@ class Objective:
         """Loss at theta, (n_parameters,)."""
         return float(self.values(np.asarray(theta)[None])[0])
 
-    def values(self, thetas: np.ndarray) -> np.ndarray:
+    def values(self, thetas: np.ndarray, output_weights: np.ndarray | None = None) -> np.ndarray:
         """Losses at several points in one pass.
 
         Parameters
         ----------
         thetas : ndarray (m, n_parameters)
+        output_weights : ndarray (m, n_hidden), optional
+            Fixed output weights of each point, in place of the model's.
 
         Returns
         -------
         ndarray (m,)
         """
-        p, op = self._many(Op.LOSS, thetas, None)
+        p, op = self._many(Op.LOSS, thetas, output_weights)
         s = self.engine.run(p, op)[1]
-        return s[1 :: op.set_sums] / s[0] + self._penalties(np.asarray(thetas, np.float64), None)[0]
+        return s[1 :: op.set_sums] / s[0] + self._penalties(np.asarray(thetas, np.float64), output_weights)[0]
 
     def value_and_grad(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Loss and gradient at theta.
@@ -263,6 +265,39 @@ class Objective:
         if extra is None:
             return values, grads, matrices
         return values + more, grads + extra, matrices + self.penalty_matrix
+
+    def with_fitted_outputs(self, thetas: np.ndarray, ridge: float) -> np.ndarray:
+        """The same units with output weights, linear terms and intercepts by least squares, in one pass.
+
+        For a loss other than the squared one it is one step of reweighted least squares from an output of zero.
+
+        Parameters
+        ----------
+        thetas : ndarray (s, n_parameters)
+            Of a model with free output weights.
+        ridge : float
+            Added to the diagonal of the features' Gram matrices, relative to their means.
+
+        Returns
+        -------
+        ndarray (s, n_parameters)
+        """
+        units = sum(self.model.sizes(self.n_features)[:2])
+        found = np.array(thetas, np.float64)
+        found[:, units:] = 0.0
+        p, op = self._many(Op.GRAM, found, None, free_w=False, free_v=True, free_c=self.model.fit_intercept)
+        a, s = self.engine.run(p, op)
+        upper = a.reshape(len(found), a.shape[1], a.shape[1]) / s[0]
+        grams = upper + np.triu(upper, 1).transpose(0, 2, 1)
+        order = self.order
+        if order is not None:
+            order = order[units:] - units
+            grams = grams[:, order[:, None], order]
+        size = grams.shape[1] - 1
+        mean = np.trace(grams[:, :size, :size], axis1=1, axis2=2) / max(size, 1) + 1e-300
+        damped = grams[:, :size, :size] + ridge * mean[:, None, None] * np.eye(size)
+        found[:, units:] = -np.linalg.solve(damped, grams[:, :size, -1:])[:, :, 0]
+        return found
 
     @cached_property
     def order(self) -> np.ndarray | None:
