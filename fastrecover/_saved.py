@@ -133,7 +133,7 @@ def _classes(info: dict[str, Any], count: int) -> list[Any] | None:
     if classes is None:
         return None
     of_a_kind = any(_is_list_of(classes, kind) for kind in (str, bool, (int, float))) and len(classes) == count
-    if not of_a_kind or any(a == b or a != a for a, b in zip(classes, classes[1:], strict=False)):
+    if not of_a_kind or not all(a < b or a > b for a, b in zip(classes, classes[1:], strict=False)):
         raise ValueError(f"classes are {classes!r}, not {count} labels")
     return classes
 

@@ -62,6 +62,7 @@ LAYERS = (
     ("plan",),
     ("papers",),
     ("request",),
+    ("penalised",),
     ("api",),
     TOP,
 )

@@ -379,14 +379,16 @@ class Network:
             return self
         if self.n_outputs > 1:
             raise ValueError(f"y must have {self.n_outputs} columns, one for each output of the model, got {m}")
-        if self.loss == LOGISTIC:
-            return self.changed(loss=SOFTMAX, n_outputs=m)
-        if self.loss.several_outputs is False:
+        what = "classes" if self.loss == LOGISTIC else "columns"
+        if self.loss.several_outputs is False and self.loss != LOGISTIC:
             raise ValueError(
                 f"y has {m} columns, but {self.loss.name} takes one response a row: fit them one by one, or use the "
                 "squared loss"
             )
-        return self.changed(n_outputs=m)
+        try:
+            return self.changed(n_outputs=m, loss=SOFTMAX if self.loss == LOGISTIC else self.loss)
+        except ValueError as error:
+            raise ValueError(f"y has {m} {what}: {error}") from None
 
     def describe(self) -> dict[str, Any]:
         """Plain data from which :func:`rebuilt` makes the model again."""
@@ -467,8 +469,8 @@ def _check_several(act: Activation, v: str | tuple[float, ...], n_patches: int) 
     """Raise ValueError for networks that cannot have several outputs."""
     if v != "free":
         raise ValueError(
-            "several outputs (columns of y, or three and more classes) have output weights of their own: use "
-            f"output_weights='free', got {v if isinstance(v, str) else 'numbers'!r}"
+            "several outputs have output weights of their own: use output_weights='free', got "
+            f"{v if isinstance(v, str) else 'numbers'!r}"
         )
     if act.is_quadratic:
         raise ValueError("quadratic units have one output: fit the columns of y one by one")

@@ -65,7 +65,8 @@ class Judge:
         """
         if self.is_exact(candidate):
             return True
-        if not self.is_testable:
+        filters = self.loss.least_squares and self.problem.model.n_patches > 1  # of which there is one
+        if not (self.is_testable or filters):
             return False
         well = candidate.state.converged and self._well_separated(self.problem.parameters(candidate))
         return self._has_rows(candidate) and well and not self.misfit(candidate, level)

@@ -103,7 +103,7 @@ def test_engine_follows_the_canonical_tree(data, n):
     """Blocks summed one by one and merged by halving at the largest power of two below their number."""
     x, y, w = (a[:n] for a in data)
     p, row = Objective(ThreadEngine(ArraySource(x, y)), Regression("relu", K)).op(
-        Op.LOSS, Parameters(data[0][:K], np.ones(K)), grad=True
+        Op.LOSS, data[0][:K].ravel(), grad=True
     )
     block = kernels.layout(row, D, 8)[1]
     assert block == 2048
