@@ -468,7 +468,7 @@ def changed(array, place, value):
         (dict(X=X[:5], y=Y[:5]), ValueError, "5 rows.* cannot determine 8 parameters"),
         (dict(y=Y[:-1]), ValueError, "y has 59 entries but X has 60 rows"),
         (dict(y=np.ones(60)), ValueError, "y must vary"),
-        (dict(X=np.c_[X, np.ones(60)]), ValueError, r"X has constant columns \(4\)"),
+        (dict(X=np.c_[X, np.zeros(60)]), ValueError, r"X has constant columns \(4\)"),
         (dict(sample_weight=np.full(60, -1.0)), ValueError, "sample_weight must not be negative"),
         (dict(sample_weight=np.zeros(60)), ValueError, "sample_weight must not be zero everywhere"),
         (dict(sample_weight=np.arange(60) < 7), ValueError, "7 rows.* cannot determine 8 parameters"),

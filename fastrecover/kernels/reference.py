@@ -84,40 +84,51 @@ def _curvature(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
     return a, np.concatenate([[w.sum()], sv.ravel(), h.sum(axis=0)])
 
 
-def _jacobian(op: RowFunction, x: Array, z: Array, y: Array, w: Array, rep: int = 0) -> tuple[float, Array, Array]:
-    """Loss, and by sample and output J and r with ``J' W J`` the Gauss-Newton matrix and ``J' W r`` the gradient."""
-    k, m, loss = op.k, op.outputs, LOSSES[op.loss]
-    z = z[:, rep * (k + op.linear) : (rep + 1) * (k + op.linear)]
-    u, d1, v = op.activation.value(z[:, :k]), op.activation.derivative(z[:, :k]), output_weights(op, rep)[0]
+def _jacobians(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> tuple[Array, Array, Array]:
+    """Of every set the loss, and by sample and output J and r: ``J' W J`` is the Gauss-Newton matrix, ``J' W r`` the
+    gradient.
+
+    Returns
+    -------
+    losses : ndarray (reps,)
+    jacobians : ndarray (reps, samples, outputs, parameters)
+    residuals : ndarray (reps, samples, outputs)
+    """
+    k, m, s, n, loss = op.k, op.outputs, op.reps, len(x), LOSSES[op.loss]
+    z = z.reshape(n, s, k + op.linear).transpose(1, 0, 2)
+    units = z[:, :, :k]
+    u, d1, v = op.activation.value(units), op.activation.derivative(units), np.reshape(op.v, (s, 1, m, k))
     if isinstance(loss, UnitCrossEntropy):
-        total, d1, r = loss.gram(z, y[:, 0], w)
-        v = np.ones((1, k))
-    units = (v * d1[:, None]).reshape(len(x), m, -1, op.group) if op.free_w else np.zeros((len(x), m, 0, op.group))
-    parts = [np.einsum("iocp,ipd->iocd", units, x).reshape(len(x), m, units.shape[2] * x.shape[2])]
+        parts = [loss.gram(each, y[:, 0], w) for each in units]
+        losses, d1, r = (np.array(each) for each in zip(*parts, strict=True))
+        v = np.ones((s, 1, 1, k))
+    slopes = (v * d1[:, :, None]).reshape(s, n, m, -1, op.group)[:, :, :, : k * op.free_w]
+    blocks = [np.einsum("sigcp,ipd->sigcd", slopes, x, optimize=op.group > 1).reshape(s, n, m, -1)]
     each = np.eye(m)
     if op.free_v:
-        parts.append(np.einsum("oq,ij->ioqj", each, u).reshape(len(x), m, m * k))
+        blocks.append((each[:, :, None] * u[:, :, None, None]).reshape(s, n, m, m * k))
     if op.linear:
-        parts.append(np.einsum("oq,id->ioqd", each, x[:, 0]).reshape(len(x), m, m * x.shape[2]))
+        rows = (each[:, :, None] * x[:, None, None, 0]).reshape(1, n, m, -1)
+        blocks.append(np.broadcast_to(rows, (s, *rows.shape[1:])))
     if op.free_c:
-        parts.append(np.broadcast_to(each, (len(x), m, m)))
-    jac = np.concatenate(parts, axis=2)
+        blocks.append(np.broadcast_to(each, (s, n, m, m)))
+    jacobians = np.concatenate(blocks, axis=3)
     if isinstance(loss, UnitCrossEntropy):
-        return total, jac, r[:, None]
-    f = forward(op, z, rep)
-    return loss.total(f, y, w, op.delta), *loss.rooted(f, y, jac, op.delta)
+        return losses, jacobians, r[:, :, None]
+    f = np.reshape(op.c, (s, 1, m)) + u @ v[:, 0].transpose(0, 2, 1)
+    f = f + z[:, :, k:] if op.linear else f
+    losses = np.array([loss.total(f[i], y, w, op.delta) for i in range(s)])
+    flat = (f.reshape(s * n, m), np.tile(y, (s, 1)))
+    jacobians, r = loss.rooted(*flat, jacobians.reshape(s * n, m, -1), op.delta)
+    return losses, jacobians.reshape(s, n, m, -1), r.reshape(s, n, m)
 
 
 def _gram(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
-    grams, sums = [], [w.sum()]
-    for rep in range(op.reps):
-        total, jac, r = _jacobian(op, x, z, y, w, rep)
-        rows = np.concatenate([jac, r[:, :, None]], axis=2)
-        rows = rows.reshape(-1, rows.shape[2])
-        with np.errstate(over="ignore"):  # the square of a residual whose label has probability 1e-300
-            grams.append(np.triu(rows.T @ (np.repeat(w, op.outputs)[:, None] * rows)))
-        sums.append(total)
-    return np.concatenate(grams), np.array(sums)
+    losses, jacobians, r = _jacobians(op, x, z, y, w)
+    rows = np.concatenate([jacobians, r[..., None]], axis=3).reshape(op.reps, len(x) * op.outputs, -1)
+    with np.errstate(over="ignore"):  # the square of a residual whose label has probability 1e-300
+        grams = np.triu(rows.transpose(0, 2, 1) @ (np.repeat(w, op.outputs)[:, None] * rows))
+    return grams.reshape(-1, rows.shape[2]), np.concatenate([[w.sum()], losses])
 
 
 def _moment(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
@@ -227,7 +238,29 @@ def jacobian(x: Array, p: Array, op: RowFunction) -> Array:
     ndarray (samples, outputs, n_parameters)
     """
     rows, z = _projected(op, x, p)
-    return _jacobian(op, rows, z, np.zeros((len(rows), op.outputs)), np.ones(len(rows)))[1]
+    return _jacobians(op, rows, z, np.zeros((len(rows), op.outputs)), np.ones(len(rows)))[1][0]
+
+
+def weighted_rows(x: Array, y: Array | None, w: Array | None, p: Array, op: RowFunction) -> tuple[Array, Array]:
+    """Rows ``sqrt(w) [J, r]`` of every set, whose Gram matrix a GRAM sums, and the losses of the sets.
+
+    Parameters
+    ----------
+    x, y, w, p, op
+        As for :func:`sweep`, of some samples.
+
+    Returns
+    -------
+    losses : ndarray (reps,)
+    rows : ndarray (reps, samples * outputs, n_parameters + 1)
+    """
+    rows, z = _projected(op, x, p)
+    y = np.zeros((len(rows), op.outputs)) if y is None else y.reshape(len(rows), op.outputs)
+    losses, jacobians, r = _jacobians(op, rows, z, y, np.ones(len(rows)) if w is None else w)
+    stack = np.concatenate([jacobians, r[..., None]], axis=3)
+    if w is not None:
+        stack *= np.sqrt(w)[:, None, None]
+    return losses, stack.reshape(op.reps, -1, stack.shape[3])
 
 
 def sweep(

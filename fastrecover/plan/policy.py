@@ -42,6 +42,8 @@ class Policy:
     """Most steps of conjugate gradients for quadratic networks."""
     other_iterations: int = 1000
     """Most steps of a solver that a user hands in."""
+    last_steps: int = 30
+    """Steps after those with triangular factors, which have gone as far as they could."""
     dear_matrix: int = 100
     """Parameters above which a dense matrix costs as much as many gradients, so that few are formed in a row."""
     few_matrices: int = 8
@@ -121,11 +123,15 @@ class Policy:
     finished: int = 2
     """How many of them are refined to the end."""
     small: int = 150
-    """Parameters up to which many Gauss-Newton matrices cost little more than gradients."""
-    small_work: float = 2e9
-    """Multiply-adds of all of them in one pass up to which that holds."""
+    """Parameters up to which the factor of a Jacobian is worth its cost."""
+    small_work: float = 1e8
+    """Multiply-adds of one factor up to which that holds."""
+    small_work_of_many: float = 1e9
+    """The same for all those of random starts together, in one pass."""
     newton_iterations: int = 150
     """Steps of such runs side by side."""
+    best_of_many: int = 4
+    """Best runs of these that go on, where the best of a number is asked for."""
     halved_after: int = 20
     """Steps after which the worse half of them is left, where the best of a number is asked for."""
     restart_rounds: int = 3

@@ -18,6 +18,7 @@ from ..solvers import (
     Solver,
     State,
     gaussian_curvature,
+    newton_many,
 )
 from ..solvers.lbfgs import with_direction
 from ..sweeps import Objective
@@ -54,10 +55,22 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
             return Candidate(state, model, rows, label)
         theta = state.theta
     quadratic = problem.is_quartic
-    solver: Solver[Objective] = QuarticConjugateGradients() if quadratic else GaussNewton()
+    solver: Solver[Objective] = QuarticConjugateGradients() if quadratic else gauss_newton(problem, objective)
+    if isinstance(solver, GaussNewton) and solver.factored:
+        # Narrow valleys: dampings by what a step gains against what it promised go through them faster.
+        found = newton_many(
+            objective,
+            theta[None],
+            iterations=2 * policy.iterations,
+            exact_loss=problem.exact_loss,
+            stop=lambda: problem.spent,
+            tol=tol,
+        )
+        theta = found[0][0]
     dear = not quadratic and problem.p > policy.dear_matrix
     most = policy.pncg_iterations if quadratic else policy.iterations
     most = policy.few_matrices if dear else policy.fisher_steps if labels else most
+    most = policy.last_steps if isinstance(solver, GaussNewton) and solver.factored else most
     state = problem.run(solver, objective, theta, label, most, tol)
     # A matrix costs as much as p / 4 gradients: far from a minimum these go further.  Where labels leave a
     # direction open, Fisher's matrix is far from the Hessian and its steps are short.
@@ -66,6 +79,13 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
         state = problem.run(LBFGS(), objective, state.theta, label, policy.iterations, tol)
         state = problem.run(solver, objective, state.theta, label, policy.iterations // 5, tol)
     return Candidate(state, model, rows, label)
+
+
+def gauss_newton(problem: Problem, objective: Objective) -> GaussNewton:
+    """The dense solver: from triangular factors where units with biases may nearly cancel, and rows are few."""
+    policy, p = problem.policy, objective.n_parameters
+    few = p <= policy.small and objective.n_rows * p**2 <= policy.small_work
+    return GaussNewton(factored=few and (problem.model.hidden_bias or problem.restarts is not None))
 
 
 def moved(problem: Problem, candidate: Candidate, rows: Rows) -> Candidate:

@@ -139,7 +139,7 @@ class Restarts:
         thetas, losses = cls._minimised(problem, objective, np.array([signed.pack(start) for start in starts]), v)
         problem.monitor.record(objective, stage, float(losses.min()))
         found = []
-        for at in np.argsort(losses)[: policy.finished]:
+        for at in np.argsort(losses)[: 1 if problem.restarts else policy.finished]:
             own = signed if v is None else signed.with_output_weights(v[at])
             found.append(refined(problem, rows, own, thetas[at], stage))
         return found
@@ -150,17 +150,20 @@ class Restarts:
     ) -> tuple[np.ndarray, np.ndarray]:
         """All starts side by side: by their matrices where these are small, else by gradients."""
         policy, p = problem.policy, thetas.shape[1]
-        small = p <= policy.small and len(thetas) * objective.n_rows * p**2 <= policy.small_work
+        small = p <= policy.small and len(thetas) * objective.n_rows * p**2 <= policy.small_work_of_many
         if small and (problem.restarts or problem.model.hidden_bias):
-            return newton_many(
-                objective,
-                thetas,
-                iterations=policy.newton_iterations,
-                exact_loss=problem.exact_loss,
-                output_weights=v,
-                stop=lambda: problem.spent,
-                halved=policy.halved_after if problem.restarts else 0,
+            common = dict(exact_loss=problem.exact_loss, stop=lambda: problem.spent, tol=problem.tol)
+            halved = policy.halved_after if problem.restarts else 0
+            thetas, losses = newton_many(
+                objective, thetas, iterations=policy.newton_iterations, output_weights=v, halved=halved, **common
             )
+            if problem.restarts and losses.min() > problem.exact_loss:  # the best go on
+                top = np.argsort(losses)[: policy.best_of_many]
+                own = None if v is None else v[top]
+                thetas[top], losses[top] = newton_many(
+                    objective, thetas[top], iterations=policy.iterations, output_weights=own, **common
+                )
+            return thetas, losses
         return minimise_many(
             objective,
             thetas,

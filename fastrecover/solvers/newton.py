@@ -13,16 +13,17 @@ from dataclasses import replace
 import numpy as np
 
 from ..linalg import damped_solve
-from ..sweeps import Objective
+from ..sweeps import Objective, damped_steps, triangular_factors
 from .loop import SHRUNK, indistinct
 from .state import State
 
 DENSE_LIMIT = 600
 _TRIALS = (0.1, 1.0, 10.0)
-_FIRST_DAMPING, _HOPELESS = 1e-1, 1e9  # of many runs: where they begin, and where they are given up
+_FIRST_DAMPING, _LEAST_DAMPING, _HOPELESS = 1e-1, 1e-20, 1e12  # of many runs
+_WORTH, _BOLD = 1e-4, 0.2  # share of a promised gain that is taken, and least factor of a damping
 _FEWEST = 8  # runs that go on to the end
-_FLOOR = 1e-8  # of a diagonal, relative to its mean
-_SLIGHT, _SLOW = 1e-5, 6  # a gain of which so many in a row end a run
+_FLOOR = 1e-16  # of a squared column, relative to the longest
+_SLIGHT, _SLOW = 1e-6, 10  # a gain of which so many in a row end a run
 _GIVE_UP = 1e12
 _LEAST = 1e-10  # keeps steps bounded along null directions, such as the rotations of a quadratic network
 
@@ -38,12 +39,20 @@ class GaussNewton:
         First damping, relative to the diagonal (dense) or to the curvature along the gradient.
     cg_iterations : int
         Most products spent on one step when the matrix is not formed.
+    factored : bool
+        Whether a dense matrix is kept as the triangular factor of the Jacobian: twice the digits, for small problems.
     """
 
     name = "gauss-newton"
 
-    def __init__(self, dense: bool | None = None, damping: float = 1e-2, cg_iterations: int = 50) -> None:
-        self.dense, self.damping, self.cg_iterations = dense, damping, cg_iterations
+    def __init__(
+        self, dense: bool | None = None, damping: float = 1e-2, cg_iterations: int = 50, factored: bool = False
+    ) -> None:
+        self.dense, self.damping, self.cg_iterations, self.factored = dense, damping, cg_iterations, factored
+
+    @property
+    def _least(self) -> float:
+        return _LEAST_DAMPING if self.factored else _LEAST
 
     def begin(self, objective: Objective, theta: np.ndarray) -> State:
         """State at theta, after one pass."""
@@ -54,10 +63,24 @@ class GaussNewton:
         if not memory["dense"]:
             loss, grad = objective.value_and_grad(theta)
             return State(theta, loss, grad, memory=memory)
+        if self.factored:
+            losses, factors = triangular_factors(objective, theta[None])
+            r, q = factors[0, :-1, :-1], factors[0, :-1, -1]
+            state = State(theta, float(losses[0]), r.T @ q, memory={**memory, "matrix": r.T @ r, "factor": factors[0]})
+            state.decrement = float(np.linalg.norm(q))
+            return state
         loss, grad, matrix = objective.gauss_newton(theta)
         state = State(theta, loss, grad, memory={**memory, "matrix": matrix})
         state.decrement = decrement(matrix, grad)
         return state
+
+    @staticmethod
+    def _damped(state: State, mus: list[float]) -> np.ndarray:
+        """Steps for several dampings, relative to the diagonal of the matrix."""
+        factor = state.memory.get("factor")
+        if factor is None:
+            return np.array([-damped_solve(state.memory["matrix"], state.grad, mu) for mu in mus])
+        return damped_steps(np.repeat(factor[None], len(mus), axis=0), np.multiply.outer(mus, _squares(factor[None])[0]))
 
     def step(self, objective: Objective, state: State) -> State:
         """One accepted step, or the old state with more damping."""
@@ -69,13 +92,13 @@ class GaussNewton:
         losses = objective.values(state.theta + steps)
         losses = np.where(np.isfinite(losses), losses, np.inf)
         best = int(np.argmin(losses))
-        memory = {k: v for k, v in state.memory.items() if k != "matrix"}
+        memory = {k: v for k, v in state.memory.items() if k not in ("matrix", "factor")}
         # Where losses differ by rounding only, the full step is taken if it shortens the gradient.
         level = state.memory["dense"] and indistinct(state.loss, losses[0]) and indistinct(state.loss, losses[best])
         best = 0 if level else best
         if level or losses[best] < state.loss:
             bold = state.memory["dense"] and best == 0
-            memory |= {"mu": max(mus[best] * (0.3 if best else 1.0), _LEAST), "failed": 0, "bold": bold}
+            memory |= {"mu": max(mus[best] * (0.3 if best else 1.0), self._least), "failed": 0, "bold": bold}
             new = self._at(objective, state.theta + steps[best], memory)
             if not level or new.decrement < SHRUNK * state.decrement:
                 return replace(new, iteration=state.iteration, stalled=state.stalled)
@@ -87,14 +110,14 @@ class GaussNewton:
 
     def _bold(self, objective: Objective, state: State) -> State:
         """Evaluate the Gauss-Newton matrix at the least-damped step, which won last time."""
-        mu = max(state.memory["mu"] * _TRIALS[0], _LEAST)
-        theta = state.theta - damped_solve(state.memory["matrix"], state.grad, mu)
+        mu = max(state.memory["mu"] * _TRIALS[0], self._least)
+        theta = state.theta + self._damped(state, [mu])[0]
         new = self._at(objective, theta, {**state.memory, "mu": mu})
         return replace(new, iteration=state.iteration, stalled=state.stalled)
 
     def _dense_steps(self, objective: Objective, state: State) -> tuple[list[float], np.ndarray, State]:
         mus = [state.memory["mu"] * t for t in _TRIALS]
-        return mus, np.array([-damped_solve(state.memory["matrix"], state.grad, mu) for mu in mus]), state
+        return mus, self._damped(state, mus), state
 
     def _cg_step(self, objective: Objective, state: State) -> tuple[list[float], np.ndarray, State]:
         """Truncated conjugate gradients on ``(G + mu c I) p = -g``, c the curvature along g."""
@@ -143,11 +166,12 @@ def newton_many(
     output_weights: np.ndarray | None = None,
     stop: Callable[[], bool] = lambda: False,
     halved: int = 0,
+    tol: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Levenberg-Marquardt from several starts side by side: two passes an iteration, whatever their number.
+    """Levenberg-Marquardt from several starts side by side: one pass an iteration, whatever their number.
 
-    One pass makes the matrices of all runs, the other tries three dampings of each; the linear systems are solved as
-    one stack.  For small networks, whose matrices cost little more than their gradients.
+    Steps come from triangular factors, and dampings follow the ratio of a gain to what the linear model promised
+    (Nielsen 1999), on scales that never shrink (More 1978).  For small networks on few rows.
 
     Parameters
     ----------
@@ -164,6 +188,8 @@ def newton_many(
     halved : int
         Iterations after which the worse half of the runs is left where it is, and again after as many more as there
         have been (successive halving); 0 for never.
+    tol : float
+        Distance to a minimiser, in its statistical errors, at which a run ends.
 
     Returns
     -------
@@ -171,9 +197,17 @@ def newton_many(
     losses : ndarray (m,)
     """
     theta, v = np.array(thetas, np.float64), output_weights
-    (m, p), slow = theta.shape, np.zeros(len(theta), int)
-    loss, grad, matrix = objective.gauss_newtons(theta, v)
-    mu, done = np.full(m, _FIRST_DAMPING), ~np.isfinite(loss)
+    m, slow = len(theta), np.zeros(len(theta), int)
+    loss, factor = triangular_factors(objective, theta, v)
+    scale = _squares(factor)
+    mu, nu, done = np.full(m, _FIRST_DAMPING), np.full(m, 2.0), ~np.isfinite(loss)
+
+    def near(runs: np.ndarray) -> np.ndarray:
+        """Which runs are at a minimum, by the length of what the linear model can take off."""
+        distance = np.sqrt((factor[runs, :-1, -1] ** 2).sum(axis=1))
+        noise = np.array([objective.noise(max(each, 0.0)) for each in loss[runs]])
+        return distance <= tol * noise * np.sqrt(objective.n_parameters / objective.n_rows)
+
     for iteration in range(iterations):
         if halved and iteration == halved:
             done[np.argsort(loss)[max(_FEWEST, int((~done).sum()) // 2) :]] = True
@@ -181,37 +215,28 @@ def newton_many(
         at = np.flatnonzero(~done)
         if not at.size or loss.min() <= exact_loss or stop():
             break
+        damping = mu[at, None] * scale[at]
         with np.errstate(all="ignore"):
-            steps = _damped_steps(matrix[at], grad[at], mu[at])  # (runs, trials, p)
-            trials = theta[at, None] + steps
-            own = None if v is None else np.repeat(v[at], len(_TRIALS), axis=0)
-            values = objective.values(trials.reshape(-1, p), own).reshape(len(at), -1)
-        values = np.where(np.isfinite(values), values, np.inf)
-        best = np.argmin(values, axis=1)
-        least = values[np.arange(len(at)), best]
-        lower = least < loss[at]
-        # A step as bold as was tried asks for a bolder one, a cautious one keeps its damping.
-        factor = np.where(lower, np.array(_TRIALS)[best] * np.where(best == 0, 0.3, 1.0), 30.0)
-        mu[at] = np.maximum(mu[at] * factor, _LEAST)
-        gone = at[lower]
-        gain = loss[gone] - least[lower]
-        slow[gone] = np.where(gain <= _SLIGHT * np.abs(loss[gone]), slow[gone] + 1, 0)
-        theta[gone] = trials[lower, best[lower]]
-        done[at[~lower & (mu[at] > _HOPELESS)]] = True
-        done[gone[slow[gone] >= _SLOW]] = True
-        loss[gone] = least[lower]
-        more = gone[~done[gone]]
-        if more.size:
-            loss[more], grad[more], matrix[more] = objective.gauss_newtons(theta[more], None if v is None else v[more])
+            step = damped_steps(factor[at], damping)
+            linear = np.einsum("mqp,mp->mq", factor[at, :, :-1], step)
+            promised = 0.5 * (linear**2).sum(axis=1) + (damping * step**2).sum(axis=1)
+            trial = theta[at] + step
+            new, triangle = triangular_factors(objective, trial, None if v is None else v[at])
+            ratio = (loss[at] - new) / np.maximum(promised, 1e-300)
+        good = np.isfinite(new) & np.isfinite(triangle).all(axis=(1, 2)) & (ratio > _WORTH)
+        to, bad = at[good], at[~good]
+        slow[to] = np.where(loss[to] - new[good] <= _SLIGHT * np.abs(loss[to]), slow[to] + 1, 0)
+        theta[to], loss[to], factor[to] = trial[good], new[good], triangle[good]
+        scale[to] = np.maximum(scale[to], _squares(triangle[good]))
+        mu[to] = np.maximum(mu[to] * np.maximum(_BOLD, 1.0 - (2.0 * ratio[good] - 1.0) ** 3), _LEAST_DAMPING)
+        nu[to] = 2.0
+        mu[bad], nu[bad] = mu[bad] * nu[bad], 2.0 * nu[bad]
+        done[to[(slow[to] >= _SLOW) | near(to)]] = True
+        done[bad[mu[bad] > _HOPELESS]] = True
     return theta, loss
 
 
-def _damped_steps(matrix: np.ndarray, grad: np.ndarray, mu: np.ndarray) -> np.ndarray:
-    """Steps ``-(G + mu diag G)^-1 g`` of every run for every trial damping, (runs, trials, p)."""
-    diagonal = np.einsum("mpp->mp", matrix)
-    diagonal = diagonal + _FLOOR * diagonal.mean(axis=1, keepdims=True) + 1e-300
-    p, count = grad.shape[1], len(_TRIALS)
-    damped = np.repeat(matrix[:, None], count, axis=1)
-    damped[:, :, np.arange(p), np.arange(p)] += (mu[:, None] * np.array(_TRIALS))[:, :, None] * diagonal[:, None]
-    right = np.broadcast_to(-grad[:, None, :, None], (len(grad), count, p, 1))
-    return np.linalg.solve(damped, right)[..., 0]
+def _squares(factors: np.ndarray) -> np.ndarray:
+    """Squared lengths of the columns of the Jacobian, none nearly zero beside the longest."""
+    squares = (factors[:, :, :-1] ** 2).sum(axis=1)
+    return np.maximum(squares, _FLOOR * squares.max(axis=1, keepdims=True)) + 1e-300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .factors import damped_steps, triangular_factors
 from .function import Function
 from .landscape import Landscape, TensorLandscape, population_tensor
 from .leverage import leverages, score_products
@@ -15,8 +16,10 @@ __all__ = [
     "MomentSweeps",
     "Objective",
     "TensorLandscape",
+    "damped_steps",
     "leverages",
-    "score_products",
     "local_rows",
     "population_tensor",
+    "score_products",
+    "triangular_factors",
 ]

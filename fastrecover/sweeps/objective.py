@@ -251,9 +251,8 @@ class Objective:
         output_weights : ndarray (s, n_hidden), optional
             Fixed output weights of each point, in place of the model's.
         """
-        model, count = self.model, len(thetas)
-        p, op = self._many(Op.GRAM, thetas, output_weights, free_v=model.free_v, free_c=model.fit_intercept)
-        a, s = self.engine.run(p, op)
+        count = len(thetas)
+        a, s = self.engine.run(*self.gram_of(thetas, output_weights))
         upper = a.reshape(count, a.shape[1], a.shape[1])
         grams = upper + np.triu(upper, 1).transpose(0, 2, 1) if count > 1 else mirrored(upper[0])[None]
         grams /= s[0]
@@ -265,6 +264,24 @@ class Objective:
         if extra is None:
             return values, grads, matrices
         return values + more, grads + extra, matrices + self.penalty_matrix
+
+    def gram_of(self, thetas: np.ndarray, output_weights: np.ndarray | None = None) -> tuple[np.ndarray, RowFunction]:
+        """P and row function of the Gram matrices of the Jacobian and the residual at several points."""
+        model = self.model
+        return self._many(Op.GRAM, thetas, output_weights, free_v=model.free_v, free_c=model.fit_intercept)
+
+    def penalty_rows(
+        self, thetas: np.ndarray, output_weights: np.ndarray | None = None
+    ) -> tuple[np.ndarray | float, np.ndarray | None]:
+        """Penalties (s,), and rows (s, n_parameters, n_parameters + 1) whose Gram matrices are theirs of ``[J, r]``."""
+        thetas = np.asarray(thetas, np.float64)
+        values, grads = self._penalties(thetas, output_weights)
+        if grads is None:
+            return 0.0, None
+        eigenvalues, vectors = np.linalg.eigh(self.penalty_matrix)
+        root = np.sqrt(np.maximum(eigenvalues, 0.0))[:, None] * vectors.T
+        rows = np.broadcast_to(root, (len(thetas), *root.shape))
+        return values, np.concatenate([rows, (thetas @ root.T)[:, :, None]], axis=2)
 
     def with_fitted_outputs(self, thetas: np.ndarray, ridge: float) -> np.ndarray:
         """The same units with output weights, linear terms and intercepts by least squares, in one pass.
