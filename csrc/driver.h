@@ -17,6 +17,14 @@ static void FR_T(fold)(int64_t columns, int64_t group, int64_t samples, double *
         }
 }
 
+/* Adds the last column of P to the projections. */
+static void FR_T(add_constants)(const fr_data *dt, int64_t rows, double *z, int64_t ld)
+{
+    const double *constant = dt->p + dt->d;
+    for (int64_t c = 0; c < dt->q; c++, z += ld, constant += dt->d + 1)
+        for (int64_t r = 0; r < rows; r++) z[r] += *constant;
+}
+
 /* Sums over `rows` of each of n rows of coefficients, added to one vector of lanes for each. */
 static void FR_T(sum_rows)(int64_t n, int64_t rows, const double *g, int64_t ld, fr_vd *lanes)
 {
@@ -40,8 +48,8 @@ FR_INLINE int FR_T(apart)(const fr_data *dt, const fr_op *op)
 }
 
 /* Sums of one block of `rows` rows from `start`, into zeroed a and s. */
-static void FR_T(block)(const fr_data *dt, const fr_op *op, const REAL *packed, const double *shift, int64_t start,
-                        int64_t rows, fr_work *k_, double *raw, int64_t raw_ld, REAL *gr, REAL *copy, double *third,
+static void FR_T(block)(const fr_data *dt, const fr_op *op, const REAL *packed, int64_t start, int64_t rows,
+                        fr_work *k_, double *raw, int64_t raw_ld, REAL *gr, REAL *copy, double *third,
                         fr_vd *lanes, double *a, double *s)
 {
     const int64_t group = op->group;
@@ -65,7 +73,8 @@ static void FR_T(block)(const fr_data *dt, const fr_op *op, const REAL *packed, 
         const int ahead = FR_T(by_dots)(dt->q, dt->d) && dt->tile * dt->d <= room && start + i + 2 * dt->tile <= dt->n;
         const REAL *next = ahead ? x + dt->tile * dt->stride : NULL;
         const REAL *second = next && dt->g && !gram && !cubic ? next + nr / 2 * dt->stride : NULL;
-        FR_T(project)(x, dt->stride, nr, dt->d, dt->q, packed, shift, z, raw_ld, next);
+        FR_T(project)(x, dt->stride, nr, dt->d, dt->q, packed, z, raw_ld, next);
+        if (dt->ones) FR_T(add_constants)(dt, nr, z, raw_ld);
         if (group > 1) FR_T(fold)(dt->q, group, nt, raw, raw_ld, k_->z, k_->ld, 0);
         if (op->op == FR_GRAM)
             for (int64_t r = 0; r < nr; r++)
@@ -139,7 +148,7 @@ int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_op *record, int64_t first, 
                              gram ? dt->l * ld : dt->g * group * ld, gram ? ld * dt->l : 0,
                              op->op == FR_GRAM ? features * group * ld : 0, op->m * (op->order + 1) * ld,
                              FR_T(packed_size)(dt->q, dt->d), gram ? 0 : dt->g * raw_ld, FR_COPY * raw_ld,
-                             size * (levels + 1), fold, ld, ld, outputs, third, outputs, dt->q,
+                             size * (levels + 1), fold, ld, ld, outputs, third, outputs,
                              apart ? dt->g * FR_VD : 0};
     enum { PARTS = sizeof sizes / sizeof *sizes };
     double *part[PARTS];
@@ -159,8 +168,6 @@ int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_op *record, int64_t first, 
     if (op->op == FR_GRAM)
         for (int64_t i = dt->d * group * ld; i < features * group * ld; i++) work.xt[i] = 1.0;
     REAL *packed = (REAL *)part[12];
-    double *shift = part[22];
-    for (int64_t c = 0; c < dt->q; c++) shift[c] = dt->ones ? dt->p[c * features + dt->d] : 0.0;
     double *slots = part[15];
     memset(work.z, 0, (size_t)(dt->q * group * ld) * sizeof(double));
     FR_T(pack)(dt->p, features, dt->q, dt->d, packed);
@@ -170,8 +177,8 @@ int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_op *record, int64_t first, 
     for (int64_t i = 0; i < count; i++) {
         const int64_t start = (first + i) * dt->block;
         double *at = i & 1 ? top : slots; /* sums take their place as they are made */
-        FR_T(block)(dt, op, packed, shift, start, FR_MIN(dt->block, dt->n - start), &work, part[16], raw_ld,
-                    (REAL *)part[13], (REAL *)part[14], part[20], (fr_vd *)part[23], at, at + dt->g * dt->l);
+        FR_T(block)(dt, op, packed, start, FR_MIN(dt->block, dt->n - start), &work, part[16], raw_ld,
+                    (REAL *)part[13], (REAL *)part[14], part[20], (fr_vd *)part[22], at, at + dt->g * dt->l);
         double *slot = slots;
         for (int64_t bits = i; bits & 1; bits >>= 1, slot += size) {
             double *to = bits & 2 ? top : slot + size;

@@ -69,7 +69,7 @@ FR_INLINE fr_point fr_poisson_softplus(double f, double y, double delta)
 enum {
     FR_VALUE,  /* the sum of w l */
     FR_SLOPE,  /* and e = w l' */
-    FR_WEIGHT, /* and r = l' / h and bend = w h with the curvature h of Gauss-Newton */
+    FR_WEIGHT, /* the sum, r = l' / h and bend = w h with the curvature h of Gauss-Newton */
     FR_GAUSS,  /* bend = w h */
     FR_NEWTON  /* e = w l' and bend = w l'' */
 };
@@ -139,19 +139,31 @@ FR_INLINE double fr_weighted_sum(int64_t rows, const double *w, const double *a)
     return w ? fr_dot(rows, w, a) : fr_sum(rows, a);
 }
 
-/* r = f - y, e = w r. */
-static void fr_residual(int64_t rows, const double *restrict f, const double *restrict y, const double *restrict w,
-                        double *restrict r, double *restrict e)
+FR_INLINE void fr_difference(int64_t rows, const double *restrict a, const double *restrict b, double *restrict out)
 {
-    for (int64_t i = 0; i < rows; i++) r[i] = f[i] - y[i];
-    if (w)
-        for (int64_t i = 0; i < rows; i++) e[i] = w[i] * r[i];
-    else
-        for (int64_t i = 0; i < rows; i++) e[i] = r[i];
+    for (int64_t i = 0; i < rows; i++) out[i] = a[i] - b[i];
+}
+
+/* (f - y)^2 / 2: r is f - y, which goes to e at once where there are no weights. */
+static __attribute__((noinline)) void fr_half_square(const fr_op *op, int64_t rows, const double *y, const double *w, fr_work *k_, int want,
+                           double *sum)
+{
+    const int64_t ld = k_->ld;
+    k_->bend = w;
+    k_->bend_ld = 0;
+    for (int64_t at = 0; at < op->outputs * ld; at += ld, y += ld) {
+        double *e = k_->e + at, *r = w || want == FR_WEIGHT ? k_->r + at : e;
+        fr_difference(rows, k_->f + at, y, r);
+        if (w)
+            fr_scaled(rows, 1.0, w, r, e);
+        else
+            e = r;
+        if (sum) *sum += 0.5 * fr_dot(rows, e, r);
+    }
 }
 
 /* Cross entropy of shares y against p_o = exp f_o / sum_q exp f_q.  f takes p. */
-static void fr_softmax(const fr_op *op, int64_t rows, const double *y, const double *w, const fr_work *k_, int want,
+static __attribute__((noinline)) void fr_softmax(const fr_op *op, int64_t rows, const double *y, const double *w, const fr_work *k_, int want,
                        double *sum)
 {
     const int64_t outputs = op->outputs, ld = k_->ld;
@@ -178,28 +190,33 @@ static void fr_softmax(const fr_op *op, int64_t rows, const double *y, const dou
     }
     if (want == FR_VALUE) return;
     for (int64_t o = 0; o < outputs; o++) {
-        double *restrict p = k_->f + o * ld, *restrict r = k_->r + o * ld, *restrict e = k_->e + o * ld;
+        double *restrict p = k_->f + o * ld, *restrict e = k_->e + o * ld;
         for (int64_t i = 0; i < rows; i++) p[i] /= total[i];
-        fr_residual(rows, p, y + o * ld, w, r, e);
-        if (want != FR_WEIGHT) continue;
-        double *restrict b = k_->b + o * ld;
-        for (int64_t i = 0; i < rows; i++) {
-            b[i] = p[i] < FR_LEAST_CURVATURE ? FR_LEAST_CURVATURE : p[i];
-            r[i] /= b[i];
+        fr_difference(rows, p, y + o * ld, e);
+        if (want == FR_WEIGHT) {
+            double *restrict r = k_->r + o * ld, *restrict b = k_->b + o * ld;
+            for (int64_t i = 0; i < rows; i++) {
+                b[i] = p[i] < FR_LEAST_CURVATURE ? FR_LEAST_CURVATURE : p[i];
+                r[i] = e[i] / b[i];
+            }
+            fr_weigh(rows, w, b);
+        } else {
+            fr_weigh(rows, w, e);
         }
-        fr_weigh(rows, w, b);
     }
 }
 
-/* Adds the sum of w l to *sum unless that is NULL, and leaves in `work` what is wanted of e, r and bend; of a softmax
-   with its p in place of f. */
+/* Adds the sum of w l to *sum unless that is NULL, and leaves in `work` what is wanted; p of a softmax in place of f. */
 static void fr_score(const fr_op *op, int64_t rows, const double *y, const double *w, fr_work *k_, int want,
                      double *sum)
 {
+    if (op->loss == FR_SQUARED) {
+        fr_half_square(op, rows, y, w, k_, want, sum);
+        return;
+    }
     const int64_t ld = k_->ld;
-    const int own = op->loss != FR_SQUARED;
-    k_->bend = own ? k_->b : w;
-    k_->bend_ld = own ? ld : 0;
+    k_->bend = k_->b;
+    k_->bend_ld = ld;
     if (op->loss == FR_SOFTMAX) {
         fr_softmax(op, rows, y, w, k_, want, sum);
         return;
@@ -208,10 +225,6 @@ static void fr_score(const fr_op *op, int64_t rows, const double *y, const doubl
         const double *f = k_->f + at;
         double *value = k_->t + at, *restrict r = k_->r + at, *restrict e = k_->e + at, *restrict b = k_->b + at;
         switch (op->loss) {
-        case FR_SQUARED:
-            fr_residual(rows, f, y, w, r, e);
-            if (sum) *sum += 0.5 * fr_dot(rows, e, r);
-            continue;
 #define FR_CASE(NAME, CODE, FUNCTION) \
         case CODE: FUNCTION##_points(want, rows, op->delta, f, y, value, e, b); break;
             FR_SCALAR_LOSSES(FR_CASE)
@@ -220,7 +233,7 @@ static void fr_score(const fr_op *op, int64_t rows, const double *y, const doubl
         if (sum) *sum += fr_weighted_sum(rows, w, value);
         if (want == FR_WEIGHT)
             for (int64_t i = 0; i < rows; i++) r[i] = e[i] / b[i];
-        if (want != FR_VALUE && want != FR_GAUSS) fr_weigh(rows, w, e);
+        if (want == FR_SLOPE || want == FR_NEWTON) fr_weigh(rows, w, e);
         if (want > FR_SLOPE) fr_weigh(rows, w, b);
     }
 }

@@ -4,15 +4,13 @@
 
 #include "rowfn.h"
 
-/* Response of the moment functions: y minus the model's output (the model may be empty), weighted, in e. */
+/* Response of the moment functions: y minus the model's output (the model may be empty), in r, and weighted in e. */
 static void fr_response(const fr_op *op, int64_t rows, const double *y, const double *w, fr_work *k_)
 {
     fr_forward(op, 0, rows, k_->z, k_, 0);
-    fr_residual(rows, k_->f, fr_targets(op, rows, y, k_), w, k_->r, k_->e);
-    for (int64_t i = 0; i < rows; i++) {
-        k_->r[i] = -k_->r[i];
-        k_->e[i] = -k_->e[i];
-    }
+    fr_difference(rows, fr_targets(op, rows, y, k_), k_->f, k_->r);
+    memcpy(k_->e, k_->r, (size_t)rows * sizeof(double));
+    fr_weigh(rows, w, k_->e);
 }
 
 /* Columns of P: the set, V (m), and alpha when order > 2.  With response r and t = alpha.x the coefficient is

@@ -51,67 +51,71 @@ FR_INLINE void fr_scaled(int64_t n, double c, const double *restrict a, const do
 /* Of `left` rows so many are taken next: as few groups of at most `most` as can be, of nearly equal size. */
 FR_INLINE int64_t fr_next_group(int64_t left, int64_t most)
 {
+    if (left <= most) return left; /* without a division */
     const int64_t groups = (left + most - 1) / most;
     return (left + groups - 1) / groups;
 }
 
 #define FR_MIX 6 /* rows that are made at once: with two vectors of each, and two that are read, in 16 registers */
+#define FR_MIX_ALONE 8 /* vectors of a row that is made alone, so that enough sums are under way */
 
-/* n rows of fr_mix.  Rows of `in` and `out` are written and read up to the next multiple of 2 FR_VD. */
-FR_INLINE void fr_mix_rows(int64_t rows, int64_t ld, int64_t inner, const double *c, int64_t across, int64_t along,
-                           const double *in, const double *factor, double *out, const int n)
+/* n rows of fr_mix from column i on, in steps of nv vectors; returns where less than one is left. */
+FR_INLINE int64_t fr_mix_rows(int64_t i, int64_t columns, int64_t ld, int64_t inner, const double *c,
+                              int64_t across, int64_t along, const double *in, const double *start,
+                              const double *factor, double *out, const int n, const int nv)
 {
-    for (int64_t i = 0; i < rows; i += 2 * FR_VD) {
-        fr_vd acc[FR_MIX][2];
-#pragma GCC unroll 8
-        for (int a = 0; a < n; a++)
-            for (int v = 0; v < 2; v++) {
-                acc[a][v] = (fr_vd){0};
-                if (!factor) acc[a][v] = *(const fr_vdu *)(out + a * ld + i + v * FR_VD);
-            }
+    for (; i + nv * FR_VD <= columns; i += nv * FR_VD) {
+        fr_vd acc[2 * FR_MIX];
+#pragma GCC unroll 16
+        for (int a = 0; a < n * nv; a++)
+            acc[a] = (fr_vd){0} + (start ? start[a / nv] : 0.0);
         for (int64_t b = 0; b < inner; b++) {
-            const fr_vd x0 = *(const fr_vdu *)(in + b * ld + i), x1 = *(const fr_vdu *)(in + b * ld + i + FR_VD);
+            fr_vd x[FR_MIX_ALONE];
+#pragma GCC unroll 8
+            for (int v = 0; v < nv; v++) x[v] = *(const fr_vdu *)(in + b * ld + i + v * FR_VD);
 #pragma GCC unroll 8
             for (int a = 0; a < n; a++) {
                 const double s = c[a * across + b * along];
-                acc[a][0] += s * x0;
-                acc[a][1] += s * x1;
+#pragma GCC unroll 8
+                for (int v = 0; v < nv; v++) acc[a * nv + v] += s * x[v];
             }
         }
-#pragma GCC unroll 8
-        for (int a = 0; a < n; a++)
-            for (int v = 0; v < 2; v++) {
-                const int64_t at = a * ld + i + v * FR_VD;
-                if (factor) acc[a][v] *= *(const fr_vdu *)(factor + at);
-                *(fr_vdu *)(out + at) = acc[a][v];
-            }
+#pragma GCC unroll 16
+        for (int a = 0; a < n * nv; a++) {
+            const int64_t at = a / nv * ld + i + a % nv * FR_VD;
+            if (factor) acc[a] *= *(const fr_vdu *)(factor + at);
+            *(fr_vdu *)(out + at) = acc[a];
+        }
     }
+    return i;
 }
 
-/* out_a = factor_a sum_b c[a across + b along] in_b for a < outer and b < inner; without factor, out_a += that sum. */
-static void fr_mix(int64_t rows, int64_t ld, int64_t outer, int64_t inner, const double *c, int64_t across,
-                   int64_t along, const double *in, const double *factor, double *out)
+/* out_a = start_a + sum_b c[a across + b along] in_b for a < outer and b < inner or, without `start`, that sum times
+   factor_a.  Rows are read and written up to the next multiple of two vectors. */
+static __attribute__((noinline)) void fr_mix(int64_t rows, int64_t ld, int64_t outer, int64_t inner, const double *c, int64_t across,
+                   int64_t along, const double *in, const double *start, const double *factor, double *out)
 {
-#define FR_ROWS_OF(N) \
-    case N: \
-        if (factor) \
-            fr_mix_rows(rows, ld, inner, c, across, along, in, factor, out, N); \
-        else \
-            fr_mix_rows(rows, ld, inner, c, across, along, in, NULL, out, N); \
-        break
+    const int64_t columns = (rows + 2 * FR_VD - 1) / (2 * FR_VD) * (2 * FR_VD);
+#define FR_ROWS_OF(N, NV) \
+    i = start ? fr_mix_rows(i, columns, ld, inner, c, across, along, in, start, NULL, out, N, NV) \
+              : fr_mix_rows(i, columns, ld, inner, c, across, along, in, NULL, factor, out, N, NV)
     for (int64_t n; outer; outer -= n) {
+        int64_t i = 0;
         n = fr_next_group(outer, FR_MIX);
         switch (n) {
-            FR_ROWS_OF(1);
-            FR_ROWS_OF(2);
-            FR_ROWS_OF(3);
-            FR_ROWS_OF(4);
-            FR_ROWS_OF(5);
-            FR_ROWS_OF(6);
+        case 1: FR_ROWS_OF(1, FR_MIX_ALONE); FR_ROWS_OF(1, 2); break;
+        case 2: FR_ROWS_OF(2, 2); break;
+        case 3: FR_ROWS_OF(3, 2); break;
+        case 4: FR_ROWS_OF(4, 2); break;
+        case 5: FR_ROWS_OF(5, 2); break;
+        case 6: FR_ROWS_OF(6, 2); break;
         }
         c += n * across;
         out += n * ld;
-        if (factor) factor += n * ld;
+        if (start)
+            start += n;
+        else
+            factor += n * ld;
     }
 #undef FR_ROWS_OF
 }
@@ -150,7 +154,7 @@ FR_INLINE void fr_dots_tile(int64_t rows, int64_t ld, const double *a, const dou
 }
 
 /* sums[a units + b] += sum over rows of outputs_a units_b. */
-static void fr_dots(int64_t rows, int64_t ld, int64_t outputs, int64_t units, const double *a, const double *b,
+static __attribute__((noinline)) void fr_dots(int64_t rows, int64_t ld, int64_t outputs, int64_t units, const double *a, const double *b,
                     double *sums)
 {
 #define FR_TILE_OF(NA, NB) \

@@ -41,12 +41,12 @@ FR_INLINE void FR_T(lane_sums)(FR_V *v, const int n)
 }
 #undef FR_MERGE
 
-/* z[column * ldz + row], from `shift` of the column or (add) what is there on, for mr rows and kg columns over so many
-   vectors of features, and one more (where `ragged`) from `last` on, of which `mask` keeps what was not counted yet.
-   `next` (or NULL) starts what is fetched meanwhile, half as much as is read. */
+/* z[column * ldz + row], set or (add) increased, for mr rows and kg columns over so many vectors of features, and one
+   more (where `ragged`) from `last` on, of which `mask` keeps what was not counted yet.  `next` (or NULL) starts what
+   is fetched meanwhile, half as much as is read. */
 FR_INLINE void FR_T(dot_tile)(const REAL *x, int64_t stride, int64_t vectors, int ragged, int64_t last, FR_VI mask,
                               const REAL *restrict w, const int mr, const int kg, const REAL *next,
-                              const double *restrict shift, double *restrict z, int64_t ldz, int add)
+                              double *restrict z, int64_t ldz, int add)
 {
     const int sums = (mr * kg + FR_VL - 1) / FR_VL * FR_VL;
     FR_V acc[FR_DOTS + FR_VL], b[8];
@@ -78,7 +78,7 @@ FR_INLINE void FR_T(dot_tile)(const REAL *x, int64_t stride, int64_t vectors, in
     memcpy(t, acc, (size_t)sums * sizeof(REAL));
 #pragma GCC unroll 8
     for (int c = 0; c < kg; c++)
-        for (int r = 0; r < mr; r++) z[c * ldz + r] = (add ? z[c * ldz + r] : shift[c]) + (double)t[c * mr + r];
+        for (int r = 0; r < mr; r++) z[c * ldz + r] = (add ? z[c * ldz + r] : 0.0) + (double)t[c * mr + r];
 }
 
 /* Whether the projection on q columns runs along features: where fewer than four lanes in five would hold a column,
@@ -103,7 +103,7 @@ static int64_t FR_T(dot_chunk)(int64_t q, int64_t d)
 }
 
 #define FR_DOT_ROWS(MR, K) \
-    FR_T(dot_tile)(xr, stride, full, ragged, last, mask, w, MR, K, ahead, shift + c, z + c * ldz + r, ldz, j > 0)
+    FR_T(dot_tile)(xr, stride, full, ragged, last, mask, w, MR, K, ahead, z + c * ldz + r, ldz, j > 0)
 /* A group of fewer columns than the first, by one, would take more rows, but takes those of the first. */
 #define FR_DOT(K) \
     case K: \
@@ -116,7 +116,7 @@ static int64_t FR_T(dot_chunk)(int64_t q, int64_t d)
         break
 
 static void FR_T(project_dots)(const REAL *x, int64_t stride, int64_t rows, int64_t d, int64_t q, const REAL *packed,
-                               const double *shift, double *z, int64_t ldz, const REAL *next)
+                               double *z, int64_t ldz, const REAL *next)
 {
     const int64_t width = FR_T(dot_chunk)(q, d) * FR_VL, together = FR_DOT_R(FR_T(dot_group)(q, 0));
     FR_VI mask;
@@ -153,8 +153,7 @@ static void FR_T(project_dots)(const REAL *x, int64_t stride, int64_t rows, int6
 
 /* z[column * ldz + row] for mr rows starting at x and `np` vectors of columns. */
 FR_INLINE void FR_T(project_tile)(const REAL *restrict x, int64_t stride, int64_t d, const REAL *restrict panel,
-                                  const int mr, const int np, int64_t columns, const double *restrict shift,
-                                  double *restrict z, int64_t ldz)
+                                  const int mr, const int np, int64_t columns, double *restrict z, int64_t ldz)
 {
     FR_V acc[FR_MR * FR_NP]; /* at least 2 FR_MR */
 #pragma GCC unroll 32
@@ -183,7 +182,7 @@ FR_INLINE void FR_T(project_tile)(const REAL *restrict x, int64_t stride, int64_
 #pragma GCC unroll 16
         for (int r = 0; r < mr; r++) memcpy(t + r * FR_VL, &acc[r * np + v], sizeof acc[0]);
         for (int64_t c = 0; c < used; c++)
-            for (int r = 0; r < mr; r++) z[(v * FR_VL + c) * ldz + r] = shift[v * FR_VL + c] + (double)t[r * FR_VL + c];
+            for (int r = 0; r < mr; r++) z[(v * FR_VL + c) * ldz + r] = (double)t[r * FR_VL + c];
     }
 }
 
@@ -195,15 +194,15 @@ static int64_t FR_T(panel_width)(int64_t q, int64_t c)
 }
 
 #define FR_PROJECT(MR, NP) \
-    FR_T(project_tile)(xr, stride, d, panel, MR, NP, q - c, shift + c, z + c * ldz + r, ldz)
+    FR_T(project_tile)(xr, stride, d, panel, MR, NP, q - c, z + c * ldz + r, ldz)
 
-/* Z (q, ldz) of `rows` rows: `shift` (q), and the products with P, `packed` as made by pack.  One vector of columns
-   alone takes twice the rows at a time, so that enough sums are under way to hide the latency of each. */
+/* Z (q, ldz) of `rows` rows, `packed` as made by pack.  One vector of
+   columns alone takes twice the rows at a time, so that enough sums are under way to hide the latency of each. */
 static void FR_T(project)(const REAL *x, int64_t stride, int64_t rows, int64_t d, int64_t q,
-                          const REAL *packed, const double *shift, double *z, int64_t ldz, const REAL *next)
+                          const REAL *packed, double *z, int64_t ldz, const REAL *next)
 {
     if (FR_T(by_dots)(q, d)) {
-        FR_T(project_dots)(x, stride, rows, d, q, packed, shift, z, ldz, next);
+        FR_T(project_dots)(x, stride, rows, d, q, packed, z, ldz, next);
         return;
     }
     const int64_t full = q <= FR_VL ? 2 * FR_MR : FR_MR;

@@ -24,20 +24,7 @@ static void fr_forward(const fr_op *op, int64_t rep, int64_t rows, const double 
 {
     const int64_t k = op->k, ld = k_->ld, outputs = op->outputs;
     if (k) fr_units(op, k * ld, z, k_->u, order > 0 || op->user ? k_->d1 : NULL, order > 1 ? k_->d2 : NULL);
-    for (int64_t o = 0; o < outputs; o++) {
-        double *restrict f = k_->f + o * ld;
-        const double c = op->c ? op->c[rep * outputs + o] : 0.0;
-        for (int64_t i = 0; i < rows; i++) f[i] = c;
-    }
-    if (outputs == 1) /* sums of one output are few: they are better kept in cache, many rows at a time */
-        for (int64_t j = 0; j < k; j++) {
-            const double v = op->v[rep * k + j];
-            const double *restrict u = k_->u + j * ld;
-            double *restrict f = k_->f;
-            for (int64_t i = 0; i < rows; i++) f[i] += v * u[i];
-        }
-    else if (k)
-        fr_mix(rows, ld, outputs, k, fr_output_weights(op, rep), k, 1, k_->u, NULL, k_->f);
+    fr_mix(rows, ld, outputs, k, fr_output_weights(op, rep), k, 1, k_->u, op->c + rep * outputs, NULL, k_->f);
     for (int64_t o = 0; o < op->linear; o++) {
         const double *restrict u = z + (k + o) * ld;
         double *restrict f = k_->f + o * ld;
@@ -48,8 +35,12 @@ static void fr_forward(const fr_op *op, int64_t rep, int64_t rows, const double 
 /* out_j = phi'(z_j) sum_o v_oj e_o: what the outputs' rows e are worth at the units. */
 static void fr_to_units(const fr_op *op, int64_t rep, int64_t rows, const double *e, const fr_work *k_, double *out)
 {
-    const int64_t k = op->k;
-    if (k) fr_mix(rows, k_->ld, k, op->outputs, fr_output_weights(op, rep), 1, k, e, k_->d1, out);
+    const int64_t k = op->k, ld = k_->ld;
+    const double *v = fr_output_weights(op, rep);
+    if (op->outputs == 1)
+        for (int64_t j = 0; j < k; j++) fr_scaled(rows, v[j], e, k_->d1 + j * ld, out + j * ld);
+    else
+        fr_mix(rows, ld, k, op->outputs, v, 1, k, e, NULL, k_->d1, out);
 }
 
 static double fr_weight(int64_t rows, const double *w) { return w ? fr_sum(rows, w) : (double)rows; }
