@@ -193,7 +193,7 @@ def _corner(x: Array, y: Array, at: _Angles) -> _Corner:
         none = np.zeros((1, 1))
         return _Corner(one, two, none, none, one * two)
     # On parallel sides the signs of c and d are all that counts.
-    sin = np.maximum(at.sin, np.finfo(float).tiny)
+    sin = np.maximum(at.sin, 1e-300)
     c, d = (np.clip(past / sin, -_NEVER, _NEVER) for past in (at.past(x, y), at.past(y, x)))
     return _Corner(one, two, c, d, one * _normal(c))
 

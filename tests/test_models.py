@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from symmetries import turned_round
 from twins import HALF_SQUARE, TWINS
 
 import fastrecover as fr
@@ -117,20 +118,6 @@ def test_canonical_form_with_biases_is_the_same_function(name, outputs):
         signed = replace(cut, output_weights=np.array([1.0, -1.0, 1.0]), linear=None, intercept=0.0)
         c = signed.canonical(activation, False, False)
         np.testing.assert_allclose(output(c, activation, x), output(signed, activation, x), rtol=1e-12, atol=1e-12)
-
-
-def turned_round(p, activation, units):
-    """The same network with some units reversed, what they leave behind moved to linear terms and intercepts."""
-    rows, v, linear, c = p.rows.copy(), p.output_weights.copy(), p.linear.copy(), p.intercept
-    for j in units:
-        if activation.parity == "odd" or activation.reflects_into_intercept:
-            c = c + 2.0 * v[..., j] * activation.value(0.0)
-            v[..., j] *= -1.0
-        else:
-            linear += activation.odd_slope * np.multiply.outer(v[..., j], rows[j, :-1])
-            c = c + activation.odd_slope * v[..., j] * rows[j, -1]
-        rows[j] *= -1.0
-    return replace(p.with_rows(rows), output_weights=v, linear=linear, intercept=c)
 
 
 @pytest.mark.parametrize("name", [name for name in WITH_BIASES if name != "squared_relu"])
