@@ -13,13 +13,18 @@ import numpy as np
 
 from ._validation import check_moderate
 from .activations import Activation, Array
+from .activations.gaussian import legendre
 from .activations.traits import jumps
 from .models import HasParameters, Network, Parameters, align
-from .pair_terms import LEAST_TERMS, Terms, Units, pair_terms, reduced
+from .pair_terms import Terms, Units, pair_terms, reduced
 
 #: Below this share of the networks' sizes the loss is integrated from the truth, where no row moves by more
 #: than _NEAR of its length.
 _SMALL, _NEAR = 1e-6, 0.03
+#: Share of that way within which two rows that pass one another count as crossing, and so many are looked at.
+_CLOSE, _MOST = 0.5, 8
+#: Coefficients of a unit that its expectations against linear functions take.
+_FEW = 3
 
 
 @overload
@@ -101,25 +106,23 @@ def population_risk(
     if not isinstance(gradient, (bool, np.bool_)):
         raise TypeError(f"gradient must be True or False, got {gradient!r}")
     mine, truth = (_checked(*pair) for pair in ((student, "student"), (teacher, "teacher")))
-    widths = [p.weights.shape[1] for p in (mine, truth)]
-    if widths[0] != widths[1]:
-        raise ValueError(f"student and teacher must have equally many features, got {widths[0]} and {widths[1]}")
+    counts = [(p.weights.shape[1], p.n_outputs) for p in (mine, truth)]
+    for what, one, other in zip(("features", "outputs"), *counts, strict=True):
+        if one != other:
+            raise ValueError(f"student and teacher must have equally many {what}, got {one} and {other}")
     model, phi, psi = student.model, student.model.activation, teacher.model.activation
     residual = _Residual(phi, mine, psi, truth)
     grad = residual.gradient() if gradient else None
     if phi.is_quadratic and psi.is_quadratic:
-        value = _quadratic_value(phi, mine, psi, truth)
+        value = _quadratic_value(residual)
     else:
         value = residual.value()
-        if value < _SMALL * residual.size and phi == psi:
-            value = _value_near(phi, mine, truth, value)
+        if value < _SMALL * residual.size and reduced(phi).plain == reduced(psi).plain:
+            value = _value_near(residual, value)
     value = max(value, 0.0)
     if grad is None:
         return value
-    k, patches = model.n_hidden, model.n_patches
-    blocks = grad.weights.reshape(k, patches, patches, -1)
-    weights, v = np.einsum("kppm->km", blocks), grad.output_weights.reshape(k, patches).sum(axis=1)
-    return value, model.pack(Parameters(weights, v, grad.linear, grad.intercept))
+    return value, model.pack(_gathered(grad, model))
 
 
 def _checked(network: object, name: str) -> Parameters:
@@ -130,10 +133,12 @@ def _checked(network: object, name: str) -> Parameters:
             f"{name} must be a Teacher, a Recovery or another object with model and parameters, "
             f"got {type(network).__name__}"
         )
-    if model.loss.takes_labels:
+    loss = model.loss
+    if not loss.least_squares:
+        kind = "classification, whose expected cross entropy" if loss.takes_labels else f"{loss.name} model, whose loss"
         raise ValueError(
-            f"{name} is a classification, whose expected cross entropy is no sum of pair terms of hidden units: "
-            "population_risk is for regressions"
+            f"{name} is a {kind} is no sum of pair terms of hidden units: population_risk is for regressions under the "
+            "squared loss"
         )
     if p.linear is not None and model.n_patches > 1:
         raise ValueError(f"{name} has a linear term beside its patches, which no convolutional model has")
@@ -141,9 +146,20 @@ def _checked(network: object, name: str) -> Parameters:
         raise ValueError(f"{name} has parameters that are not finite")
     check_moderate(p.flat(), f"{name}.parameters")
     _check_continuous(model.activation, name)
-    rows = np.einsum("pq,km->kpqm", np.eye(model.n_patches), p.weights).reshape(model.n_patches * len(p.weights), -1)
-    linear = np.zeros(rows.shape[1]) if p.linear is None else p.linear
-    return Parameters(rows, np.repeat(p.output_weights, model.n_patches), linear, p.intercept)
+    n, biases = model.n_patches, np.zeros(len(p.weights)) if p.biases is None else p.biases
+    rows = np.einsum("pq,km->kpqm", np.eye(n), p.weights).reshape(n * len(p.weights), -1)
+    v = np.repeat(p.output_weights, n, axis=-1)
+    linear = np.zeros((*v.shape[:-1], rows.shape[1])) if p.linear is None else p.linear
+    return Parameters(rows, v, linear, p.intercept, biases=np.repeat(biases, n))
+
+
+def _gathered(grad: Parameters, model: Network) -> Parameters:
+    """The gradient by the parameters of a model of patches, from that of the network of its patches."""
+    k, n = model.n_hidden, model.n_patches
+    weights = np.einsum("kppm->km", grad.weights.reshape(k, n, n, -1))
+    biases = grad.rows[:, -1].reshape(k, n).sum(axis=1)
+    v = grad.output_weights.reshape(-1, k, n).sum(axis=2)
+    return Parameters(weights, v, grad.linear, grad.intercept, biases=biases)
 
 
 def _check_continuous(phi: Activation, name: str) -> None:
@@ -154,101 +170,154 @@ def _check_continuous(phi: Activation, name: str) -> None:
         )
 
 
+class _Side:
+    """One of the two networks, and the same as a network of the plain function, ``phi(z) = factor plain(z) + slope z``.
+
+    Attributes
+    ----------
+    units : Units
+        Of the plain function.
+    plain : Parameters
+    columns, linear, intercept : ndarray (n_outputs, ...)
+        The network's own, as rows of outputs.
+    v : ndarray (n_outputs, k)
+        Multiples of the plain units in the residual, where the network has this sign.
+    """
+
+    def __init__(self, phi: Activation, p: Parameters, sign: float) -> None:
+        plain, self.factor, self.slope = reduced(phi)
+        self.units, self.sign = Units(plain, p.weights, p.rows[:, -1]), sign
+        self.columns, self.linear, self.intercept = p.columns, np.atleast_2d(p.slope), np.atleast_1d(p.intercept)
+        moved = (self.slope * p.output_weights) @ p.rows
+        self.plain = Parameters(
+            p.weights,
+            self.factor * p.output_weights,
+            p.slope + moved[..., :-1],
+            p.intercept + moved[..., -1],
+            biases=p.biases,
+        )
+        self.v = sign * self.plain.columns
+
+    def size(self) -> Array:
+        """Sums of the root mean squares of all that is added up, (n_outputs,)."""
+        units = self.units
+        moved = np.abs(self.slope * self.columns) @ np.hypot(units.length, units.biases)
+        return np.abs(self.v) @ units.rms + np.linalg.norm(self.linear, axis=1) + moved + np.abs(self.intercept)
+
+
 class _Residual:
-    """``r(x) = f_student(x) - f_teacher(x)`` and its expectations against units."""
+    """``r(x) = f_student(x) - f_teacher(x)``, (n_outputs,), and its expectations against units."""
 
     def __init__(self, phi: Activation, student: Parameters, psi: Activation, teacher: Parameters) -> None:
-        self.pairs = [(reduced(phi), student, 1.0), (reduced(psi), teacher, -1.0)]
-        self.units: list[Units] = []
+        self.sides = _Side(phi, student, 1.0), _Side(psi, teacher, -1.0)
         self._terms: dict[tuple[int, int], Terms] = {}
-        self.linear, self.intercept, self.size = np.zeros(student.weights.shape[1]), 0.0, 0.0
-        for (plain, factor, slope), p, sign in self.pairs:
-            units = Units(plain, p.weights, sign * factor * p.output_weights)
-            self.units.append(units)
-            self.linear = self.linear + sign * (p.slope + slope * p.output_weights @ p.weights)
-            self.intercept += sign * p.intercept
-            moved = np.linalg.norm(p.slope) + abs(slope) * np.abs(p.output_weights) @ units.length
-            self.size += float(np.abs(units.v) @ units.rms + moved + abs(p.intercept))
-        self.size = self.size**2
+        self.size = float(np.sum((self.sides[0].size() + self.sides[1].size()) ** 2))
+        mine, truth = (side.plain for side in self.sides)
+        self.linear = np.atleast_2d(mine.slope - truth.slope)
+        self.intercept = np.atleast_1d(mine.intercept - truth.intercept)
         # E[phi'] u is the first moment of a unit.
-        first = [(u.v * u.coefficients(LEAST_TERMS)[0]) @ u.rows for u in self.units]
+        first = [(side.v * side.units.coefficients(_FEW)[0]) @ side.units.rows for side in self.sides]
         self.first: Array = self.linear + first[0] + first[1]
-        self.mean = self.intercept + sum(float(u.v @ u.mean) for u in self.units)
+        self.mean: Array = self.intercept + sum(side.v @ side.units.mean for side in self.sides)
 
     def value(self) -> float:
-        """0.5 E[r^2], as the difference of E[r f] over the two networks."""
+        """0.5 E|r|^2, as the difference of E[r f] over the two networks."""
         parts = []
-        for side, (_, p, sign) in enumerate(self.pairs):
-            parts += [sign * float(p.output_weights @ self.against(side, False)[0])]
-            parts += [sign * float(self.first @ p.slope), sign * self.mean * p.intercept]
+        for which, side in enumerate(self.sides):
+            products = side.columns * self.along(which), self.first * side.linear, self.mean * side.intercept
+            parts += [side.sign * float(each.sum()) for each in products]
         return 0.5 * math.fsum(parts)
 
+    def along(self, which: int) -> Array:
+        """E[r phi(u.x + a)] for the units of the student (0) or the teacher (1), (n_outputs, k)."""
+        side, units = self.sides[which], self.sides[which].units
+        along = np.multiply.outer(self.intercept, units.mean)
+        along += units.coefficients(_FEW)[0] * units.length * (self.linear @ units.unit.T)
+        for other, theirs in enumerate(self.sides):
+            along += (self.terms(which, other, False).value @ theirs.v.T).T
+        inclined = self.first @ units.rows.T + np.multiply.outer(self.mean, units.biases)
+        return side.factor * along + side.slope * inclined
+
     def gradient(self) -> Parameters:
-        """Gradient of 0.5 E[r^2] by all parameters of the student."""
-        p = self.pairs[0][1]
-        along, back = self.against(0, True)
-        return Parameters(p.output_weights[:, None] * back, along, self.first, self.mean)
+        """Gradient of 0.5 E|r|^2 by all parameters of the student, outputs as rows."""
+        side, units = self.sides[0], self.sides[0].units
+        d0, d1, d2 = units.coefficients(_FEW)
+        back = side.columns.T @ self.linear
+        level, toward = side.columns.T @ self.intercept, (back * units.unit).sum(axis=1)
+        back = d0[:, None] * back
+        rise, radial = level * d0 + toward * d1, level * d1 + math.sqrt(2.0) * toward * d2
+        for other, theirs in enumerate(self.sides):
+            terms, shared = self.terms(0, other, True), side.columns.T @ theirs.v
+            rise = rise + (shared * terms.rise).sum(axis=1)
+            radial = radial + (shared * terms.radial).sum(axis=1)
+            back = back + (shared * terms.slopes) @ theirs.units.rows
+        weights = side.factor * (back + radial[:, None] * units.unit) + side.slope * (side.columns.T @ self.first)
+        biases = side.factor * rise + side.slope * (side.columns.T @ self.mean)
+        return Parameters(weights, self.along(0), self.first, self.mean, biases=biases)
 
-    def terms(self, side: int, other: int, gradient: bool) -> Terms:
+    def terms(self, which: int, other: int, gradient: bool) -> Terms:
         """Pair terms of the units of two sides; without `gradient` perhaps only their values."""
-        if (side, other) not in self._terms and (other, side) in self._terms and not gradient:
-            return Terms(*(each.T for each in self._terms[other, side]))
-        if gradient or (side, other) not in self._terms:
-            self._terms[side, other] = pair_terms(self.units[side], self.units[other], gradient)
-        return self._terms[side, other]
-
-    def against(self, side: int, gradient: bool) -> tuple[Array, Array]:
-        """E[r phi(u.x)], (k,), for the rows of the student (0) or the teacher (1), and E[r phi'(u.x) x], (k, d).
-
-        The second is right only with `gradient`.
-        """
-        u, (_, factor, slope) = self.units[side], self.pairs[side][0]
-        d0, d1, d2 = u.coefficients(LEAST_TERMS)[:3]
-        toward = u.unit @ self.linear
-        along = self.intercept * u.mean + d0 * u.length * toward
-        radial = self.intercept * d1 + math.sqrt(2.0) * d2 * toward
-        back = d0[:, None] * self.linear
-        for other, theirs in enumerate(self.units):
-            terms = self.terms(side, other, gradient)
-            along = along + terms.value @ theirs.v
-            if gradient:
-                radial = radial + terms.radial @ theirs.v
-                back = back + terms.slopes @ (theirs.v[:, None] * theirs.rows)
-        along = factor * along + slope * (u.rows @ self.first)
-        return along, factor * (back + radial[:, None] * u.unit) + slope * self.first
+        if (which, other) not in self._terms and (other, which) in self._terms and not gradient:
+            return Terms(*(each.T for each in self._terms[other, which]))
+        if gradient or (which, other) not in self._terms:
+            self._terms[which, other] = pair_terms(self.sides[which].units, self.sides[other].units, gradient)
+        return self._terms[which, other]
 
 
-def _quadratic_value(phi: Activation, student: Parameters, psi: Activation, teacher: Parameters) -> float:
+def _quadratic_value(residual: _Residual) -> float:
     """|M|_F^2 + (tr M + c)^2 / 2 + |b|^2 / 2, of the differences; M in a basis of the rows, never d x d."""
-    rows = np.concatenate([student.weights, teacher.weights])
-    v = np.concatenate([reduced(phi).factor * student.output_weights, -reduced(psi).factor * teacher.output_weights])
+    rows, biases = (np.concatenate([getattr(s.units, part) for s in residual.sides]) for part in ("rows", "biases"))
+    v = np.concatenate([side.v for side in residual.sides], axis=1)
+    # (w.x + a)^2 = (w.x)^2 + 2 a w.x + a^2
+    linear, intercept = residual.linear + (2.0 * v * biases) @ rows, residual.intercept + v @ biases**2
     r = np.linalg.qr(rows.T)[1]
-    core = (r * v) @ r.T
-    linear, intercept = student.slope - teacher.slope, student.intercept - teacher.intercept
-    return float((core**2).sum() + 0.5 * (np.trace(core) + intercept) ** 2 + 0.5 * linear @ linear)
+    core = np.einsum("in,mn,jn->mij", r, v, r)
+    trace = np.trace(core, axis1=1, axis2=2)
+    return float((core**2).sum() + 0.5 * ((trace + intercept) ** 2).sum() + 0.5 * (linear**2).sum())
 
 
-def _value_near(phi: Activation, student: Parameters, teacher: Parameters, otherwise: float) -> float:
+def _value_near(residual: _Residual, otherwise: float) -> float:
     """The loss as the integral of its gradient from the truth, or `otherwise` for networks that are not close."""
+    phi, (student, teacher) = residual.sides[0].units.phi, (side.plain for side in residual.sides)
     if student.weights.shape != teacher.weights.shape:
         return otherwise
     end, start = align(student, teacher, phi, True)
     moved = _shifted(end, start, -1.0)
-    if (np.linalg.norm(moved.weights, axis=1) > _NEAR * np.linalg.norm(start.weights, axis=1)).any():
+    # A change of a bias counts like one of the weights: by what it does to the argument of the unit.
+    if (np.linalg.norm(moved.rows, axis=1) > _NEAR * np.linalg.norm(start.weights, axis=1)).any():
         return otherwise
-    abscissae, weights = np.polynomial.legendre.leggauss(6)
+    edges = [0.0, *(_crossings(start, moved) if phi.kinks else ()), 1.0]
+    abscissae, weights = legendre(8)
     parts = []
-    for t, weight in zip((1.0 + abscissae) / 2.0, weights / 2.0, strict=True):
-        grad = _Residual(phi, _shifted(start, moved, t), phi, start).gradient()
-        parts.append(weight * float(np.sum(grad.flat() * moved.flat())))
+    for low, high in zip(edges, edges[1:], strict=False):
+        for t, weight in zip(low + (high - low) * (1.0 + abscissae) / 2.0, (high - low) * weights / 2.0, strict=True):
+            grad = _Residual(phi, _shifted(start, moved, float(t)), phi, start).gradient()
+            parts.append(weight * float(np.sum(grad.flat() * moved.flat())))
     return math.fsum(parts)
+
+
+def _crossings(start: Parameters, moved: Parameters) -> list[float]:
+    """Where on the way from `start` kinks of two units nearly meet and the gradient bends, in (0, 1) and rising.
+
+    Directions of the student's rows move along straight lines, to first order, past those of the teacher, which stand
+    still, and past one another.
+    """
+    size = np.linalg.norm(start.weights, axis=1, keepdims=True)
+    u, du = (np.divide(each, size, out=np.zeros_like(each), where=size > 0) for each in (start.weights, moved.weights))
+    du = du - (du * u).sum(axis=1, keepdims=True) * u
+    found: list[tuple[float, float]] = []
+    for sign in (1.0, -1.0):
+        apart = u[:, None] - sign * u[None]
+        for other in (np.zeros_like(du), du):
+            past = du[:, None] - sign * other[None]
+            speed, between = (past**2).sum(axis=2), (apart * past).sum(axis=2)
+            t = np.divide(-between, speed, out=np.zeros_like(speed), where=speed > 0)
+            closest = ((apart + t[:, :, None] * past) ** 2).sum(axis=2)
+            meets = (t > 0) & (t < 1) & (closest < _CLOSE**2 * speed)
+            found += zip(np.sqrt(closest[meets] / speed[meets]).tolist(), t[meets].tolist(), strict=True)
+    return sorted({t for _, t in sorted(found)[:_MOST]})
 
 
 def _shifted(p: Parameters, by: Parameters, t: float) -> Parameters:
     """``p + t by``, number by number."""
-    return Parameters(
-        p.weights + t * by.weights,
-        p.output_weights + t * by.output_weights,
-        p.slope + t * by.slope,
-        p.intercept + t * by.intercept,
-    )
+    return p.like(p.flat() + t * by.flat())

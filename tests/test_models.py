@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from symmetries import turned_round
 from twins import HALF_SQUARE, TWINS
 
 import fastrecover as fr
@@ -38,8 +39,17 @@ def random_parameters(seed=0, k=K, d=D, v=None):
 
 
 def output(p, activation, x):
-    f = activation.value(x @ p.weights.T) @ p.output_weights + p.intercept
-    return f if p.linear is None else f + x @ p.linear
+    z = x @ p.weights.T + (0.0 if p.biases is None else p.biases)
+    f = activation.value(z) @ p.output_weights.T + p.intercept
+    return f if p.linear is None else f + x @ p.linear.T
+
+
+def biased_parameters(seed, outputs):
+    """Every unit with a bias; of several outputs as many as there are units."""
+    rng = np.random.default_rng(seed)
+    shape = (outputs,) if outputs > 1 else ()
+    v, linear, c = (rng.standard_normal((*shape, *rest)) for rest in ((K,), (D,), ()))
+    return Parameters(rng.standard_normal((K, D)), v, linear, c if shape else float(c), biases=rng.standard_normal(K))
 
 
 @pytest.mark.parametrize("v", ["ones", "free", (1.5, -2.0, 0.5)])
@@ -86,6 +96,45 @@ def test_canonical_form_of_a_dead_unit_stays_finite():
     p = Parameters(np.array([[0.0, 0.0], [1.0, 2.0]]), np.array([1.0, 0.0]))
     for free in (True, False):
         assert np.isfinite(p.canonical(Regression("relu", 2).activation, free).flat()).all()
+
+
+WITH_BIASES = [name for name in NAMES if name != "quadratic"]
+
+
+@pytest.mark.parametrize("name", WITH_BIASES)
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_canonical_form_with_biases_is_the_same_function(name, outputs):
+    """Also of a unit without weights, which is a constant, and of one that is nothing at all."""
+    activation, x = get_activation(name), np.random.default_rng(2).standard_normal((200, D))
+    p = biased_parameters(1, outputs)
+    p = replace(p, biases=np.abs(p.biases))
+    constant, nothing = np.array([1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0])
+    for cut in (replace(p, weights=p.weights * keep[:, None]) for keep in (np.ones(K), constant, nothing)):
+        for each in (cut, replace(cut, biases=cut.biases * nothing)):
+            c = each.canonical(activation, True)
+            np.testing.assert_allclose(output(c, activation, x), output(each, activation, x), rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(c.canonical(activation, True).flat(), c.flat(), rtol=1e-14, atol=1e-15)
+    if outputs == 1:
+        signed = replace(cut, output_weights=np.array([1.0, -1.0, 1.0]), linear=None, intercept=0.0)
+        c = signed.canonical(activation, False, False)
+        np.testing.assert_allclose(output(c, activation, x), output(signed, activation, x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_BIASES if name != "squared_relu"])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_units_with_biases_are_matched_whichever_way_they_point(name, outputs):
+    """Of several outputs no sign is canonical where the largest two weights of a unit have the same size."""
+    activation, x = get_activation(name), np.random.default_rng(2).standard_normal((50, D))
+    truth = biased_parameters(3, outputs)
+    if outputs > 1:
+        truth.output_weights[:2] = [[1.0, -2.0, 3.0], [-1.0, 2.0, -3.0]]
+        truth.output_weights[2] *= 0.1
+    v = truth.output_weights.copy()
+    v[:1] *= 1.0 - 1e-9  # the second is the larger one now
+    other = turned_round(replace(truth, output_weights=v), activation, [0, 2]).reordered(np.array([1, 2, 0]))
+    np.testing.assert_allclose(output(other, activation, x), output(truth, activation, x), atol=1e-7)
+    found, aim = align(other, truth, activation, True)
+    np.testing.assert_allclose(found.flat(), aim.flat(), atol=1e-7)
 
 
 def equivalents(p, activation, free, seed=3):

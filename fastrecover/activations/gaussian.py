@@ -23,6 +23,16 @@ MIN_SCALE, MAX_SCALE = 1e-3, 20.0
 _OUTER_EDGE = 14.0
 _SCALES_AT_ONCE, _GRID_POINTS = 128, 64
 _ZERO = 1e-9
+_GRADES = np.concatenate([[0.0], np.geomspace(1e-6, 1.0, 25)])
+
+
+@lru_cache(maxsize=8)
+def legendre(count: int) -> tuple[Array, Array]:
+    """Nodes and weights of the Gauss-Legendre rule on [-1, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    nodes.setflags(write=False)
+    weights.setflags(write=False)
+    return nodes, weights
 
 
 @lru_cache(maxsize=32)
@@ -41,11 +51,10 @@ def quadrature(kinks: tuple[float, ...], max_order: int) -> tuple[Array, Array]:
     table : ndarray (q, max_order + 1)
         Weight times normal density times He_j at the nodes.
     """
-    grades = np.concatenate([[0.0], np.geomspace(1e-6, 1.0, 25)])
-    half = np.concatenate([grades, np.arange(1.5, _OUTER_EDGE + 0.25, 0.5)])
-    near = [kink + sign * grades for kink in kinks if abs(kink) < _OUTER_EDGE for sign in (-1.0, 1.0)]
+    half = np.concatenate([_GRADES, np.arange(1.5, _OUTER_EDGE + 0.25, 0.5)])
+    near = [kink + sign * _GRADES for kink in kinks if abs(kink) < _OUTER_EDGE for sign in (-1.0, 1.0)]
     edges = np.unique(np.clip(np.concatenate([-half, half, *near]), -_OUTER_EDGE, _OUTER_EDGE))
-    abscissae, weights = np.polynomial.legendre.leggauss(20)
+    abscissae, weights = legendre(20)
     middle, radius = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
     nodes = (middle[:, None] + radius[:, None] * abscissae).ravel()
     density = (radius[:, None] * weights).ravel() * np.exp(-0.5 * nodes**2) / math.sqrt(2 * math.pi)

@@ -104,6 +104,8 @@ class Parameters:
             linear = None if linear is None else linear - linear.mean(axis=0)
         if activation.degree is not None:
             size = lengths(self.weights)
+            if self.biases is not None:  # a unit without weights is a constant, in the same scale
+                size = np.where(size > 0, size, np.abs(self.biases))
             amplitude = np.abs(v) * size**activation.degree
             scale = np.ones_like(size) if free else np.abs(v) ** (1.0 / activation.degree) * size
             factor = np.divide(scale, size, out=np.zeros_like(size), where=size > 0)[:, None]
@@ -226,11 +228,11 @@ def align(
         return _turned(estimate, truth), truth
 
     slope = None if estimate.linear is None else activation.odd_slope
-    odd = (
-        activation.parity == "odd" and truth.n_outputs > 1
-    )  # the sign of one output weight is canonical, of several not
-    signs = (1.0, -1.0) if activation.parity == "even" or odd or slope is not None else (1.0,)
-    cost = np.min([_distances(estimate, truth, sign, sign if odd else 1.0, free) for sign in signs], axis=0)
+    reflects = free and activation.reflects_into_intercept
+    # The sign of one output weight is canonical, of several not.
+    turns = truth.n_outputs > 1 and (activation.parity == "odd" or reflects)
+    signs = (1.0, -1.0) if activation.parity == "even" or turns or slope is not None else (1.0,)
+    cost = np.min([_distances(estimate, truth, sign, sign if turns else 1.0, free) for sign in signs], axis=0)
     order = np.empty(len(cost), int)
     est, true = linear_sum_assignment(cost)
     order[true] = est
@@ -238,9 +240,11 @@ def align(
     if len(signs) > 1:
         # Matched units may point the other way; phi(z) - phi(-z) = slope z then goes to linear term and intercept.
         back = (estimate.rows * truth.rows).sum(axis=1) < 0
-        if odd:
-            v = np.where(back, -estimate.output_weights, estimate.output_weights)
-            estimate = replace(estimate, output_weights=v)
+        if turns:
+            v, c, errors = estimate.output_weights, estimate.intercept, estimate.errors
+            if reflects and back.any():
+                c, errors = c + v[..., back].sum(axis=-1) * (2.0 * float(activation.value(0.0))), None
+            estimate = replace(estimate, output_weights=np.where(back, -v, v), intercept=c, errors=errors)
         elif slope is not None:
             moved = (estimate.output_weights[..., back] * slope) @ estimate.rows[back]
             errors, d = (None if back.any() else estimate.errors), estimate.weights.shape[1]
