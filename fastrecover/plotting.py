@@ -125,7 +125,9 @@ def _convergence(axes: Axes, history: dict[str, np.ndarray], label: str) -> None
     if not len(passes):
         axes.text(0.5, 0.5, "no history", ha="center", va="center", transform=axes.transAxes)
         return
-    if (loss > 0).any() and not (loss < 0).any():  # losses of counts may lie on both sides of zero
+    if (loss < 0).any():  # those of counts lie on both sides of zero
+        axes.set_yscale("symlog", linthresh=float(np.abs(loss[loss < 0]).max()))
+    elif (loss > 0).any():
         axes.set_yscale("log")
     axes.plot(passes, loss, color=_FAINT, lw=1.0, zorder=1)
     for i, stage in enumerate(dict.fromkeys(stages.tolist())):

@@ -75,8 +75,10 @@ def test_the_loss_axis_says_and_shows_what_the_loss_is():
     assert axes.get_ylabel() == "loss" and axes.get_yscale() == "log"
     axes = panel(recovery_of(teacher, info={"alpha": 0.1}).plot(), "Convergence")
     assert axes.get_ylabel() == "loss and penalty"
-    axes = panel(recovery_of(teacher, 3, np.array([1.0, 0.2, -0.4])).plot(), "Convergence")
-    assert axes.get_yscale() == "linear" and axes.get_ylim()[0] < -0.4
+    axes = panel(recovery_of(teacher, 3, np.array([900.0, 0.2, -0.4])).plot(), "Convergence")
+    at = axes.transScale.transform([(0, loss) for loss in (900.0, 0.2, -0.4)])[:, 1]
+    assert np.isfinite(at).all() and 0.1 < (at[1] - at[2]) / (at[0] - at[2]) < 0.9
+    assert axes.get_ylim()[0] < -0.4
 
 
 def test_units_as_images():
