@@ -232,7 +232,7 @@ def _told_by_option() -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         # A name is told from a word by its place, by what it equals, or by its underscore.
-        names = re.findall(r"^\w+|\w+(?==)|\w+_\w+", str(error))
+        names = re.findall(r"^\w+|(?<=option ')\w+|\w+(?==)|\w+_\w+", str(error))
         known = next((_ARGUMENTS[name] for name in names if name in _ARGUMENTS), None)
         if known is None:
             raise
@@ -313,7 +313,7 @@ def _figures(recovery: Recovery, rows: data.Table, jobs: int | None) -> dict[str
     w = np.ones(len(y)) if rows.weight is None else np.asarray(rows.weight, np.float64)
     mean, y, w = mean[w > 0], y[w > 0], w[w > 0]
     share = "r2" if loss.in_response_units else "d2"
-    return {"rows": len(w), share: loss.score(y, mean, w), "correlation": _correlation(y, mean, w)}
+    return {"rows": len(rows.y), share: loss.score(y, mean, w), "correlation": _correlation(y, mean, w)}
 
 
 def _correlation(y: np.ndarray, mean: np.ndarray, w: np.ndarray) -> float:
