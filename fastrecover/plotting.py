@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .models import HasParameters, Parameters, align
+from .models import HasParameters, Parameters
 from .models.views import parameters_of
 from .storage import check_destination
 
@@ -43,6 +43,9 @@ class Fitted(HasParameters, Protocol):
 
     @property
     def history(self) -> dict[str, np.ndarray]: ...
+
+    @property
+    def info(self) -> dict[str, Any]: ...
 
 
 def plot(
@@ -92,7 +95,9 @@ def plot(
         panels = 2 if truth is None else 3
         figure = Figure(figsize=(4.2 * panels, 3.8), layout="constrained")
         parts: Any = figure.subfigures(1, panels, wspace=0.03)
-        _convergence(parts[0].subplots(), recovery.history)
+        _convergence(
+            parts[0].subplots(), recovery.history, "loss and penalty" if recovery.info.get("alpha") else "loss"
+        )
         if shape is None:
             _heat_map(parts[1], recovery.parameters.weights)
         else:
@@ -114,13 +119,15 @@ def _checked_shape(shape: tuple[int, int], n_features: int) -> tuple[int, int]:
     return height, width
 
 
-def _convergence(axes: Axes, history: dict[str, np.ndarray]) -> None:
+def _convergence(axes: Axes, history: dict[str, np.ndarray], label: str) -> None:
     passes, loss, stages = history["pass"], history["loss"], history["stage"]
-    axes.set(title="Convergence", xlabel="passes over the data", ylabel="loss")
+    axes.set(title="Convergence", xlabel="passes over the data", ylabel=label)
     if not len(passes):
         axes.text(0.5, 0.5, "no history", ha="center", va="center", transform=axes.transAxes)
         return
-    if (loss > 0).any():
+    if (loss < 0).any():  # those of counts lie on both sides of zero
+        axes.set_yscale("symlog", linthresh=float(np.abs(loss[loss < 0]).max()))
+    elif (loss > 0).any():
         axes.set_yscale("log")
     axes.plot(passes, loss, color=_FAINT, lw=1.0, zorder=1)
     for i, stage in enumerate(dict.fromkeys(stages.tolist())):
@@ -169,8 +176,10 @@ def _colour_bar(part: SubFigure, image: AxesImage, axes: Axes | np.ndarray) -> N
 
 def _scatter(axes: Axes, recovery: HasParameters, truth: Parameters) -> None:
     model = recovery.model
-    found, true = align(recovery.parameters, truth, model.activation, model.free_v)
+    found, true = model.aligned(recovery.parameters, truth)
     groups = [("weights", true.weights, found.weights, "o")]
+    if true.biases is not None and found.biases is not None:
+        groups.append(("biases", true.biases, found.biases, "^"))
     if model.free_v:
         groups.append(("output weights", true.output_weights, found.output_weights, "D"))
     if true.linear is not None and found.linear is not None:

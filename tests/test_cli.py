@@ -341,7 +341,7 @@ def test_presets(case, folder, sample, spikes, capsys):
 
 
 REFUSED = {
-    "labels for a regression": (["--model", "relu", "-k", 2], "--model relu", "text", "fcn"),
+    "labels for a regression": (["--model", "relu", "-k", 2], "--model relu", "text", "--loss logistic", "fcn"),
     "no patches": (["--model", "cnn"], "n_patches is required"),
     "patches of fcn": (["--model", "fcn", "-k", 2, "--n-patches", 5], "n_patches", "fcn"),
     "uneven patches": (["--model", "cnn", "--n-patches", 3], "5 features", "n_patches=3"),
@@ -410,6 +410,237 @@ def test_csv_files_of_labels_with_mistakes(text, parts, folder, capsys):
 def test_demo_plants_no_classification(capsys):
     code, _, err = called(capsys, "demo", "--model", "fcn", "--noise", 0)
     assert code == 2 and "--model" in err and "classification" in err
+
+
+# ------------------------------------------------------------------------- networks as their users have them
+
+
+def outputs(rec, X: np.ndarray) -> np.ndarray:
+    """Outputs of a network of tanh units, (n, n_outputs)."""
+    return np.tanh(X @ rec.weights.T + rec.biases) @ np.atleast_2d(rec.output_weights).T + rec.intercept
+
+
+def planted(n: int = 400, **options):
+    """Rows and responses of a network of two tanh units."""
+    teacher = fr.datasets.make_teacher("tanh", 3, K, random_state=1, **options)
+    return teacher.sample(n, 0.2 if teacher.model.loss.in_response_units else 0.0, random_state=2)
+
+
+def fitted_json(capsys, *words) -> dict:
+    """Of a fit that a budget may end."""
+    code, out, err = called(capsys, "fit", *words, "--model", "tanh", "-k", K, "--max-passes", 40, "--json")
+    assert code in (0, 1), err
+    return json.loads(out)
+
+
+def from_library(X, y, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fr.fit(X, y, "tanh", K, max_passes=40, random_state=0, **options)
+
+
+@pytest.mark.parametrize("kind", ["text", "csv", "numbers"])
+def test_labels_of_three_classes(kind, folder, capsys):
+    X, drawn = planted(loss="logistic", n_outputs=3, norms=3.0, hidden_bias=True)
+    labels = np.array(["bee", "cat", "ant"])[drawn.astype(int)]
+    w = np.random.default_rng(0).integers(1, 4, len(X))
+    y = drawn + 3 if kind == "numbers" else labels
+    if kind == "csv":
+        rows = [f"{','.join(f'{v:.17g}' for v in row)},{a},{b}" for row, a, b in zip(X, labels, w, strict=True)]
+        Path("d.csv").write_text("a,b,c,kind,w\n" + "\n".join(rows))
+        words = ["d.csv", "--y-key", "kind", "--weight-key", "w"]
+    else:
+        np.savez("d.npz", X=X, y=y, w=w)
+        words = ["d.npz", "--weight-key", "w"]
+    words += ["--loss", "logistic", "--class-weight", "balanced", "--test-rows", "-100:"]
+    found = fitted_json(capsys, *words, "-o", "rec.npz", "--plot", "rec.png")
+    expected = from_library(X[:300], y[:300], loss="logistic", class_weight="balanced", sample_weight=w[:300])
+    rec = fr.load("rec.npz")
+    np.testing.assert_array_equal(rec.parameters.flat(), expected.parameters.flat())
+    assert found["classes"] == rec.classes.tolist() == ([3, 4, 5] if kind == "numbers" else ["ant", "bee", "cat"])
+    f = outputs(rec, X)
+    at = np.searchsorted(rec.classes, y)
+    losses = np.log(np.exp(f).sum(axis=1)) - f[np.arange(400), at]
+    for part, rows in (("fitted", slice(300)), ("held_back", slice(300, 400))):
+        right = np.average((f.argmax(axis=1) == at)[rows], weights=w[rows])
+        assert found[part]["accuracy"] == pytest.approx(right) and right > 0.4
+        assert found[part]["log_loss"] == pytest.approx(np.average(losses[rows], weights=w[rows]))
+    assert [unit["output_weight"] for unit in found["units"]] == rec.output_weights.T.tolist()
+    assert [unit["bias"] for unit in found["units"]] == rec.biases.tolist()
+    assert found["intercept"] == rec.intercept.tolist() and found["alpha"] == 0.0
+    assert Path("rec.png").read_bytes().startswith(b"\x89PNG")
+    if kind == "csv":
+        out = called(capsys, "fit", *words, "--model", "tanh", "-k", K, "--max-passes", 40)[1]
+        assert "classes ant, bee, cat: an output for each, whose softmax is their probabilities" in out
+        assert "norm of output weights" in out and f"{found['held_back']['log_loss']:.4f}" in out
+
+
+def test_two_labels_by_a_logit(folder, capsys):
+    X, drawn = planted(loss="logistic", norms=3.0)
+    labels = np.where(drawn > 0, "yes", "no")
+    np.savez("d.npz", X=X, y=labels)
+    words = ["d.npz", "--loss", "logistic"]
+    found = fitted_json(capsys, *words, "-o", "rec.npz")
+    f = outputs(fr.load("rec.npz"), X)[:, 0]
+    assert found["classes"] == ["no", "yes"]
+    assert found["fitted"]["accuracy"] == np.mean((f > 0) == (labels == "yes"))
+    assert found["fitted"]["log_loss"] == pytest.approx(np.mean(np.log1p(np.exp(np.where(drawn > 0, -f, f)))))
+    assert all(isinstance(unit["output_weight"], float) for unit in found["units"])
+    out = called(capsys, "fit", *words, "--model", "tanh", "-k", K, "--max-passes", 40)[1]
+    assert "classes no, yes: the output is the logarithm of the odds of the second" in out
+
+
+def several_columns(kind: str, X: np.ndarray, Y: np.ndarray, w: np.ndarray) -> list[str]:
+    """Arguments of a call that reads rows and two responses a row from files of one kind."""
+    if kind == "npy":
+        np.save("X.npy", X)
+        np.save("y.npy", Y)
+        return ["X.npy", "y.npy"]
+    if kind == "npz":
+        np.savez("d.npz", X=X, both=Y, w=w)
+        return ["d.npz", "--y-key", "both", "--weight-key", "w"]
+    columns = np.c_[X[:, :1], Y[:, 1], X[:, 1:], w, Y[:, 0]]
+    title = "" if kind == "csv index" else "a,right,b,c,w,left\n"
+    Path("d.csv").write_text(title + "\n".join(",".join(f"{v:.17g}" for v in row) for row in columns))
+    return ["d.csv", "--y-key", "-1, 1" if kind == "csv index" else "left,right", "--weight-key", "4"]
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "csv", "csv index"])
+def test_several_responses(kind, folder, capsys):
+    X, Y = planted(n_outputs=2, hidden_bias=True, linear_term=0.2, intercept=[1.0, -2.0])
+    w = np.ones(len(X)) if kind == "npy" else np.random.default_rng(0).integers(0, 3, len(X)).astype(float)
+    words = [*several_columns(kind, X, Y, w), "--output-weights", "free", "--hidden-bias", "--intercept"]
+    found = fitted_json(capsys, *words, "--linear-term", "--test-rows", "-100:", "-o", "rec.npz")
+    options = dict(output_weights="free", hidden_bias=True, fit_intercept=True, linear_term=True)
+    expected = from_library(X[:300], Y[:300], **options, sample_weight=w[:300])
+    rec = fr.load("rec.npz")
+    np.testing.assert_allclose(rec.parameters.flat(), expected.parameters.flat(), rtol=1e-12, atol=1e-12)
+    f = outputs(rec, X) + X @ rec.linear.T
+    for part, rows in (("fitted", slice(300)), ("held_back", slice(300, 400))):
+        each = np.repeat(np.arange(400)[rows], w[rows].astype(int))
+        y, p = Y[each], f[each]
+        r2 = 1 - ((y - p) ** 2).sum(axis=0) / ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+        assert found[part]["r2"] == pytest.approx(r2.mean())
+        correlations = [np.corrcoef(y[:, o], p[:, o])[0, 1] for o in range(2)]
+        assert found[part]["correlation"] == pytest.approx(np.mean(correlations))
+        assert found[part]["rows"] == len(w[rows])
+    assert found["linear_norm"] == pytest.approx(np.linalg.norm(rec.linear))
+    assert np.shape([unit["output_weight"] for unit in found["units"]]) == (K, 2)
+
+
+def test_a_title_with_a_comma_is_one_column(folder, capsys):
+    X, y = planted()
+    rows = "\n".join(",".join(f"{v:.17g}" for v in row) for row in np.c_[X, y])
+    Path("d.csv").write_text('"a","b","c","a,b"\n' + rows)
+    found = fitted_json(capsys, "d.csv", "--y-key", "a,b")
+    assert found["n_features"] == 3 and isinstance(found["units"][0]["output_weight"], float)
+
+
+@pytest.mark.parametrize("link", ["log", "softplus"])
+def test_counts(link, folder, capsys):
+    X, y = planted(loss="poisson", link=link, intercept=0.5, norms=1.5)
+    np.savez("d.npz", X=X, y=y.astype(int))
+    words = ["d.npz", "--loss", "poisson", "--link", link, "--hidden-bias", "--test-rows", "-100:"]
+    found = fitted_json(capsys, *words, "-o", "rec.npz", "--plot", "rec.png")
+    f = outputs(fr.load("rec.npz"), X)[:, 0]
+    q = np.exp(f) if link == "log" else np.log1p(np.exp(f))
+
+    def deviance(rows, rate):
+        return 2 * np.sum(np.where(y[rows] > 0, y[rows] * np.log(np.maximum(y[rows], 1) / rate), 0) - y[rows] + rate)
+
+    for part, rows in (("fitted", slice(300)), ("held_back", slice(300, 400))):
+        assert found[part]["d2"] == pytest.approx(1 - deviance(rows, q[rows]) / deviance(rows, y[rows].mean()))
+        assert found[part]["correlation"] == pytest.approx(np.corrcoef(q[rows], y[rows])[0, 1])
+        assert "r2" not in found[part]
+    assert "D^2" in called(capsys, "fit", *words, "--model", "tanh", "-k", K, "--max-passes", 5)[1]
+
+
+def test_rows_of_no_weight_do_not_count_in_figures(folder, teacher, capsys):
+    X, y = teacher.sample(300, noise=0.5, random_state=8)
+    w = np.ones(300)
+    np.savez("d.npz", X=X[:200], y=y[:200])
+    words = ["-k", K, "--output-weights", "ones"]
+    expected = as_json(capsys, "d.npz", *words)["fitted"]
+    w[200:], y[200:], X[250:] = 0.0, np.nan, np.nan
+    np.savez("d.npz", X=X, y=y, w=w)
+    found = as_json(capsys, "d.npz", *words, "--weight-key", "w")["fitted"]
+    assert found["r2"] == pytest.approx(expected["r2"]) and found["correlation"] == pytest.approx(
+        expected["correlation"]
+    )
+
+
+PENALTIES = {"0.3": 0.3, "3,0.1": [3.0, 0.1], "auto": "auto", "1e-2": 0.01, "0": 0.0}
+
+
+@pytest.mark.parametrize("text", PENALTIES)
+def test_options_are_those_of_the_library(text, folder, capsys, monkeypatch):
+    X, y = planted()
+    np.savez("d.npz", X=X, y=y)
+    calls = []
+
+    def fit(*args, **options):
+        calls.append((args[2:], options))
+        raise ValueError("enough")
+
+    monkeypatch.setattr("fastrecover.cli.fit.fit", fit)
+    words = ["--model", "relu", "-k", 2, "--hidden-bias", "--loss", "huber", "--delta", 0.5]
+    code, _, err = called(capsys, "fit", "d.npz", *words, "--alpha", text)
+    assert code == 2 and err == "fastrecover fit: error: enough\n"
+    given = {"hidden_bias": True, "loss": "huber", "delta": 0.5, "alpha": PENALTIES[text], "random_state": 0}
+    assert calls == [(("relu", 2), {"sample_weight": None, "callback": None, **given})]
+
+
+def test_the_penalty_that_was_chosen_is_told(folder, capsys):
+    X, y = planted(n=150)
+    np.savez("d.npz", X=X, y=y)
+    words = ["d.npz", "--model", "tanh", "-k", K, "--output-weights", "free", "--alpha", "0.1,100"]
+    assert as_json(capsys, *words)["alpha"] == 0.1
+    assert "with a penalty of alpha 0.1 after" in called(capsys, "fit", *words)[1]
+
+
+NAMED = {
+    "unknown loss": (["--loss", "logit"], "--loss", "squared", "logistic"),
+    "unknown link": (["--loss", "poisson", "--link", "probit"], "--link", "softplus"),
+    "delta of squared": (["--delta", 1], "--delta", "loss='huber'"),
+    "delta 0": (["--loss", "huber", "--delta", 0], "--delta", "positive"),
+    "delta no number": (["--loss", "huber", "--delta", "x"], "--delta", "'x'"),
+    "link of huber": (["--loss", "huber", "--link", "log"], "--link", "loss='poisson'"),
+    "loss of fcn": (["--model", "fcn", "--loss", "logistic"], "--loss", "fcn"),
+    "biases of quadratic": (["--model", "quadratic", "--hidden-bias"], "--hidden-bias", "linear_term=True"),
+    "alpha no number": (["--alpha", "much"], "--alpha", "auto", "'much'"),
+    "alpha below zero": (["--alpha", "-1"], "--alpha", "not be negative"),
+    "alpha auto k": (["--alpha", 1, "-k", "auto"], "--alpha", "n_hidden='auto'"),
+    "class weights of numbers": (["--class-weight", "balanced"], "--class-weight", "classifications"),
+    "unknown class weight": (["--class-weight", "even"], "--class-weight", "balanced"),
+    "text": (["--y-key", "text"], "--model tanh", "--loss logistic"),
+    "text as counts": (["--loss", "poisson", "--y-key", "text"], "--loss poisson", "--loss logistic"),
+    "counts below zero": (["--loss", "poisson"], "must not be negative under a Poisson loss"),
+    "counts held back": (["--loss", "poisson", "--y-key", "late", "--test-rows", "-5:"], "in --test-rows, y", "row 4"),
+    "several, ones": (["--y-key", "both", "--output-weights", "ones"], "--output-weights", "'free'"),
+    "several counts": (["--y-key", "squares", "--loss", "poisson"], "y must", "2)"),
+    "several labels": (["--y-key", "both", "--loss", "logistic"], "probabilities that sum to 1", "--loss logistic"),
+    "cube": (["--y-key", "cube"], "responses", "(1, 50, 3)"),
+    "a new class": (
+        ["--y-key", "new", "--loss", "logistic", "--test-rows", "-5:"],
+        "in --test-rows, y must hold labels of ['a', 'b', 'c'], got 'd'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_what_is_refused_names_the_option(case, folder, capsys):
+    X, y = planted(n=50)
+    y -= 0.1 + y[0]
+    late, new = np.abs(np.rint(y)), np.resize(["a", "b", "c"], 50)
+    late[-1], new[-1] = -1.0, "d"
+    many = dict(both=np.c_[y, y], squares=np.c_[y, y] ** 2, text=new, late=late, new=new, cube=X[None])
+    np.savez("d.npz", X=X, y=y, **many)
+    words, *parts = NAMED[case]
+    code, out, err = called(capsys, "fit", "d.npz", "--model", "tanh", "-k", 2, *words, "-o", "rec.npz")
+    assert code == 2 and out == "" and err.startswith("fastrecover fit: error: ") and err.count("\n") == 1
+    for part in parts:
+        assert part in err, err
+    assert not Path("rec.npz").exists()
 
 
 # ------------------------------------------------------------------------------------------ other commands

@@ -118,6 +118,39 @@ def test_columns_are_named_by_title_or_number():
     np.testing.assert_array_equal(X, TABLE)
 
 
+def test_several_columns_of_responses():
+    for key in ("b,y", " b , y ", "1,3", "1,-1"):
+        X, y, _ = read(titled(LINES), y_key=key)
+        np.testing.assert_array_equal(X, TABLE[:, [0, 2]])
+        np.testing.assert_array_equal(y, TABLE[:, [1, 3]])
+    X, y, w = read("\n".join(COMMAS), y_key="3,0", weight_key="2", labelled=True)  # probabilities
+    np.testing.assert_array_equal(np.column_stack([X, y, w]), TABLE[:, [1, 3, 0, 2]])
+    X, y, _ = read(titled(LINES, '"a,b",b,c,"a"'), y_key="a,b")
+    np.testing.assert_array_equal(y, TABLE[:, 0])
+
+
+@pytest.mark.parametrize(
+    "key, message",
+    [
+        ("b,x", "--y-key: no column 'x'"),
+        ("b,", "--y-key: no column ''"),
+        ("b,y,1", "--y-key: 'b,y,1' names column 1 twice"),
+        ("a,b,c,y", "the file has no features"),
+        ("b,c", "--y-key and --weight-key name the same column"),
+    ],
+)
+def test_columns_of_responses_that_are_none(key, message):
+    with pytest.raises(ValueError, match=f"^table.csv: {message}"):
+        read(titled(LINES), y_key=key, weight_key="c" if key == "b,c" else None)
+
+
+def test_a_slip_in_one_of_several_responses_is_refused():
+    lines = [*LINES[:7], LINES[7].rpartition(",")[0] + ",miss", *LINES[8:]]
+    for labelled in (False, True):
+        with pytest.raises(ValueError, match=r"line 9, column 4 \(y\): 'miss' is no number"):
+            read(titled(lines), y_key="b,y", labelled=labelled)
+
+
 SLIPS = ["NA", "", "1.O", "1D3", "0x10", "True", "1_000", "1 000", "$5", "5%", "--1", "1.2.3", "−1", "1e", "#N/A", "?"]
 
 

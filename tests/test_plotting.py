@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from fastrecover.datasets import make_teacher
+from fastrecover.models import Parameters
 from fastrecover.recovery import Recovery
 
 
-def recovery_of(teacher, steps=6, loss=None):
+def recovery_of(teacher, steps=6, loss=None, **fields):
     history = {
         "stage": (["start"] * 2 + ["full"] * steps)[:steps],
         "pass": np.arange(steps) + 0.5,
@@ -25,7 +26,7 @@ def recovery_of(teacher, steps=6, loss=None):
     parameters = teacher.model.finished(teacher.parameters)
     return Recovery(
         model=teacher.model, parameters=parameters, loss=0.0, converged=True, message="", n_passes=steps,
-        history=history, n_rows=10, seconds=1.0,
+        history=history, n_rows=10, seconds=1.0, **fields,
     )  # fmt: skip
 
 
@@ -51,6 +52,33 @@ def test_panels_hold_the_numbers():
     assert sizes == {"weights": 36, "output weights": 3, "linear term": 12}
     for line in scatter.lines:
         np.testing.assert_allclose(line.get_xdata(), line.get_ydata(), atol=1e-14)
+
+
+def test_biases_and_several_outputs_are_held_against_the_truth():
+    teacher = make_teacher("relu", 12, 3, loss="logistic", n_outputs=4, hidden_bias=True, linear_term=1.0)
+    rec = recovery_of(teacher)
+    # Logits matter up to a function added to all of them, lengths up to the output weights: still the same network.
+    p = teacher.parameters
+    shift = p.weights[1] * 2.0
+    v, a = p.output_weights[:, ::-1] / 2.0 + 0.3, p.biases[::-1] * 2.0
+    truth = Parameters(p.weights[::-1] * 2.0, v, p.linear + shift, p.intercept, biases=a)
+    scatter = panel(rec.plot(teacher=truth), "Against the truth")
+    sizes = {line.get_label(): len(line.get_xdata()) for line in scatter.lines[1:]}
+    assert sizes == {"weights": 36, "biases": 3, "output weights": 12, "linear term": 48}
+    for line in scatter.lines:
+        np.testing.assert_allclose(line.get_xdata(), line.get_ydata(), atol=1e-14)
+
+
+def test_the_loss_axis_says_and_shows_what_the_loss_is():
+    teacher = make_teacher("relu", 6, 2)
+    axes = panel(recovery_of(teacher).plot(), "Convergence")
+    assert axes.get_ylabel() == "loss" and axes.get_yscale() == "log"
+    axes = panel(recovery_of(teacher, info={"alpha": 0.1}).plot(), "Convergence")
+    assert axes.get_ylabel() == "loss and penalty"
+    axes = panel(recovery_of(teacher, 3, np.array([900.0, 0.2, -0.4])).plot(), "Convergence")
+    at = axes.transScale.transform([(0, loss) for loss in (900.0, 0.2, -0.4)])[:, 1]
+    assert np.isfinite(at).all() and 0.1 < (at[1] - at[2]) / (at[0] - at[2]) < 0.9
+    assert axes.get_ylim()[0] < -0.4
 
 
 def test_units_as_images():

@@ -79,6 +79,15 @@ class _Table:
         hint = "" if self.titles is None else nearest(key, tuple(names))
         raise ValueError(f"{option}: no column {key!r}{hint} (the file {kind})")
 
+    def columns(self, option: str, key: str) -> list[int]:
+        """Numbers of the columns that an option names, separated by commas unless a title is all of it."""
+        keys = [key] if self.titles is not None and key in self.titles else key.split(",")
+        found = [self.column(option, each.strip()) for each in keys]
+        again = next((j for i, j in enumerate(found) if j in found[:i]), None)
+        if again is not None:
+            raise ValueError(f"{option}: {key!r} names column {again} twice")
+        return found
+
     def check_width(self, line: int, fields: list[str]) -> None:
         """Raise ValueError for a line of another length than the first."""
         if len(fields) != self.width:
@@ -106,7 +115,7 @@ class _Codes(dict[str, str]):
 
 
 def from_csv(args: argparse.Namespace, labelled: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Rows (n, d), responses (n,), text where `labelled` allows it, and weights (n,) or None.
+    """Rows (n, d), responses (n,), text where `labelled` allows it, or (n, m) of several columns, and weights or None.
 
     Raises
     ------
@@ -137,26 +146,28 @@ def _read(file: TextIO, args: argparse.Namespace, labelled: bool) -> tuple[np.nd
     if not head:
         raise ValueError("the file has no rows")
     table = _layout(head)
-    y = table.width - 1 if args.y_key is None else table.column("--y-key", args.y_key)
+    ys = [table.width - 1] if args.y_key is None else table.columns("--y-key", args.y_key)
     w = None if args.weight_key is None else table.column("--weight-key", args.weight_key)
-    if y == w:
+    if w in ys:
         raise ValueError("--y-key and --weight-key name the same column")
-    index = _index(table) - {y, w}
-    features = [j for j in range(table.width) if j not in (y, w) and j not in index]
+    labelled = labelled and len(ys) == 1  # several columns are probabilities
+    index = _index(table) - {*ys, w}
+    features = [j for j in range(table.width) if j not in (*ys, w) and j not in index]
     if not features:
         what = "one column: at least one feature and the responses are needed" if table.width == 1 else "no features"
         raise ValueError(f"the file has {what}")
-    _check_first(table, head, [j for j in (*features, w, None if labelled else y) if j is not None])
+    _check_first(table, head, [j for j in (*features, w, *(() if labelled else ys)) if j is not None])
     codes = _Codes()
     rows = itertools.chain(head[table.titles is not None :], lines)
-    values = _numbers(rows, table, index, (y, codes) if labelled else None)
+    values = _numbers(rows, table, index, (ys[0], codes) if labelled else None)
     if not len(values):
         raise ValueError("the file has no rows")
     if index:
         untitled = f"the first {len(index)} columns have" if len(index) > 1 else "the first column has"
         note = f"{args.data.name}: {untitled} no title: left out as an index"
         print(f"fastrecover fit: note: {note}", file=sys.stderr)
-    responses = codes.decoded(values[:, y], table) if labelled else values[:, y]
+    y = values[:, ys[0]] if len(ys) == 1 else values[:, ys]
+    responses = codes.decoded(y, table) if labelled else y
     return np.ascontiguousarray(values[:, features]), responses, None if w is None else values[:, w]
 
 

@@ -21,7 +21,7 @@ from .csv_file import from_csv
 
 @dataclass
 class Table:
-    """Rows (n, d), responses or labels (n,), weights (n,) or None, and the shape of a row as an image, if any."""
+    """Rows (n, d), responses (n,) or (n, m), or labels, weights (n,) or None, and the shape of a row as an image."""
 
     X: np.ndarray
     y: np.ndarray
@@ -42,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--x-key", help="array of rows in the .npz file (default X)")
     add(
         "--y-key",
-        help="responses or labels: array in the .npz file (default y) or column of the .csv file (default: last)",
+        help="responses or labels: array in the .npz file (default y), or column of the .csv file (default: last), or "
+        "several like a,b,c",
     )
     add("--weight-key", help="row weights: array in the .npz file or column of the .csv file")
     add("--dtype", choices=("float32", "float64"), help="convert the rows")
@@ -87,8 +88,13 @@ def read(args: argparse.Namespace, labelled: bool = False) -> Table:
     X, y, weight = readers[args.data.suffix](args)
     if X.ndim not in (1, 2) or (X.ndim == 1 and args.lags is None):
         raise ValueError(f"the rows must be a matrix (n_rows, n_features), got shape {X.shape}")
-    y = _one_for_each(y, len(X), "responses")
-    weight = None if weight is None else _one_for_each(weight, len(X), "row weights")
+    y = _flat(y)
+    if y.ndim not in (1, 2) or len(y) != len(X) or 0 in y.shape[1:]:
+        raise ValueError(f"the responses must be a value, or several, for each of {len(X)} rows, got shape {y.shape}")
+    if weight is not None:
+        weight = _flat(weight)
+        if weight.shape != (len(X),):
+            raise ValueError(f"the row weights must be one value for each of {len(X)} rows, got shape {weight.shape}")
     if args.dtype is not None and X.dtype.kind in "fiub":
         X = X.astype(args.dtype, copy=False)
     table = Table(X, y, weight)
@@ -119,12 +125,9 @@ def split(args: argparse.Namespace, n: int) -> tuple[slice, slice | None]:
     return train, test
 
 
-def _one_for_each(values: np.ndarray, n: int, what: str) -> np.ndarray:
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1 or len(values) != n:
-        raise ValueError(f"the {what} must be one value for each of {n} rows, got shape {values.shape}")
-    return values
+def _flat(values: np.ndarray) -> np.ndarray:
+    """A single column as a vector."""
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
 def _range(option: str, text: str, n: int) -> slice:

@@ -7,6 +7,10 @@ examples:
   fastrecover fit X.npy y.npy --model relu --n-hidden 5 -o rec.npz
   fastrecover fit table.csv --y-key price --model softplus --n-hidden 3 --output-weights free --intercept
   fastrecover fit trials.csv --y-key answer --model fcn --n-hidden 3 --test-rows -1000:
+  fastrecover fit iris.csv --y-key species --loss logistic --model tanh --n-hidden 3 --alpha 1 --class-weight balanced
+  fastrecover fit table.csv --y-key height,weight --model relu --n-hidden 8 --output-weights free --hidden-bias
+      --intercept --alpha auto
+  fastrecover fit X.npy counts.npy --loss poisson --link softplus --model relu --n-hidden 2 --hidden-bias
   fastrecover fit d.npz --model zhong2017 --activation squared_relu --n-hidden 5
   fastrecover fit cell.npz --x-key stim --y-key spikes --lags 10 --lag-shift 3 --model quadratic --n-hidden 12
       --output-weights signs --intercept --linear-term --tol 0.01 --test-rows -30000: --plot cell.png
@@ -18,17 +22,20 @@ import argparse
 import json
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .._validation import check_finite, check_vector, check_weights
+from .._validation import check_finite, check_weights
 from ..api import fit
 from ..losses import encode_labels
 from ..models import ModelOptions, Network, OutputWeights, get_model
+from ..models.parameters import lengths
 from ..papers import PRESETS
 from ..plan import INITS, SOLVERS
 from ..recovery import Recovery
@@ -38,9 +45,38 @@ from . import data
 from .picture import check_picture
 from .terminal import StatusLine, table
 
-_TITLES = {"r2": "R^2", "log_loss": "log loss"}
+_TITLES = {"r2": "R^2", "d2": "D^2", "log_loss": "log loss"}
 
 _TAKE_ACTIVATION = tuple(name for name, preset in PRESETS.items() if preset.takes_activation)
+
+#: Options of models and of :func:`fastrecover.fit`, and the arguments of the command that give them.
+_OF_MODEL = {
+    "output_weights": "output_weights",
+    "slope": "slope",
+    "fit_intercept": "intercept",
+    "linear_term": "linear_term",
+    "hidden_bias": "hidden_bias",
+    "n_patches": "n_patches",
+    "activation": "activation",
+    "loss": "loss",
+    "delta": "delta",
+    "link": "link",
+}
+_OF_FIT = {
+    "init": "init",
+    "solver": "solver",
+    "restarts": "restarts",
+    "inputs": "inputs",
+    "n_jobs": "jobs",
+    "random_state": "seed",
+    "tol": "tol",
+    "max_passes": "max_passes",
+    "max_seconds": "max_seconds",
+    "verbose": "verbose",
+    "alpha": "alpha",
+    "class_weight": "class_weight",
+}
+_ARGUMENTS = _OF_MODEL | _OF_FIT | {"n_hidden": "n_hidden", "sample_weight": "weight_key"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,20 +87,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="relu",
         metavar="NAME",
-        help="activation of the hidden units (default relu); fcn or cnn for a classification of labels; or a "
-        f"paper's algorithm as published: {', '.join(PRESETS)}",
+        help="activation of the hidden units (default relu); fcn or cnn for two labels by the mean of sigmoid units; "
+        f"or a paper's algorithm as published: {', '.join(PRESETS)}",
     )
     add("-k", "--n-hidden", type=_count, metavar="K", help="number of hidden units, or auto; not for cnn")
     add("--n-patches", type=int, metavar="P", help="patches that the features are cut into, for cnn")
     add("--activation", metavar="NAME", help=f"activation of {', '.join(_TAKE_ACTIVATION)}, in place of their own")
-    add("--output-weights", metavar="V", help="signs (default; ones for sigmoid), ones, free, or numbers like 1,1,-1")
-    add("--intercept", action="store_true", default=None, help="fit an intercept")
+    add(
+        "--output-weights",
+        metavar="V",
+        help="signs (default; ones for sigmoid, free for labels and counts), ones, free, or numbers like 1,1,-1; "
+        "several responses need free",
+    )
+    add("--hidden-bias", action="store_true", default=None, help="fit biases of the units (always for labels)")
+    add("--intercept", action="store_true", default=None, help="fit an intercept (always for labels and counts)")
     add("--linear-term", action="store_true", default=None, help="fit a linear term")
     add("--slope", type=float, help="negative-side slope of leaky_relu")
+    add(
+        "--loss",
+        choices=("squared", "huber", "logistic", "poisson"),
+        metavar="NAME",
+        help="squared (default), huber (wild responses count for little), logistic (labels of two classes or more) or "
+        "poisson (counts)",
+    )
+    add("--delta", type=float, metavar="X", help="residual from which huber is linear (default 1)")
+    add("--link", choices=("log", "softplus"), metavar="NAME", help="of poisson: log (default) or softplus")
     add = parser.add_argument_group("fit").add_argument
     add("--init", help=f"{', '.join(INITS)}, or a .npy file of weights")
     add("--solver", help=", ".join(SOLVERS))
     add("--restarts", type=_count, metavar="R", help="the best of so many random starts (default auto: a search)")
+    add(
+        "--alpha",
+        type=_alpha,
+        metavar="A",
+        help="penalty on the squares of all weights: a number (default 0), or the best on rows that are held out of "
+        "several like 0.1,1,10, or of auto",
+    )
+    add("--class-weight", choices=("balanced",), metavar="W", help="balanced: all classes weigh the same")
     add("--inputs", choices=INPUTS, help="what starts make of rows that are not N(0, I)")
     add("--tol", type=float, help="stop at this fraction of the statistical error (default 1e-3)")
     add("--max-passes", type=float, metavar="N", help="stop after this many passes over the rows")
@@ -92,16 +151,17 @@ def run(args: argparse.Namespace) -> int:
     ImportError, OSError, TypeError, ValueError
         Bad input, found before the fit begins wherever that can be.
     """
-    model, options = _model(args)
+    with _told_by_option():
+        model, options = _model(args)
     given = _given(args)
     _check_outputs(args)
     rows = data.read(args, labelled=model.loss.takes_labels)
     train, test = data.split(args, len(rows.X))
     fitted, held = rows.part(train), None if test is None else rows.part(test)
-    classes = _classes(args.model, model, fitted)
+    classes = _classes(args, model, fitted)
     if held is not None:
-        _check_held(held, classes)
-    with warnings.catch_warnings(), StatusLine() as line:
+        _check_held(held, model, classes)
+    with _told_by_option(), warnings.catch_warnings(), StatusLine() as line:
         warnings.simplefilter("ignore", UserWarning)  # the summary says whether the fit converged
         recovery = fit(
             *(fitted.X, fitted.y, args.model, args.n_hidden),
@@ -125,14 +185,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _model(args: argparse.Namespace) -> tuple[Network, ModelOptions]:
     """The model that the fit will be asked for, and its options as they were given."""
-    all_options = {
-        "output_weights": _numbers(args.output_weights),
-        "slope": args.slope,
-        "fit_intercept": args.intercept,
-        "linear_term": args.linear_term,
-        "n_patches": args.n_patches,
-        "activation": args.activation,
-    }
+    all_options = {name: getattr(args, argument) for name, argument in _OF_MODEL.items()}
+    all_options["output_weights"] = _numbers(args.output_weights)
     options: Any = {name: value for name, value in all_options.items() if value is not None}
     if args.n_hidden is None and not args.model.endswith("cnn"):
         raise ValueError("--n-hidden (or -k) is required: the number of hidden units to recover")
@@ -150,18 +204,8 @@ def _model(args: argparse.Namespace) -> tuple[Network, ModelOptions]:
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:
     """Arguments of :func:`fastrecover.fit` beside data and model, where they were given."""
-    options = {
-        "init": None if args.init is None else _init(args.init),
-        "solver": args.solver,
-        "restarts": args.restarts,
-        "inputs": args.inputs,
-        "n_jobs": args.jobs,
-        "random_state": args.seed,
-        "tol": args.tol,
-        "max_passes": args.max_passes,
-        "max_seconds": args.max_seconds,
-        "verbose": args.verbose,
-    }
+    options = {name: getattr(args, argument) for name, argument in _OF_FIT.items()}
+    options["init"] = None if args.init is None else _init(args.init)
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -169,24 +213,56 @@ def _count(text: str) -> int | str:
     return text if text == "auto" else int(text)
 
 
-def _classes(name: str, model: Network, rows: data.Table) -> np.ndarray | None:
-    """The two labels that are fitted, None for a regression."""
+def _alpha(text: str) -> str | float | list[float]:
+    """``auto``, a number, or the numbers in ``0.1,1,10``."""
+    if text == "auto":
+        return text
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        wanted = "must be a number, several like 0.1,1,10, or auto"
+        raise argparse.ArgumentTypeError(f"{wanted}, got {text!r}") from None
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
+@contextmanager
+def _told_by_option() -> Iterator[None]:
+    """Errors that name an argument of the library name the option that gives it as well."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        # A name is told from a word by its place, by what it equals, or by its underscore.
+        names = re.findall(r"^\w+|(?<=option ')\w+|\w+(?==)|\w+_\w+", str(error))
+        known = next((_ARGUMENTS[name] for name in names if name in _ARGUMENTS), None)
+        if known is None:
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"--{known.replace('_', '-')}: {error}") from None
+
+
+def _classes(args: argparse.Namespace, model: Network, rows: data.Table) -> np.ndarray | None:
+    """The labels that are fitted, None for a regression or counts."""
     if not model.loss.takes_labels:
         if rows.y.dtype.kind in "US":
-            raise ValueError(f"the responses are text, and --model {name} fits numbers: --model fcn fits two labels")
+            what = f"--model {args.model}" if args.loss is None else f"--loss {args.loss}"
+            fits = "--loss logistic fits labels, and --model fcn two of them"
+            raise ValueError(f"the responses are text, and {what} fits numbers: {fits}")
         return None
     try:
         return model.loss.targets(rows.y, len(rows.y))[1]
     except ValueError as error:
-        hint = "is for two labels; regressions are called by their activation, such as relu"
-        raise ValueError(f"{error} (--model {name} {hint})") from None
+        if args.loss is None:
+            hint = f"--model {args.model} is for two labels; --loss logistic is for any number of them"
+        else:
+            hint = f"--loss {args.loss} is for labels"
+        raise ValueError(f"{error} ({hint}, and regressions are called by their activation, such as relu)") from None
 
 
-def _check_held(rows: data.Table, classes: np.ndarray | None) -> None:
+def _check_held(rows: data.Table, model: Network, classes: np.ndarray | None) -> None:
     """Refuse rows that are held back, and so not seen by the fit, before the fit and not after it."""
     try:
         if classes is None:
-            check_vector(rows.y, len(rows.y), "y")
+            model.loss.targets(rows.y, len(rows.y))
         else:
             encode_labels(rows.y, classes)
         check_weights(rows.weight, len(rows.y))
@@ -229,19 +305,25 @@ def _init(value: str) -> str | np.ndarray:
 
 
 def _figures(recovery: Recovery, rows: data.Table, jobs: int | None) -> dict[str, Any]:
-    """Number of rows, and accuracy and log loss, or R^2 and correlation of prediction and response."""
+    """Number of rows, and accuracy and log loss of labels, or explained share and correlation of responses."""
     if recovery.classes is not None:
         given = (rows.X, rows.y, rows.weight)
         return {"rows": len(rows.y), "accuracy": recovery.score(*given), "log_loss": recovery.log_loss(*given)}
-    f = recovery.predict(rows.X, n_jobs=jobs)
-    y = np.asarray(rows.y, np.float64)
+    mean, y, loss = recovery.predict(rows.X, n_jobs=jobs), np.asarray(rows.y, np.float64), recovery.model.loss
     w = np.ones(len(y)) if rows.weight is None else np.asarray(rows.weight, np.float64)
-    w = w / w.sum()
-    dy, df = y - w @ y, f - w @ f
-    spread = float(w @ dy**2)
-    both = math.sqrt(spread * float(w @ df**2))
-    r2 = 1.0 - float(w @ (y - f) ** 2) / spread if spread > 0 else math.nan
-    return {"rows": len(y), "r2": r2, "correlation": float(w @ (dy * df)) / both if both > 0 else math.nan}
+    mean, y, w = mean[w > 0], y[w > 0], w[w > 0]
+    share = "r2" if loss.in_response_units else "d2"
+    return {"rows": len(rows.y), share: loss.score(y, mean, w), "correlation": _correlation(y, mean, w)}
+
+
+def _correlation(y: np.ndarray, mean: np.ndarray, w: np.ndarray) -> float:
+    """Of responses and predictions, the mean over outputs; nan where one is constant."""
+    found = []
+    for column, f in zip(y.reshape(len(y), -1).T, mean.reshape(len(y), -1).T, strict=True):
+        dy, df = column - np.average(column, weights=w), f - np.average(f, weights=w)
+        both = math.sqrt(float(w @ dy**2) * float(w @ df**2))
+        found.append(float(w @ (dy * df)) / both if both > 0 else math.nan)
+    return float(np.mean(found))
 
 
 def _written(args: argparse.Namespace, recovery: Recovery, shape: tuple[int, int] | None) -> Iterator[str]:
@@ -263,15 +345,24 @@ def _text(recovery: Recovery, figures: dict[str, dict[str, Any]], ranges: dict[s
     header = ("", "rows", *(_TITLES.get(name, name) for name in measures))
     lines = [recovery.summary(), "", table(header, rows), ""]
     if recovery.classes is not None:
-        lines.append("classes {}, {}: the output is the probability of the second".format(*recovery.classes))
+        lines.append(f"classes {', '.join(map(str, recovery.classes))}: {_meaning(recovery.model)}")
     lines.append("converged" if recovery.converged else "NOT CONVERGED")
     return "\n".join(lines + [f"wrote {path}" for path in written])
 
 
+def _meaning(model: Network) -> str:
+    """What outputs have to do with classes."""
+    if model.n_outputs > 1:
+        return "an output for each, whose softmax is their probabilities"
+    what = "logarithm of the odds" if model.loss.of_output else "probability"
+    return f"the output is the {what} of the second"
+
+
 def _json(recovery: Recovery, figures: dict[str, dict[str, Any]], ranges: dict[str, slice], written: list[str]) -> str:
-    norms = [math.hypot(*row) for row in recovery.weights]
-    units = zip(norms, recovery.output_weights, strict=True)
-    linear = recovery.linear
+    p = recovery.parameters
+    columns = {"norm": lengths(p.weights), "bias": p.biases, "output_weight": p.output_weights.T}
+    each = {name: column.tolist() for name, column in columns.items() if column is not None}
+    units = [dict(zip(each, numbers, strict=True)) for numbers in zip(*each.values(), strict=True)]
     found = {
         "model": recovery.model.describe(),
         "n_features": recovery.n_features,
@@ -281,9 +372,10 @@ def _json(recovery: Recovery, figures: dict[str, dict[str, Any]], ranges: dict[s
         "loss": recovery.loss,
         "n_passes": recovery.n_passes,
         "seconds": recovery.seconds,
-        "units": [{"norm": norm, "output_weight": float(v)} for norm, v in units],
-        "linear_norm": None if linear is None else math.hypot(*linear),
-        "intercept": recovery.intercept,
+        "alpha": recovery.info.get("alpha", 0.0),
+        "units": units,
+        "linear_norm": None if p.linear is None else math.hypot(*p.linear.ravel()),
+        "intercept": np.asarray(p.intercept).tolist(),
         "classes": None if recovery.classes is None else recovery.classes.tolist(),
         **{
             name.replace(" ", "_"): {"range": [ranges[name].start, ranges[name].stop], **_finite(part)}
