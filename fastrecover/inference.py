@@ -208,7 +208,7 @@ def certificate(objective: Objective, model: Network, parameters: Parameters) ->
 
 
 def _coordinates(objective: Objective, model: Network, parameters: Parameters) -> tuple[np.ndarray, Objective, int]:
-    """Theta and objective in coordinates without flat scales as far as there are such, and how many flat ones are left."""
+    """Theta and objective in coordinates without flat scales where there are such, and how many flat ones are left."""
     model = _estimated(model, parameters).changed(penalty=objective.model.penalty)
     if model.absorbs:
         parameters = parameters.canonical(model.activation, False)

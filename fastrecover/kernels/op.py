@@ -171,7 +171,7 @@ class RowFunction:
 
     def shapes(self, d: int) -> tuple[int, int, int]:
         """Rows and columns of the back-projected sum and the number of scalar sums, for d features."""
-        k, m, f = self.k, self.m, self.n_features
+        m, f = self.m, self.n_features
         if self.op == Op.LOSS:
             return (self.reps * self.set_columns if self.grad else 0), d, 1 + self.reps * self.set_sums
         if self.op == Op.CURVATURE:

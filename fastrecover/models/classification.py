@@ -17,7 +17,7 @@ def Logistic(
     *,
     slope: float | None = None,
 ) -> Network:
-    """Two classes or more by logits: ``P(y = o | x)`` is the softmax of ``f_o(x) = v_o . phi(W x + a) + b_o . x + c_o``.
+    """Two classes or more by logits: ``P(y = o | x)`` is the softmax of ``f_o = v_o . phi(W x + a) + b_o . x + c_o``.
 
     Of two classes the one output f is the logarithm of the odds of the second.  How many there are is seen in y.
 

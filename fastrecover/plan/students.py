@@ -188,8 +188,8 @@ def regrown(
     order = np.argsort(losses, kind="stable")
     best = order[: max(1, len(order) // _POLISHED)]
     further, losses[best] = _trained(engine, model, [found[i] for i in best], 2 * iterations, exact_loss, stop)
-    for i, network in zip(best, further, strict=True):
-        found[i] = network
+    for i, one in zip(best, further, strict=True):
+        found[i] = one
     return _sorted(found, losses, failures)
 
 

@@ -80,7 +80,8 @@ class GaussNewton:
         factor = state.memory.get("factor")
         if factor is None:
             return np.array([-damped_solve(state.memory["matrix"], state.grad, mu) for mu in mus])
-        return damped_steps(np.repeat(factor[None], len(mus), axis=0), np.multiply.outer(mus, _squares(factor[None])[0]))
+        damping = np.multiply.outer(mus, _squares(factor[None])[0])
+        return damped_steps(np.repeat(factor[None], len(mus), axis=0), damping)
 
     def step(self, objective: Objective, state: State) -> State:
         """One accepted step, or the old state with more damping."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import Op
 from .objective import Objective
 
 _NUMBERS = 1 << 22  # of Jacobians held at a time

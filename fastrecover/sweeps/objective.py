@@ -102,7 +102,7 @@ class Objective:
     def _many(
         self, kind: Op, thetas: np.ndarray, v: np.ndarray | None, **fields: Any
     ) -> tuple[np.ndarray, RowFunction]:
-        """P and row function of flat vectors (s, n_parameters), with output weights (s, n_hidden) of their own if given.
+        """P and row function of flat vectors (s, n_parameters), with output weights of their own if given.
 
         P holds the rows of all of them, with biases as the weights of the column of ones.
         """
