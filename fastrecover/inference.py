@@ -16,10 +16,11 @@ from ._validation import check_rows
 from .data import Data
 from .losses import EXACT_SLACK, SQUARED, Huber
 from .models import Network, Parameters, Penalty
-from .sweeps import Objective, leverages, score_products
+from .sweeps import Objective, leverages, local_rows, score_products
 
 MAX_DENSE = 5000
 _SINGULAR = 1e-10
+_LOOKED_AT, _FLAT = 4000, 1e-6  # rows whose units are looked at, and the slope, or its range, that is none
 _MANY_ROWS = 50  # a parameter, from where on leverages are small
 _FITTED = 1e-8  # least 1 - h: a row that determines a parameter alone has a residual of rounding, and keeps it
 
@@ -204,7 +205,19 @@ def certificate(objective: Objective, model: Network, parameters: Parameters) ->
         newton_decrement=decrement,
         distance_in_standard_errors=float(away),
         exact=bool(exact),
+        **_flat_units(objective, parameters),
     )
+
+
+def _flat_units(objective: Objective, at: Parameters) -> dict[str, list[int]]:
+    """Units that some rows show no bend of: constant or zero (off), or linear on all of them."""
+    act = objective.model.activation
+    few = objective.engine.sample(_LOOKED_AT, np.random.SeedSequence(0))
+    slopes = np.abs(act.derivative(local_rows(few.projected(at.rows))[0]))
+    steepest, largest = float(np.abs(act.derivative(np.linspace(-4.0, 4.0, 81))).max()), slopes.max(axis=0)
+    off = largest <= _FLAT * steepest
+    linear = ~off & (np.ptp(slopes, axis=0) <= _FLAT * largest)
+    return {"units_off": np.flatnonzero(off).tolist(), "units_linear": np.flatnonzero(linear).tolist()}
 
 
 def _coordinates(objective: Objective, model: Network, parameters: Parameters) -> tuple[np.ndarray, Objective, int]:

@@ -243,7 +243,7 @@ def _checked_alphas(alpha: Any, finds_units: bool) -> tuple[float, ...]:
     if isinstance(alpha, str):
         if alpha != "auto":
             raise ValueError(f"alpha must be a number, a list of numbers or 'auto', got {alpha!r}")
-        found = ALPHAS
+        found: tuple[float, ...] = ALPHAS
     else:
         values = [alpha] if np.ndim(alpha) == 0 else list(alpha)
         if not values or any(isinstance(a, bool) or not isinstance(a, (int, float, np.number)) for a in values):

@@ -56,7 +56,9 @@ class Parameters:
 
     def with_rows(self, rows: np.ndarray) -> Parameters:
         """The same network with other :attr:`rows`."""
-        return replace(self, **split_rows(rows, self.biases is not None))
+        if self.biases is None:
+            return replace(self, weights=rows)
+        return replace(self, weights=rows[:, :-1], biases=rows[:, -1])
 
     @property
     def n_outputs(self) -> int:
@@ -100,7 +102,7 @@ class Parameters:
         rows, v, c, errors = self.rows.copy(), self.output_weights.copy(), self.intercept, self.errors
         linear = self.linear
         if shares:
-            v, c = v - v.mean(axis=0), c - np.mean(c)
+            v, c = v - v.mean(axis=0), np.asarray(c - np.mean(c))
             linear = None if linear is None else linear - linear.mean(axis=0)
         if activation.degree is not None:
             size = lengths(self.weights)
@@ -169,11 +171,6 @@ class Parameters:
             for part, shape, size in zip(np.split(flat, np.cumsum(sizes)[:-1]), shapes, sizes, strict=True)
         )
         return Parameters(w, v, b, c if c.ndim else float(c), None, a)  # type: ignore[arg-type, union-attr]
-
-
-def split_rows(rows: np.ndarray, biased: bool) -> dict[str, np.ndarray | None]:
-    """Weights and biases of :attr:`Parameters.rows`, as arguments of Parameters."""
-    return {"weights": rows[:, :-1], "biases": rows[:, -1]} if biased else {"weights": rows, "biases": None}
 
 
 def lengths(rows: np.ndarray) -> np.ndarray:

@@ -105,6 +105,9 @@ class Judge:
         if self.is_exact(candidate):
             return True
         found, model, policy = self.problem.parameters(candidate), self.problem.model, self.policy
+        if model.is_quadratic_form:  # of which there is one minimum where rows are many
+            many = self.problem.n_rows(ALL) >= policy.rows_per_parameter * self.problem.p
+            return bool(many and candidate.state.converged)
         if not self.loss.of_output:
             # Labels leave many rows between a moment and the optimum, and lower minima lie far out.
             return not self.is_poorly_determined(candidate) and self._well_separated(found)

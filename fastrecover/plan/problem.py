@@ -186,7 +186,8 @@ class Problem:
     @property
     def expandable(self) -> bool:
         """Whether wide students can be pruned to the model, by least squares or steps of it."""
-        return self.model.is_separate and not self.model.shares
+        model = self.model
+        return model.is_separate and not model.shares and (model.loss.least_squares or not model.is_quadratic_form)
 
     @property
     def has_gaussian_curvature(self) -> bool:

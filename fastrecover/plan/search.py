@@ -210,7 +210,7 @@ def strategies_for(problem: Problem, init: str) -> list[Strategy]:
     if init != "auto":
         return [Expand()] if init == "expand" else [Restarts()]
     model = problem.model
-    if model.is_quadratic_form:
+    if problem.is_quartic:
         return [Spectral(), Restarts()]
     if not problem.expandable:
         return [Moments(), Restarts()]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -152,17 +153,15 @@ class Restarts:
         policy, p = problem.policy, thetas.shape[1]
         small = p <= policy.small and len(thetas) * objective.n_rows * p**2 <= policy.small_work_of_many
         if small and (problem.restarts or problem.model.hidden_bias):
-            common = dict(exact_loss=problem.exact_loss, stop=lambda: problem.spent, tol=problem.tol)
-            halved = policy.halved_after if problem.restarts else 0
-            thetas, losses = newton_many(
-                objective, thetas, iterations=policy.newton_iterations, output_weights=v, halved=halved, **common
+            run = partial(
+                newton_many, objective, exact_loss=problem.exact_loss, stop=lambda: problem.spent, tol=problem.tol
             )
+            halved = policy.halved_after if problem.restarts else 0
+            thetas, losses = run(thetas, iterations=policy.newton_iterations, output_weights=v, halved=halved)
             if problem.restarts and losses.min() > problem.exact_loss:  # the best go on
                 top = np.argsort(losses)[: policy.best_of_many]
                 own = None if v is None else v[top]
-                thetas[top], losses[top] = newton_many(
-                    objective, thetas[top], iterations=policy.iterations, output_weights=own, **common
-                )
+                thetas[top], losses[top] = run(thetas[top], iterations=policy.iterations, output_weights=own)
             return thetas, losses
         return minimise_many(
             objective,

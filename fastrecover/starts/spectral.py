@@ -113,7 +113,7 @@ def bounded_responses(engine: Engine, model: Network, affine: Parameters) -> Eng
         flat = plane.pack(Parameters(np.zeros((1, engine.shape[1])), np.ones(1), affine.slope, affine.intercept))
         residual = Objective(engine, plane).residual(flat).engine
     else:
-        residual = engine.with_responses(partial(_shifted, by=-affine.intercept))
+        residual = engine.with_responses(partial(_shifted, by=-float(affine.intercept)))
     trace = engine.average()
     if model.fit_intercept:
         k, deviation = model.n_hidden, float(np.sqrt(residual.average(np.square)))

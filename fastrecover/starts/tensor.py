@@ -114,7 +114,7 @@ def tensor_start(engine: Engine, model: Network, seed: np.random.SeedSequence) -
     rows = directions @ basis
     if act.degree is not None:
         return ridge_lengths(engine, model, network(model, rows, np.ones(len(rows))))
-    return lengths_from_moments(model, rows, directions, coefficients, leading, affine.intercept)
+    return lengths_from_moments(model, rows, directions, coefficients, leading, float(affine.intercept))
 
 
 def _assigned(found: Parameters, model: Network) -> Parameters:

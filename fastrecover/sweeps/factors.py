@@ -86,6 +86,6 @@ def damped_steps(factors: np.ndarray, damping: np.ndarray) -> np.ndarray:
 def _triangles(rows: np.ndarray) -> np.ndarray:
     finite = np.isfinite(rows).all(axis=(1, 2))
     if finite.all():
-        return np.linalg.qr(rows, mode="r")
-    found = np.linalg.qr(np.where(finite[:, None, None], rows, 0.0), mode="r")
+        return np.asarray(np.linalg.qr(rows, mode="r"))
+    found = np.asarray(np.linalg.qr(np.where(finite[:, None, None], rows, 0.0), mode="r"))
     return np.where(finite[:, None, None], found, np.nan)
