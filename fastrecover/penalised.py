@@ -21,6 +21,7 @@ _PARTS = 5
 _ONE_PART = 20_000  # rows from which one held-out part tells enough
 _PATIENCE = 3  # penalties in a row whose losses rise before a path ends
 _RISE = 1.01
+_NEAR = 0.1  # tolerance of a fit that is only compared with others, in its statistical errors
 
 
 def problem_of(engine: Engine, request: Request, alpha: float, monitor: Monitor) -> Problem:
@@ -73,6 +74,7 @@ def held_out_losses(
         init, best, worse = request.start(engine.shape[1]), np.inf, 0
         for alpha in request.alphas:
             problem = problem_of(engine, request, alpha, monitor)
+            problem.tol = max(problem.tol, _NEAR)
             outcome = carry_out(problem, init, "auto", final=False)
             found = problem.coordinates.back(outcome.objective.unpack(outcome.state.theta), outcome.objective.model)
             model = outcome.objective.model.changed(loss=request.model.loss, penalty=None)

@@ -74,7 +74,8 @@ class Objective:
 
     def runs_off(self, theta: np.ndarray) -> bool:
         """Whether a classification has no finite optimum in sight."""
-        return self.model.loss.separable and self._longest(theta) > _INFINITE
+        bounded = self.model.penalty is not None
+        return self.model.loss.separable and not bounded and self._longest(theta) > _INFINITE
 
     def pulled_back(self, theta: np.ndarray) -> np.ndarray:
         """A point that has run off, at the border."""
@@ -85,7 +86,9 @@ class Objective:
         return theta
 
     def _longest(self, theta: np.ndarray) -> float:
-        return float(np.linalg.norm(self.unpack(theta).weights, axis=1).max())
+        found = self.unpack(theta)
+        longest = float(np.linalg.norm(found.weights, axis=1).max())
+        return max(longest, float(found.sizes.max())) if self.model.loss.of_output else longest
 
     def noise(self, loss: float) -> float:
         """Scale of the noise: residual standard deviation, or 1 where the loss is a log likelihood."""
