@@ -174,7 +174,7 @@ def fit(
         data = Data.of(X, y, sample_weight, request.model, request.class_weight)
         data.check_sufficient(data.model, penalised=request.alphas[-1] > 0)
         engine = data.engine(n_jobs)
-    request = replace(request, model=data.model)
+    request = request.of(data.model)
     start = request.start(engine.shape[1])
     with one_blas_thread(), monitor.watching(engine.meter):
         if isinstance(data, Batches):
