@@ -174,7 +174,7 @@ def fit(
         data = Data.of(X, y, sample_weight, request.model, request.class_weight)
         data.check_sufficient(data.model, penalised=request.alphas[-1] > 0)
         engine = data.engine(n_jobs)
-    request = replace(request, model=data.model)
+    request = request.of(data.model)
     start = request.start(engine.shape[1])
     with one_blas_thread(), monitor.watching(engine.meter):
         if isinstance(data, Batches):
@@ -185,7 +185,7 @@ def fit(
             data.check_finite(engine)
             alphas = held_out_losses(data, request, n_jobs, monitor, engine.meter) if len(request.alphas) > 1 else {}
             chosen = min(alphas, key=alphas.__getitem__) if alphas else request.alphas[0]
-            problem = problem_of(engine, request, chosen, monitor)
+            problem = problem_of(engine, request, data.in_units(chosen), monitor)
             if request.finds_units:
                 problem, outcome = _with_units(problem, request.solver)
             else:
@@ -246,7 +246,7 @@ def objective(
     network = get_model(model, n_hidden, output_weights_default="ones", also=tuple(PRESETS), **model_options)
     data = Data.of(X, y, sample_weight, network, class_weight)
     engine, alpha = data.engine(n_jobs), alpha if alpha == 0 else check_positive(alpha, "alpha")
-    return Objective(engine, data.model.changed(penalty=Penalty.of(alpha, engine.weights().total)))
+    return Objective(engine, data.model.changed(penalty=Penalty.of(data.in_units(alpha), engine.weights().total)))
 
 
 def _with_units(problem: Problem, solver: Chosen) -> tuple[Problem, Outcome]:

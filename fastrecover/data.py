@@ -43,6 +43,8 @@ class Data:
         With as many outputs as the responses have.
     classes : ndarray (n_classes,) or None
         The labels that targets stand for.
+    weight_unit : float
+        What weights were divided by.
     """
 
     rows: Source
@@ -50,6 +52,7 @@ class Data:
     weight: np.ndarray | None
     model: Network
     classes: np.ndarray | None
+    weight_unit: float = 1.0
 
     @property
     def n_rows(self) -> int:
@@ -82,7 +85,9 @@ class Data:
         y = own_y if y is None else y
         if y is None:
             raise ValueError("y is missing: give the responses, one for each row of X")
-        weight = check_weights(own_w if sample_weight is None else sample_weight, n)
+        given = own_w if sample_weight is None else sample_weight
+        weight = check_weights(given, n)
+        unit = 1.0 if weight is None else float(np.max(np.asarray(given, np.float64)) / weight.max())
         if weight is not None and not weight.all():
             # A row of weight zero is a row that was not given, whatever it holds.
             counts = np.flatnonzero(weight)
@@ -91,8 +96,14 @@ class Data:
         targets, classes = model.loss.targets(y, n)
         if class_weight is not None:
             own = class_weights(targets, classes, class_weight)
-            weight = check_weights(own if weight is None else own * weight, n)
-        return cls(rows, targets, weight, model.for_targets(targets), classes)
+            product = own if weight is None else own * weight
+            weight = check_weights(product, n)
+            unit *= float(product.max() / weight.max())
+        return cls(rows, targets, weight, model.for_targets(targets), classes, unit)
+
+    def in_units(self, alpha: float) -> float:
+        """A penalty in the unit of the weights as they are held, since it is divided by their sum."""
+        return alpha / self.weight_unit
 
     def some(self, samples: np.ndarray) -> Data:
         """The same of some samples, by their numbers in rising order."""

@@ -53,7 +53,7 @@ def on_data(X: Any, y: Any, sample_weight: Any, model: Network, n_features: int,
     data = Data.of(x, y, sample_weight, model)
     engine = data.engine(None)
     data.check_finite(engine)
-    return Objective(engine, data.model.changed(penalty=Penalty.of(alpha, engine.weights().total)))
+    return Objective(engine, data.model.changed(penalty=Penalty.of(data.in_units(alpha), engine.weights().total)))
 
 
 def standard_errors(objective: Objective, model: Network, parameters: Parameters) -> tuple[Parameters, int]:

@@ -77,18 +77,18 @@ def orthonormal(rows: np.ndarray) -> np.ndarray:
 
 
 def mirrored(upper: np.ndarray) -> np.ndarray:
-    """Symmetric matrix of the upper triangle of a square one.
+    """Symmetric matrices of the upper triangles of square ones.
 
     Parameters
     ----------
-    upper : ndarray (n, n)
+    upper : ndarray (..., n, n)
         What lies below the diagonal is not used.
 
     Returns
     -------
-    ndarray (n, n)
+    ndarray (..., n, n)
     """
-    return np.where(_above(len(upper)), upper, upper.T)
+    return np.where(_above(upper.shape[-1]), upper, np.swapaxes(upper, -1, -2))
 
 
 @lru_cache(maxsize=8)

@@ -73,7 +73,7 @@ def held_out_losses(
         engine, other = kept.engine(n_jobs, meter), left.engine(n_jobs, meter)
         init, best, worse = request.start(engine.shape[1]), np.inf, 0
         for alpha in request.alphas:
-            problem = problem_of(engine, request, alpha, monitor)
+            problem = problem_of(engine, request, kept.in_units(alpha), monitor)
             problem.tol = max(problem.tol, _NEAR)
             outcome = carry_out(problem, init, "auto", final=False)
             found = problem.coordinates.back(outcome.objective.unpack(outcome.state.theta), outcome.objective.model)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -132,6 +132,18 @@ class Request:
             alphas=_checked_alphas(alpha, finds_units),
             class_weight=class_weight,
         )
+
+    def of(self, model: Network) -> Request:
+        """The same of the model that the responses ask for.
+
+        Parameters
+        ----------
+        model : Network
+            With as many outputs as there are.
+        """
+        if self.finds_units:
+            _check_units_of(model)
+        return replace(self, model=model)
 
     def check_for_batches(self, y: Any, sample_weight: Any) -> None:
         """Raise ValueError where something asked for cannot be had of batches that are taken once.

@@ -111,8 +111,7 @@ class MappedEngine:
             parts = (units.reshape(*v.shape[:2], -1), v, linear.reshape(*v.shape[:2], -1), rest)
             return np.concatenate(parts, axis=2)
 
-        whole = mirrored(a[0])[None] if len(a) == 1 else a + np.triu(a, 1).transpose(0, 2, 1)
-        return mapped(mapped(whole).transpose(0, 2, 1))
+        return mapped(mapped(mirrored(a)).transpose(0, 2, 1))
 
     def output(self, p: np.ndarray, op: RowFunction) -> np.ndarray:
         """What a PREDICT writes for every sample, (n, op.reps * op.outputs)."""

@@ -313,10 +313,14 @@ def relative_error(
 
 
 def _ridges(p: Parameters) -> np.ndarray:
-    """All numbers, with units as rows times output weights and the signs of these."""
+    """All numbers, with units as rows times output weights and the signs of these.
+
+    Of several outputs some weights of a unit may be zero, whose signs say nothing, and they stand for themselves.
+    """
+    v = np.sign(p.columns) if p.n_outputs == 1 else p.columns
     rows = (p.columns[:, :, None] * p.rows).ravel()
     rest = np.zeros(0) if p.linear is None else p.linear.ravel()
-    return np.concatenate([rows, np.sign(p.columns).ravel(), rest, np.ravel(p.intercept)])
+    return np.concatenate([rows, v.ravel(), rest, np.ravel(p.intercept)])
 
 
 def _quadratic_error(a: Parameters, b: Parameters, coefficient: float) -> float:

@@ -256,9 +256,7 @@ class Objective:
         """
         count = len(thetas)
         a, s = self.engine.run(*self.gram_of(thetas, output_weights))
-        upper = a.reshape(count, a.shape[1], a.shape[1])
-        grams = upper + np.triu(upper, 1).transpose(0, 2, 1) if count > 1 else mirrored(upper[0])[None]
-        grams /= s[0]
+        grams = mirrored(a.reshape(count, a.shape[1], a.shape[1])) / s[0]
         order = self.order
         if order is not None:
             grams = grams[:, order[:, None], order]
@@ -307,8 +305,7 @@ class Objective:
         found[:, units:] = 0.0
         p, op = self._many(Op.GRAM, found, None, free_w=False, free_v=True, free_c=self.model.fit_intercept)
         a, s = self.engine.run(p, op)
-        upper = a.reshape(len(found), a.shape[1], a.shape[1]) / s[0]
-        grams = upper + np.triu(upper, 1).transpose(0, 2, 1)
+        grams = mirrored(a.reshape(len(found), a.shape[1], a.shape[1])) / s[0]
         order = self.order
         if order is not None:
             order = order[units:] - units
