@@ -314,7 +314,7 @@ def _shape_of(
     n_outputs: int | None,
     options: dict[str, Any],
 ) -> Network:
-    chosen = {name: value for name, value in options.items() if value is not None}
+    chosen: Any = {name: value for name, value in options.items() if value is not None}
     labelled = isinstance(model, str) and model in ("fcn", "cnn")
     if labelled and (output_weights is not None or chosen.keys() - {"n_patches"}):
         raise TypeError(f"output_weights, slope, loss, delta and link do not apply to model {model!r}")
@@ -331,7 +331,7 @@ def _shape_of(
         chosen["output_weights"] = "free"
     elif output_weights is not None and not signs:
         chosen["output_weights"] = output_weights
-    found = get_model(model, _N_HIDDEN if n_hidden is None and model != "cnn" else n_hidden, **chosen)  # type: ignore
+    found = get_model(model, _N_HIDDEN if n_hidden is None and model != "cnn" else n_hidden, **chosen)
     if signs:  # where they can be told
         found = found.with_output_weights(default_output_weights(found.activation))
     return _with_outputs(found, m)

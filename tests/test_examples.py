@@ -21,7 +21,7 @@ def load(name: str):
 
 def test_every_example_is_tried():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
-        "classify", "covariance_sketch", "neuron_subunits", "recover_relu",
+        "classify", "covariance_sketch", "neuron_subunits", "recover_relu", "three_classes",
     }  # fmt: skip
 
 
@@ -58,3 +58,21 @@ def test_covariance_sketch(tmp_path):
     # One per cent of noise gives errors of 0.007 and 0.010.
     assert covariance < 0.03 and image < 0.03
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.filterwarnings("ignore:fit did not converge")
+def test_three_classes(tmp_path, capsys):
+    rec = load("three_classes").main(n=200, out=str(tmp_path / "rec.npz"))
+    out = capsys.readouterr().out
+    assert rec.classes.tolist() == ["common", "frequent", "rare"] and rec.biases.all()
+    losses = rec.info["alphas"]
+    assert float(min(losses, key=losses.get)) == rec.info["alpha"] and out.count("<-") == 1
+    # The class of one row in ten is found as well as the others, which are found far above their shares.
+    recall = [float(line.split()[1 + i]) for i, line in enumerate(out.split("told as:")[1].splitlines()[2:5])]
+    assert min(recall) > 0.6
+    assert float(out.split("on new rows ")[1].split(";")[0]) > 0.8
+    again = fr.load(tmp_path / "rec.npz")
+    assert (
+        again.parameters.flat().tolist() == rec.parameters.flat().tolist()
+        and again.classes.tolist() == rec.classes.tolist()
+    )

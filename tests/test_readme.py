@@ -24,13 +24,35 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("code", blocks("python"))
-def test_python_runs(code, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def run(code: str) -> dict:
     names: dict = {}
     exec(compile(code, "README.md", "exec"), names)
+    return names
+
+
+def test_first_steps_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = run(blocks("python")[0])
     assert "relu: 3 units" in capsys.readouterr().out
     assert fr.load("rec.npz").error(names["teacher"]) == names["rec"].error(names["teacher"])
+
+
+def parts() -> dict[str, str]:
+    """The examples of the other block, by their first lines, each with what stands before all of them."""
+    head, *others = re.split(r"\n\n(?=# )", blocks("python")[1])
+    return {other.splitlines()[0]: f"{head}\n{other}" for other in others}
+
+
+@pytest.mark.parametrize("title", parts())
+def test_networks_with_more_than_weights_run(title):
+    names = run(parts()[title])  # with its assertions
+    assert names["rec"].converged
+
+
+def test_every_loss_and_option_has_an_example():
+    assert len(blocks("python")) == 2 and len(parts()) == 5
+    for word in ("hidden_bias", 'loss="logistic"', 'loss="poisson"', "n_outputs", 'alpha="auto"', "class_weight"):
+        assert any(word in code for code in parts().values()), word
 
 
 def test_commands_parse():
@@ -86,6 +108,18 @@ def test_what_is_not_there_is_not_there():
     assert "checkpoints" in text
     with pytest.raises(TypeError, match="checkpoint"):
         fr.fit(X, y, "relu", 2, checkpoint="a")
+    with pytest.raises(ValueError, match="n_hidden='auto'"):
+        fr.fit(X, np.abs(y), "relu", "auto", loss="poisson")
+    with pytest.raises(ValueError, match="n_hidden='auto'"):
+        fr.fit(X, y, "relu", "auto", alpha=1.0)
+    patches = fr.models.ConvRegression(2).with_output_weights("free")
+    for model, options, message in (
+        ("quadratic", {"output_weights": "free"}, "quadratic units have one output"),
+        ("relu", {"loss": "poisson"}, "y must be one-dimensional"),
+        (patches, {}, "a convolutional network has one output"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fr.fit(X, np.c_[y, y] ** 2, model, 2 if isinstance(model, str) else None, **options)
     for name in ("dask", "zarr", "torch"):
         assert name in text.lower() and not hasattr(fr, name)
 

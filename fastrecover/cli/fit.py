@@ -96,11 +96,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--output-weights",
         metavar="V",
-        help="signs (default; ones for sigmoid, free for labels and counts), ones, free, or numbers like 1,1,-1; "
-        "several responses need free",
+        help="signs (default; ones for sigmoid, free with --loss logistic and poisson), ones, free, or numbers like "
+        "1,1,-1; several responses need free",
     )
-    add("--hidden-bias", action="store_true", default=None, help="fit biases of the units (always for labels)")
-    add("--intercept", action="store_true", default=None, help="fit an intercept (always for labels and counts)")
+    add(
+        "--hidden-bias", action="store_true", default=None, help="fit biases of the units (always with --loss logistic)"
+    )
+    add(
+        "--intercept",
+        action="store_true",
+        default=None,
+        help="fit an intercept (always with --loss logistic and poisson)",
+    )
     add("--linear-term", action="store_true", default=None, help="fit a linear term")
     add("--slope", type=float, help="negative-side slope of leaky_relu")
     add(
@@ -120,8 +127,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--alpha",
         type=_alpha,
         metavar="A",
-        help="penalty on the squares of all weights: a number (default 0), or the best on rows that are held out of "
-        "several like 0.1,1,10, or of auto",
+        help="penalty on the squares of all weights: a number (default 0), or several like 0.1,1,10, of which the one "
+        "that is best on held-out rows is taken, or auto: of eleven",
     )
     add("--class-weight", choices=("balanced",), metavar="W", help="balanced: all classes weigh the same")
     add("--inputs", choices=INPUTS, help="what starts make of rows that are not N(0, I)")
