@@ -21,6 +21,7 @@ _PARTS = 5
 _ONE_PART = 20_000  # rows from which one held-out part tells enough
 _PATIENCE = 3  # penalties in a row whose losses rise before a path ends
 _RISE = 1.01
+_SILENT = 0.05  # size of a unit that counts for nothing, where rows and responses are about 1
 _NEAR = 0.1  # tolerance of a fit that is only compared with others, in its statistical errors
 
 
@@ -81,7 +82,13 @@ def held_out_losses(
             loss = Objective(other, model).value(model.pack(found))
             sums[alpha], counts[alpha] = sums[alpha] + loss, counts[alpha] + 1
             worse = worse + 1 if loss > _RISE * best else 0
-            best, init = min(best, loss), found
+            best = min(best, loss)
+            # A penalty that silences all units leaves a saddle, from which no smaller one would get away.
+            at = problem.parameters(outcome.candidate)
+            silent = float((at.sizes * np.linalg.norm(at.weights, axis=1)).max()) < _SILENT
+            init = request.start(engine.shape[1]) if silent else found
             if worse == _PATIENCE or (problem.spent and outcome.state.iteration == 0):
                 break
+    for column in monitor.history.values():  # which is that of the fit that follows
+        column.clear()
     return {alpha: sums[alpha] / counts[alpha] for alpha in request.alphas if counts[alpha] == len(parts)}

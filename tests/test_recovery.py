@@ -321,6 +321,8 @@ def test_certificate_against_numpy(weighted):
         exact=False,
         candidates=1,
         agreeing=1,
+        units_off=[],
+        units_linear=[],
     )
     assert set(found) == set(expected) and json.loads(json.dumps(found)) == found
     for name, value in expected.items():

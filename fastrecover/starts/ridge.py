@@ -70,6 +70,7 @@ def _polished(engine: Engine, model: Network, found: Parameters) -> Parameters:
     if model.linear_term:  # which may lie outside
         return found
     basis = orthonormal(found.weights)
+    model = model.changed(penalty=None)
     inside = model.with_resolved_signs(found.output_weights)
     if len(basis) ** 2 > _MOST_INSIDE:
         return found
