@@ -74,7 +74,14 @@ class Parameters:
         v = self.output_weights
         return np.abs(v) if v.ndim == 1 else lengths(v.T)
 
-    def canonical(self, activation: Activation, free: bool, intercept: bool = True, shares: bool = False) -> Parameters:
+    def canonical(
+        self,
+        activation: Activation,
+        free: bool,
+        intercept: bool = True,
+        shares: bool = False,
+        scales: bool = True,
+    ) -> Parameters:
         """One representative of all parameters that compute the same function, up to the order of units.
 
         Positively homogeneous activations of degree p: with free output weights the rows have unit length and
@@ -92,6 +99,8 @@ class Parameters:
             Whether the model has an intercept that may change.
         shares : bool
             Whether outputs matter up to a function added to all of them (softmax), which then sum to zero.
+        scales : bool
+            Whether the length of a row may be changed; not where a penalty determines it.
 
         Returns
         -------
@@ -102,7 +111,7 @@ class Parameters:
         if shares:
             v, c = v - v.mean(axis=0), c - np.mean(c)
             linear = None if linear is None else linear - linear.mean(axis=0)
-        if activation.degree is not None:
+        if activation.degree is not None and scales:
             size = lengths(self.weights)
             if self.biases is not None:  # a unit without weights is a constant, in the same scale
                 size = np.where(size > 0, size, np.abs(self.biases))
