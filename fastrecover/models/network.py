@@ -341,7 +341,7 @@ class Network:
         """Canonical parameters, units by falling size ``|v_j| |w_j|``; as they are where v was given."""
         if not isinstance(self.output_weights, str):
             return parameters
-        scales = self.penalty is None  # else the lengths of weights and output weights are determined
+        scales = not self.free_v or self.penalty is None
         done = parameters.canonical(self.activation, self.free_v, self.fit_intercept, self.shares, scales)
         size = done.sizes * lengths(done.weights)
         return done.reordered(np.argsort(-size, kind="stable"))

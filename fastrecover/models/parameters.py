@@ -77,7 +77,12 @@ class Parameters:
         return np.abs(v) if v.ndim == 1 else lengths(v.T)
 
     def canonical(
-        self, activation: Activation, free: bool, intercept: bool = True, shares: bool = False, scales: bool = True
+        self,
+        activation: Activation,
+        free: bool,
+        intercept: bool = True,
+        shares: bool = False,
+        scales: bool = True,
     ) -> Parameters:
         """One representative of all parameters that compute the same function, up to the order of units.
 
@@ -97,7 +102,7 @@ class Parameters:
         shares : bool
             Whether outputs matter up to a function added to all of them (softmax), which then sum to zero.
         scales : bool
-            Whether the length of a unit's weights may be moved into free output weights (under a penalty it may not).
+            Whether the length of a row may be changed; not where a penalty determines it.
 
         Returns
         -------
@@ -108,7 +113,7 @@ class Parameters:
         if shares:
             v, c = v - v.mean(axis=0), np.asarray(c - np.mean(c))
             linear = None if linear is None else linear - linear.mean(axis=0)
-        if activation.degree is not None and (scales or not free):
+        if activation.degree is not None and scales:
             size = lengths(self.weights)
             if self.biases is not None:  # a unit without weights is a constant, in the same scale
                 size = np.where(size > 0, size, np.abs(self.biases))

@@ -154,6 +154,10 @@ def _left_open(problem: Problem, objective: Objective, at: Parameters) -> np.nda
     scale = np.where(null, 1.0, size)
     matrix = matrix / np.outer(scale, scale)
     matrix[null, null] = 1.0
+    gauge = objective.model.gauge(objective.unpack(theta))
+    if len(gauge):  # what no outputs depend on, such as the scale between both sides of a unit, is held
+        held = np.linalg.qr((gauge * scale).T)[0]
+        matrix += held @ held.T
     factor, info = lapack.dpotrf(matrix, lower=1)
     if info == 0 and factor.diagonal().min() ** 2 > _PIVOT:
         upper = lapack.dpotri(factor, lower=1)[0]
