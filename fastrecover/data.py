@@ -97,8 +97,9 @@ class Data:
         if class_weight is not None:
             own = class_weights(targets, classes, class_weight)
             product = own if weight is None else own * weight
-            weight = check_weights(product, n)
-            unit *= float(product.max() / weight.max())
+            held = check_weights(product, n)
+            assert held is not None
+            weight, unit = held, unit * float(product.max() / held.max())
         return cls(rows, targets, weight, model.for_targets(targets), classes, unit)
 
     def in_units(self, alpha: float) -> float:

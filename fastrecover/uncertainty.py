@@ -135,8 +135,8 @@ class Uncertainty(ParameterViews):
             Gauss-Newton matrix above 1e-10 of the largest), ``newton_decrement`` ``sqrt(g' H^-1 g)``,
             ``distance_in_standard_errors`` (decrement over its statistical size ``sqrt(2 loss p / n)``), ``exact``
             (residuals at rounding level), ``units_off`` and ``units_linear`` (numbers of units that are constant, or
-            linear, on all of some thousand rows: these do not determine them), ``candidates`` (minima that the fit compared) and ``agreeing`` (how many of
-            these have the lowest loss).
+            linear, on all of some thousand rows: these do not determine them), ``candidates`` (minima that the fit
+            compared) and ``agreeing`` (how many of these have the lowest loss).
 
         Raises
         ------

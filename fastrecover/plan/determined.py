@@ -142,13 +142,9 @@ def _by_matrix(problem: Problem, at: Parameters) -> np.ndarray:
 def _left_open(problem: Problem, objective: Objective, at: Parameters) -> np.ndarray:
     from scipy.linalg import lapack
 
-    model, theta = problem.with_signs(at)
-    weights = problem.engine.weights()
+    theta, weights = problem.with_signs(at)[1], problem.engine.weights()
     k, r = at.weights.shape
     loss, _, matrix = objective.gauss_newton(theta)
-    # What only changes the form of a network is held.
-    gauge = model.gauge(model.unpack(theta, r))
-    matrix = matrix + gauge.T @ gauge * float(np.mean(matrix.diagonal()))
     size = np.sqrt(matrix.diagonal())
     null = size <= _VANISHING * size.max()
     scale = np.where(null, 1.0, size)
