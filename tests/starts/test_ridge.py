@@ -98,7 +98,7 @@ def test_errors_fall_with_rows():
 
 
 def test_outputs_that_cancel_one_by_one():
-    """Two units of the same size and opposite sign on one direction's evenness leave no single output both of them."""
+    """No output needs all units with one sign: in each some are missing or cancel, and all together tell them."""
     rng = np.random.default_rng(0)
     d = 6
     w = np.linalg.qr(rng.standard_normal((d, 3)))[0].T
@@ -110,8 +110,6 @@ def test_outputs_that_cancel_one_by_one():
     found = ridge_start(engine(x, y), model, np.random.SeedSequence(0))
     assert found.output_weights.shape == (4, 3)
     assert model.error(found, truth) < 0.1
-    # An output that two of the units are not part of does not tell them.
-    assert not v[0, 1:].any()
 
 
 def test_same_bits_for_the_same_seed():
