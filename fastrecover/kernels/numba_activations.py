@@ -21,6 +21,8 @@ _LN2_HI = _c("0x1.62e42fefa3800p-1")  # 42 bits: n * _LN2_HI is exact for |n| < 
 _LN2_LO = _c("0x1.ef35793c76730p-45")
 _ROUND = _c("0x1.8p+52")  # adding it leaves the nearest integer in the low bits
 _LIFT_BIAS = (1023 + 100) << 52
+_MANTISSA = (1 << 52) - 1
+_TWO_52 = (1023 + 52) << 52
 _DROP = 2.0**-100  # results below the normal range are formed 2**100 times too large, and brought down last
 _EXP_MAX = 750.0
 _TWO_OVER_ROOT_PI = _c("0x1.20dd750429b6dp+0")
@@ -139,6 +141,25 @@ def exp_negative(x):
     """e^x for x <= 0."""
     high, p = _exp_parts(-_cap(-x, _EXP_MAX), 0.0)
     return (high + high * p) * _DROP
+
+
+@_scalar
+def exponential(x):
+    """e^x, as the square of e^(x / 2), which is within range wherever the square is."""
+    half = _cap(0.5 * x, 400.0)
+    high, p = _exp_parts(-400.0 if half < -400.0 else half, 0.0)
+    root = (high + high * p) * _DROP
+    return root * root
+
+
+@_scalar
+def logarithm(x):
+    """log x for normal x > 0, to within half a unit in the last place of 1 or of itself; infinity and NaN remain."""
+    bits = _bits(x)
+    # The exponent as the low bits of 2^52: a sum of floats, since few processors convert vectors of integers.
+    n = _from_bits((bits >> np.int64(52)) | np.int64(_TWO_52)) - (2.0**52 + 1023.0)
+    f = _from_bits((bits & np.int64(_MANTISSA)) | np.int64(1023 << 52)) - 1.0
+    return n * _LN2_HI + (n * _LN2_LO + _log1p_near(f)) if x < np.inf else x
 
 
 @_scalar

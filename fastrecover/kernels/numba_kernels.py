@@ -16,10 +16,10 @@ from numba import njit
 from numpy.typing import DTypeLike
 
 from . import numba_activations
-from .numba_arrays import Row, Work, copy, dot, fill, jit, jit_sum, line, scaled
+from .numba_arrays import Row, Work, borrowed, copy, dot, fill, jit, lane, line, products, scaled, total
 from .numba_losses import LOSSES
 from .numba_rowfn import GRAM, HERMITE_GRAM, PREDICT, THIRD, forward, row_function
-from .op import RowFunction
+from .op import FIELDS, RowFunction
 
 __all__ = ["LOSSES", "activate", "sweep"]
 
@@ -33,64 +33,6 @@ def _sources_key() -> int:
 
 
 _SOURCES = _sources_key()
-
-
-@jit_sum
-def _corner(n, a, at0, at1, at2, at3, b, to0, to1):
-    """Eight dot products, as many as keep both multipliers busy and still fit the registers.
-
-    Unsigned offsets in place of slices spare the loops around it the reference counts of the slices, and the
-    loop inside the test for negative indices.
-    """
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = a.dtype.type(0)
-    at0, at1, at2, at3 = np.uintp(at0), np.uintp(at1), np.uintp(at2), np.uintp(at3)
-    to0, to1 = np.uintp(to0), np.uintp(to1)
-    for i in range(np.uintp(n)):
-        p, q = b[to0 + i], b[to1 + i]
-        a0, a1, a2, a3 = a[at0 + i], a[at1 + i], a[at2 + i], a[at3 + i]
-        s0 += a0 * p
-        s1 += a1 * p
-        s2 += a2 * p
-        s3 += a3 * p
-        s4 += a0 * q
-        s5 += a1 * q
-        s6 += a2 * q
-        s7 += a3 * q
-    return (s0, s1, s2, s3), (s4, s5, s6, s7)
-
-
-@jit
-def _store(sums, out, at, width, add):
-    if not add:
-        for i in range(at, at + width):
-            out[i] = 0.0
-    out[at] += sums[0]
-    if width > 1:
-        out[at + 1] += sums[1]
-    if width > 2:
-        out[at + 2] += sums[2]
-    if width > 3:
-        out[at + 3] += sums[3]
-
-
-@jit
-def _products(n, a, origin, stride, count_a, b, ldb, count_b, out, ldo, add, upper):
-    """out[j, i] = or += sum over n of a_i b_j, in float64; `upper` skips what lies wholly below the diagonal.
-
-    Missing vectors of a last group repeat an earlier one, and their products are dropped.
-    """
-    last = origin + (count_a - 1) * stride
-    for i in range(0, count_a, 4):
-        at, width = origin + i * stride, min(4, count_a - i)
-        at1 = at + stride if width > 1 else last
-        at2 = at + 2 * stride if width > 2 else last
-        at3 = at + 3 * stride if width > 3 else last
-        for j in range(0, min(count_b, i + 4) if upper else count_b, 2):
-            second = min(j + 1, count_b - 1)
-            first_row, second_row = _corner(n, a, at, at1, at2, at3, b, j * ldb, second * ldb)
-            _store(first_row, out, j * ldo + i, width, add)
-            if second > j:
-                _store(second_row, out, second * ldo + i, width, add)
 
 
 @jit
@@ -115,10 +57,28 @@ def _transpose(x, origin, stride, rows, d, xt, ld):
 
 
 @jit
+def _project(x, origin, stride, samples, d, p, shift, q, z, ldz):
+    """z = x p', plus the number of each column where there are any."""
+    for j in range(shift.size):
+        fill(shift[j], line(z, j, samples, ldz))
+    products(d, x, origin, stride, samples, p, d, q, z, ldz, shift.size > 0, False)
+
+
+@jit
+def _by_output(y, sample, samples, m, work):
+    """Responses of a tile, outputs apart; those that are missing are the zeros that stand there."""
+    if y.size:
+        for o in range(m):
+            column, own, step = lane(work, work.y + o, samples), y[sample * m + o :], np.uintp(m)
+            for i in range(np.uintp(samples)):  # unsigned: no test for negative indices
+                column[i] = own[i * step]
+
+
+@jit
 def _patches(group, ld, samples, g, gx):
     """gx = g with the patches of a sample, units until now, next to each other again."""
     span = group * ld
-    for c in range(g.size // span):
+    for c in range(gx.size // span):
         for p in range(group):
             for i in range(samples):
                 gx[c * span + i * group + p] = g[c * span + p * ld + i]
@@ -140,7 +100,7 @@ def _third(rows, columns, d, ld, e, a, first):
             count = min(8, d - j)
             for p in range(count):
                 scaled(1.0, t, line(columns, j + p, rows, ld), line(g, p, rows, ld))
-            _products(rows, columns, j * ld, ld, d - j, g, ld, count, sums, d, False, False)
+            products(rows, columns, j * ld, ld, d - j, g, ld, count, sums, d, False, False)
             for p in range(count):
                 for c in range(p, d - j):
                     a[at] += sums[p * d + c]
@@ -148,18 +108,21 @@ def _third(rows, columns, d, ld, e, a, first):
 
 
 @jit
-def _block(x, origin, stride, y, w, p, q, op, tile, start, stop, work, xt, gx, a, s, width, out):
+def _block(x, origin, stride, ones, y, w, p, shift, q, op, tile, start, stop, work, xt, gx, a, s, width, out):
     """Sums of the rows from `start` to `stop`, added to a and s."""
-    group, ld, span = op.group, work.ld, work.ld * op.group
-    d, g = xt.size // span, a.size // width
+    x, y, w, op, work, xt, gx, a, s = borrowed((x, y, w, op, work, xt, gx, a, s))
+    group, ld, span, m = op.group, work.ld, work.ld * op.group, op.outputs
+    features, g = xt.size // span, a.size // width
+    d = features - ones
     gram = op.op == GRAM or op.op == HERMITE_GRAM
     for first in range(start, stop, tile):
         rows, at = min(tile, stop - first), origin + first * stride
         samples, sample = rows // group, first // group
-        yt, wt = y[sample : sample + samples], w[sample : sample + samples]
+        wt = w[sample : sample + samples]
+        _by_output(y, sample, samples, m, work)
         for i in range(group):  # patches become units
-            patch, columns = at + i * stride, work.z[i * ld :]
-            _products(d, x, patch, group * stride, samples, p, d, q, columns, span, False, False)
+            patch = at + i * stride
+            _project(x, patch, group * stride, samples, d, p, shift, q, work.lanes[(work.z + i) * ld :], span)
             if op.op == GRAM:
                 _transpose(x, patch, group * stride, samples, d, xt[i * ld :], span)
         if g and not gram and not (op.op == THIRD and op.m):
@@ -167,23 +130,27 @@ def _block(x, origin, stride, y, w, p, q, op, tile, start, stop, work, xt, gx, a
         for rep in range(op.reps):
             if op.op == PREDICT:
                 forward(op, rep, samples, work)
-                for i in range(samples):
-                    out[sample + i, rep] = work.f[i]
+                for o in range(m):
+                    f = lane(work, work.f + o, samples)
+                    for i in range(samples):
+                        out[sample + i, rep * m + o] = f[i]
             else:
-                row_function(op, rep, samples, d, yt, wt, work, xt, s)
-        if gram:
-            _products(samples, work.left, 0, ld, g, work.g, ld, g, a, width, True, True)
-        elif op.op == THIRD:
+                row_function(op, rep, samples, features, wt, work, xt, a, s)
+        if op.op == THIRD:
             if op.m:
-                _third(rows, work.z[(op.k + op.linear) * ld :], op.m, ld, work.e[:rows], a, s[3:])
+                z = work.lanes[(work.z + op.k + op.linear) * ld :]
+                _third(rows, z, op.m, ld, lane(work, work.e, rows), a, s[3:])
             else:
-                _third(rows, xt, d, ld, work.e[:rows], a, s[3:])
-        elif g:
+                _third(rows, xt, features, ld, lane(work, work.e, rows), a, s[3:])
+        elif g and not gram:
             if group == 1:
-                copy(work.g, gx)
+                copy(work.lanes[work.g * ld :], gx)
             else:
-                _patches(group, ld, samples, work.g, gx)
-            _products(rows, xt, 0, span, d, gx, span, g, a, width, True, False)
+                _patches(group, ld, samples, work.lanes[work.g * ld :], gx)
+            products(rows, xt, 0, span, d, gx, span, g, a, width, True, False)
+            if ones:  # in double, whatever the rows are in
+                for i in range(g * group):
+                    a[i // group * width + d] += total(lane(work, work.g + i, samples))
 
 
 @jit
@@ -193,11 +160,26 @@ def _merge(left, right):
         right[j] = left[j] + right[j]
 
 
+@jit
+def _memory(op, ld, projections, coefficients, features):
+    k, m = op.k, op.outputs
+    u = m + projections
+    f = u + 3 * k
+    g = f + 4 * m + 1
+    left = g + coefficients
+    he = left + features
+    lanes = np.zeros((he + op.m * (op.order + 1)) * ld)
+    return Work(lanes, ld, 0, m, u, u + k, u + 2 * k, f, f + m, f + 2 * m, f + 3 * m, g - 1, g, left, he)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _sweep(
-    x, origin, stride, n, d, y, w, p, q, op, tile, block, first, count, g, width, a, s, out, sources=_SOURCES
+    x, origin, stride, n, d, ones, y, w, p, shift, q, op, tile, block, first, count, g, width, a, s, out,
+    sources=_SOURCES,
 ):  # fmt: skip
     """Blocks first .. first + count, merged in the canonical tree, into a (g, width) and s.
+
+    Rows are those of x with so many `ones` after them, at most one; `shift` has what a projection makes of it.
 
     Numba's cache looks for changes in the file of this function alone, but keys by the type of every
     argument, and that of an omitted one is its default: so code made of other `sources` is never found.
@@ -205,13 +187,9 @@ def _sweep(
     gram = op.op == GRAM or op.op == HERMITE_GRAM
     ld = (max(min(tile, n) // op.group, 1) + 7) // 8 * 8
     span = ld * op.group
-    units, line = op.k * ld, np.empty((4, ld))
-    work = Work(
-        ld, np.zeros(q * span), np.empty(units), np.empty(units), np.empty(units), line[0], line[1], line[2],
-        line[3], np.zeros(g * (ld if gram else span)), np.empty(g * ld if gram else 0),
-        np.empty(op.m * (op.order + 1) * ld),
-    )  # fmt: skip
-    xt, gx = np.zeros(d * span, x.dtype), np.zeros(0 if gram else g * span, x.dtype)
+    work = _memory(op, ld, q * op.group, width if gram else g * op.group, width if gram else 0)
+    xt, gx = np.zeros((d + ones) * span, x.dtype), np.zeros(0 if gram else g * span, x.dtype)
+    fill(1.0, xt[d * span :])
     levels, size = 1, g * width + s.size
     while (1 << (levels - 1)) < count:
         levels += 1
@@ -221,7 +199,7 @@ def _sweep(
         fill(0.0, top)
         start = (first + i) * block
         _block(
-            x, origin, stride, y, w, p, q, op, tile, start, min(start + block, n), work, xt, gx,
+            x, origin, stride, ones, y, w, p, shift, q, op, tile, start, min(start + block, n), work, xt, gx,
             top[: g * width], top[g * width :], width, out,
         )  # fmt: skip
         level, bits = 0, i
@@ -242,20 +220,17 @@ def _sweep(
     copy(top[g * width :], s)
 
 
+#: Of the fields of a record that are numbers; for another type, such as a member of an enum, Numba would compile anew.
+_TYPES = [float if kind == "f8" else int for _, kind in FIELDS]
 _NOTHING = np.zeros(0)
 _NO_OUTPUT = np.zeros((0, 1))
 
 
 def _constant(array: np.ndarray, dtype: DTypeLike = np.float64) -> np.ndarray:
-    """Contiguous read-only view: one type for Numba, whatever the caller's flags were."""
-    view = np.ascontiguousarray(array, dtype).view()
+    """Flat read-only view: one type for Numba, whatever the caller's shape and flags were."""
+    view = np.ascontiguousarray(array, dtype).reshape(-1)
     view.flags.writeable = False
     return view
-
-
-def _number(value: float) -> float:
-    """An int for members of enums and bools, which Numba would compile for anew."""
-    return value if isinstance(value, float) else int(value)
 
 
 def _flat(x: np.ndarray) -> tuple[np.ndarray, int, int]:
@@ -289,11 +264,13 @@ def sweep(
     out: np.ndarray | None = None,
 ) -> None:
     """Sums of blocks ``first .. first + count`` into `a` and `s`; see ``kernels.sweep`` for the meaning."""
-    flat = _flat(x)
-    plain = Row(*(_constant(v, v.dtype) if isinstance(v, np.ndarray) else _number(v) for v in op.values()))
+    d = x.shape[1]
+    values = zip(_TYPES, op.values(), strict=True)
+    plain = Row(*(_constant(v, v.dtype) if isinstance(v, np.ndarray) else of(v) for of, v in values))
     targets = (_constant(_NOTHING if each is None else each) for each in (y, w))
-    flat_p = _constant(p, x.dtype).reshape(-1)
-    args = *flat, *x.shape, *targets, flat_p, len(p), plain, tile, block, first, count, *a.shape
+    directions = _constant(p[:, :d], x.dtype), _constant(p[:, d:]), len(p)
+    rows = *_flat(x), *x.shape, p.shape[1] - d
+    args = *rows, *targets, *directions, plain, tile, block, first, count, *a.shape
     _sweep(*args, a.reshape(-1), s, _NO_OUTPUT if out is None else out)  # type: ignore[call-arg]
 
 

@@ -1,30 +1,136 @@
 """Losses of the Numba backend, which mirror ``csrc/losses.h``.
 
-One of the output f is a branch of `score`.  The cross entropy of ``H = mean_j sigma(z_j)`` is in log-sum form: every
-sum is scaled by its largest term, so nothing over- or underflows and no H is clipped.  With -t the largest projection
-where all are negative, the smallest where all are positive, else 0, each derivative is a number of the row times one of
-the unit, ``p_j = sigma(z_j) sigma(-z_j) e^|t|``, which takes one exponential.
+One of the output f is a function like `huber` and a branch of `_by_code`.
+
+The cross entropy of ``H = mean_j sigma(z_j)`` is in log-sum form: every sum is scaled by its largest term, so nothing
+over- or underflows and no H is clipped.  With -t the largest projection where all are negative, the smallest where all
+are positive, else 0, each derivative is a number of the row times one of the unit, ``p_j = sigma(z_j) sigma(-z_j)
+e^|t|``, which takes one exponential.
 """
 
 from __future__ import annotations
 
 import math
 
-from .. import losses
-from .numba_activations import exp_negative
-from .numba_arrays import add, add_scaled, copy, dot, fill, jit, line, scaled, total
+from numba import njit
 
-SQUARED, CROSS_ENTROPY = losses.SQUARED.code, losses.CROSS_ENTROPY.code
-LOSSES = frozenset((SQUARED, CROSS_ENTROPY))
+from .numba_activations import exp_negative, exponential, logarithm, sigmoid, softplus
+from .numba_arrays import add, add_scaled, copy, dot, fill, jit, lane, line, scaled, total
+
+#: Codes, those of ``reference_losses.py``.
+SQUARED, CROSS_ENTROPY, HUBER, LOGISTIC, SOFTMAX, POISSON, POISSON_SOFTPLUS = range(7)
+LOSSES = frozenset(range(7))
+
+#: Least weight of a row in a Gauss-Newton matrix, as in ``reference_losses.py``.
+_LEAST = 1e-30
+
+_scalar = njit(forceinline=True, nogil=True, error_model="numpy")
+
+
+@_scalar
+def huber(f, y, delta):
+    """Half the square of f - y, linear from delta on, as (value, first, Gauss-Newton weight, second)."""
+    r = f - y
+    size = abs(r)
+    near = size <= delta
+    value = 0.5 * size * size if near else delta * (size - 0.5 * delta)
+    first = delta if r > delta else (-delta if r < -delta else r)
+    return value, first, 1.0 if near else delta / size, 1.0 if near else 0.0
+
+
+@_scalar
+def logistic(f, y, delta):
+    """``log(1 + e^f) - y f`` and its derivatives, as (value, first, Gauss-Newton weight, second)."""
+    q, bell, _ = sigmoid(f, 0.0)
+    return (f if f > 0.0 else 0.0) - y * f + softplus(-abs(f), 0.0)[0], q - y, bell, bell
+
+
+@_scalar
+def poisson(f, y, delta):
+    """``e^f - y f`` and its derivatives, as (value, first, Gauss-Newton weight, second)."""
+    rate = exponential(f)
+    return rate - y * f, rate - y, rate, rate
+
+
+@_scalar
+def poisson_softplus(f, y, delta):
+    """``q - y log q`` of q = softplus(f) and its derivatives, as (value, first, Gauss-Newton weight, second)."""
+    rate, first, second = softplus(f, 0.0)
+    far = f < -30.0
+    log_rate = f if far else logarithm(rate)
+    ratio = 1.0 if far else first / rate
+    bend = second - y * ratio * (sigmoid(-f, 0.0)[0] - ratio)
+    return rate - y * log_rate, first - y * ratio, first * ratio, bend
+
+
+@njit(inline="always")
+def _jet(code, f, y, delta):
+    """(value, first, Gauss-Newton weight, second) of one loss; ``code`` is a constant wherever this is inlined."""
+    if code == HUBER:
+        return huber(f, y, delta)
+    elif code == LOGISTIC:
+        return logistic(f, y, delta)
+    elif code == POISSON:
+        return poisson(f, y, delta)
+    return poisson_softplus(f, y, delta)
+
+
+@njit(inline="always")
+def _each(code, delta, bent, y, f, e, h):
+    """f = l, e = l', h = the second derivative or the weight, for a ``code`` that is a constant here as well."""
+    for i in range(f.size):
+        f[i], e[i], weight, second = _jet(code, f[i], y[i], delta)
+        h[i] = second if bent else (_LEAST if weight < _LEAST else weight)
 
 
 @jit
-def residual(rows, y, w, work):
-    """r = f - y and e = w r; arrays of size 0 stand for zeros and ones."""
-    f, r, e = work.f[:rows], work.r[:rows], work.e[:rows]
-    copy(f, r)
-    if y.size:
-        add(-1.0, y, r)
+def _by_code(op, bent, y, f, e, h):
+    if op.loss == HUBER:
+        _each(HUBER, op.delta, bent, y, f, e, h)
+    elif op.loss == LOGISTIC:
+        _each(LOGISTIC, op.delta, bent, y, f, e, h)
+    elif op.loss == POISSON:
+        _each(POISSON, op.delta, bent, y, f, e, h)
+    elif op.loss == POISSON_SOFTPLUS:
+        _each(POISSON_SOFTPLUS, op.delta, bent, y, f, e, h)
+
+
+@jit
+def _softmax(m, rows, work):
+    """f = p, e = p - y and h = p, kept from zero; t = the losses of rows."""
+    t, norm = lane(work, work.t, rows), lane(work, work.r, rows)
+    copy(lane(work, work.f, rows), t)
+    for o in range(1, m):
+        f = lane(work, work.f + o, rows)
+        for i in range(rows):
+            t[i] = f[i] if f[i] > t[i] else t[i]
+    for o in range(m):
+        add(-1.0, t, lane(work, work.f + o, rows))
+    fill(0.0, norm)
+    fill(0.0, t)
+    for o in range(m):
+        f = lane(work, work.f + o, rows)
+        add_scaled(-1.0, lane(work, work.y + o, rows), f, t)
+        for i in range(rows):
+            f[i] = exp_negative(f[i])
+            norm[i] += f[i]
+    for i in range(rows):
+        t[i] += logarithm(norm[i])
+    for o in range(m):
+        f, e, h = lane(work, work.f + o, rows), lane(work, work.e + o, rows), lane(work, work.h + o, rows)
+        for i in range(rows):
+            f[i] /= norm[i]
+            h[i] = _LEAST if f[i] < _LEAST else f[i]
+        copy(f, e)
+        add(-1.0, lane(work, work.y + o, rows), e)
+
+
+@jit
+def residual(o, rows, w, work):
+    """r = f - y and e = w r; a w of size 0 stands for ones."""
+    r, e = lane(work, work.r + o, rows), lane(work, work.e + o, rows)
+    copy(lane(work, work.f + o, rows), r)
+    add(-1.0, lane(work, work.y + o, rows), r)
     if w.size:
         scaled(1.0, w, r, e)
     else:
@@ -32,16 +138,65 @@ def residual(rows, y, w, work):
 
 
 @jit
-def score(op, rows, y, w, work, s, at):
-    """e = w l' and r = l' / l'', primes by f; adds the sum of w l to s[at], unless `at` is negative.
+def score(op, rows, w, work, s, at, bent, divide):
+    """e = w l' and h = w l'' of each output, primes by f, or with Gauss-Newton's weight in place of l'' unless `bent`.
 
-    Returns w l'', the weights of rows in the Gauss-Newton matrix; an array of size 0 stands for ones.
+    Adds the sum of w l to s[at], unless `at` is negative; fills r = l' / l'' if it is asked to `divide`.  Of softmax f
+    is then the shares.  Of the squared loss r is there always and h never: see `weights`.
     """
+    t = lane(work, work.t, rows)
     if op.loss == SQUARED:
-        residual(rows, y, w, work)
-        if at >= 0:
-            s[at] += 0.5 * dot(work.e[:rows], work.r[:rows])
-    return w
+        for o in range(op.outputs):
+            residual(o, rows, w, work)
+            if at >= 0:
+                s[at] += 0.5 * dot(lane(work, work.e + o, rows), lane(work, work.r + o, rows))
+        return
+    if op.loss == SOFTMAX:
+        _softmax(op.outputs, rows, work)
+    else:
+        fill(0.0, t)
+        for o in range(op.outputs):
+            y, f = lane(work, work.y + o, rows), lane(work, work.f + o, rows)
+            _by_code(op, bent, y, f, lane(work, work.e + o, rows), lane(work, work.h + o, rows))
+            add(1.0, f, t)
+    if at >= 0:
+        s[at] += dot(w, t) if w.size else total(t)
+    for o in range(op.outputs):
+        e, h = lane(work, work.e + o, rows), lane(work, work.h + o, rows)
+        if divide:
+            r = lane(work, work.r + o, rows)
+            for i in range(rows):
+                r[i] = e[i] / h[i]
+        if w.size:
+            scaled(1.0, w, e, e)
+            scaled(1.0, w, h, h)
+
+
+@jit
+def weights(op, o, rows, w, work):
+    """w l'' of one output after `score`; an array of size 0 stands for ones."""
+    if op.loss == SQUARED or op.loss == CROSS_ENTROPY:
+        return w
+    return lane(work, work.h + o, rows)
+
+
+@jit
+def curve(op, rows, w, work):
+    """r = what a change r of the outputs makes of e, in the place of it."""
+    t = lane(work, work.t, rows)
+    if op.loss == SOFTMAX:  # by the shares themselves: h is kept from zero
+        fill(0.0, t)
+        for o in range(op.outputs):
+            add_scaled(1.0, lane(work, work.f + o, rows), lane(work, work.r + o, rows), t)
+    for o in range(op.outputs):
+        r, h = lane(work, work.r + o, rows), weights(op, o, rows, w, work)
+        if op.loss == SOFTMAX:
+            f = lane(work, work.f + o, rows)
+            for i in range(rows):
+                r[i] = f[i] * (r[i] - t[i])
+            h = w
+        if h.size:
+            scaled(1.0, h, r, r)
 
 
 @jit
@@ -82,7 +237,7 @@ def _losses(t, s1, s0, y, log_k, out):
     for i in range(out.size):
         log_h = min(-t[i], 0.0) + math.log(s1[i]) - log_k
         log_not = min(t[i], 0.0) + math.log(s0[i]) - log_k
-        out[i] = (y[i] - 1.0) * log_not - y[i] * log_h if y.size else -log_not
+        out[i] = (y[i] - 1.0) * log_not - y[i] * log_h
 
 
 @jit
@@ -96,11 +251,8 @@ def _slopes(t, decay, s1, s0):
 @jit
 def _pull(a, b, y, w, out):
     """out_i p_j = dl / dz_j, weighted."""
-    if y.size:
-        for i in range(out.size):
-            out[i] = (1.0 - y[i]) * b[i] - y[i] * a[i]
-    else:
-        copy(b, out)
+    for i in range(out.size):
+        out[i] = (1.0 - y[i]) * b[i] - y[i] * a[i]
     if w.size:
         scaled(1.0, w, out, out)
 
@@ -110,11 +262,9 @@ def _bend(a, b, y, w, newton, out):
     """Scale of ``p_j sum_l p_l dz_l``: Fisher information a b, or the Hessian's first part."""
     if not newton:
         scaled(1.0, a, b, out)
-    elif y.size:
+    else:
         for i in range(out.size):
             out[i] = y[i] * a[i] * a[i] + (1.0 - y[i]) * b[i] * b[i]
-    else:
-        scaled(1.0, b, b, out)
     if w.size:
         scaled(1.0, w, out, out)
 
@@ -122,18 +272,19 @@ def _bend(a, b, y, w, newton, out):
 @jit
 def _curvature(op, z, rows, y, w, work):
     k, ld = op.k, work.ld
-    a, b, pull, bend = work.r[:rows], work.f[:rows], work.e[:rows], work.t[:rows]
+    a, b = lane(work, work.r, rows), lane(work, work.f, rows)
+    pull, bend = lane(work, work.e, rows), lane(work, work.t, rows)
     _pull(a, b, y, w, pull)
     _bend(a, b, y, w, op.newton, bend)
     fill(0.0, a)
     for j in range(k):
-        add_scaled(1.0, line(work.d1, j, rows, ld), line(z, k + j, rows, ld), a)
+        add_scaled(1.0, lane(work, work.d1 + j, rows), line(z, k + j, rows, ld), a)
     scaled(1.0, bend, a, bend)
     for j in range(k):
-        p, g, zj = line(work.d1, j, rows, ld), line(work.g, j, rows, ld), line(z, j, rows, ld)
+        p, g, zj = lane(work, work.d1 + j, rows), lane(work, work.g + j, rows), line(z, j, rows, ld)
         copy(bend, g)
         if op.newton:
-            q, step = line(work.u, j, rows, ld), line(z, k + j, rows, ld)
+            q, step = lane(work, work.u + j, rows), line(z, k + j, rows, ld)
             for i in range(rows):
                 bow = 2.0 * q[i] - 1.0
                 g[i] += pull[i] * step[i] * (bow if zj[i] < 0.0 else -bow)
@@ -148,31 +299,32 @@ def _gram_scale(t, s1, s0, y, r, scale):
         scale[i] = half / math.sqrt(s1[i] * s0[i])
         ratio = math.sqrt(s0[i] / s1[i])
         rho = ratio * half if t[i] < 0.0 else ratio / half
-        r[i] = (1.0 - y[i]) / rho - y[i] * rho if y.size else 1.0 / rho
+        r[i] = (1.0 - y[i]) / rho - y[i] * rho
 
 
 @jit
-def cross_entropy(op, rep, rows, y, w, work, s, curvature, gram):
-    """Add the loss of set `rep` to s and fill g, or for the Gram matrix d1 (Jacobian by unit) and r."""
-    k, ld = op.k, work.ld
-    z = work.z[rep * k * ld :]
-    t, s1, s0, decay = work.t[:rows], work.r[:rows], work.f[:rows], work.e[:rows]
+def cross_entropy(op, rep, rows, w, work, s, at, curvature, gram):
+    """Add the loss of set `rep` to s[at] and fill g, or for the Gram matrix d1 (Jacobian by unit) and r."""
+    k, ld, y = op.k, work.ld, lane(work, work.y, rows)
+    z = work.lanes[(work.z + rep * k) * ld :]
+    t, decay = lane(work, work.t, rows), lane(work, work.e, rows)
+    s1, s0 = lane(work, work.r, rows), lane(work, work.f, rows)
     _tilt(z, k, ld, t, decay)
     for i in range(rows):
         decay[i] = exp_negative(-abs(t[i]))
     fill(0.0, s1)
     fill(0.0, s0)
     for j in range(k):
-        p, q = line(work.d1, j, rows, ld), line(work.u, j, rows, ld)
+        p, q = lane(work, work.d1 + j, rows), lane(work, work.u + j, rows)
         _unit(line(z, j, rows, ld), t, decay, p, q, s1, s0)
     if not curvature:
-        loss = work.d2[:rows]
+        loss = lane(work, work.d2, rows)
         _losses(t, s1, s0, y, math.log(k), loss)
-        s[1 + rep * (k + 2)] += dot(w, loss) if w.size else total(loss)
+        s[at] += dot(w, loss) if w.size else total(loss)
     if gram:
         _gram_scale(t, s1, s0, y, s1, decay)
         for j in range(k):
-            p = line(work.d1, j, rows, ld)
+            p = lane(work, work.d1 + j, rows)
             scaled(1.0, decay, p, p)
         return
     if not (curvature or op.grad):
@@ -183,4 +335,4 @@ def cross_entropy(op, rep, rows, y, w, work, s, curvature, gram):
         return
     _pull(s1, s0, y, w, decay)
     for j in range(k):
-        scaled(1.0, decay, line(work.d1, j, rows, ld), line(work.g, rep * k + j, rows, ld))
+        scaled(1.0, decay, lane(work, work.d1 + j, rows), lane(work, work.g + rep * k + j, rows))

@@ -14,8 +14,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from . import numba_activations
-from .numba_arrays import add, add_scaled, copy, dot, fill, jit, line, scaled, total
-from .numba_losses import CROSS_ENTROPY, cross_entropy, residual, score
+from .numba_arrays import accumulate, add, add_scaled, copy, dot, fill, jit, lane, line, products, scaled, total
+from .numba_losses import CROSS_ENTROPY, SOFTMAX, cross_entropy, curve, residual, score, weights
 from .op import Op
 
 LOSS, CURVATURE, GRAM, PREDICT, MOMENT, PAIRS, HERMITE, HERMITE_GRAM, LANDSCAPE, THIRD = (int(op) for op in Op)
@@ -38,9 +38,10 @@ def _call_user(typingctx, address, z, u, d1, d2, n):
 
 @jit
 def forward(op, rep, rows, work):
-    """Output of parameter set `rep` into f, with the derivatives of its units that the operation needs."""
+    """Outputs of parameter set `rep` into f, with the derivatives of its units that the operation needs."""
     k, ld, first = op.k, work.ld, rep * (op.k + op.linear)
-    f, z, u, d1, d2 = work.f[:rows], work.z[first * ld : (first + k) * ld], work.u, work.d1, work.d2
+    z, u = line(work.lanes, work.z + first, k * ld, ld), line(work.lanes, work.u, k * ld, ld)
+    d1, d2 = line(work.lanes, work.d1, k * ld, ld), line(work.lanes, work.d2, k * ld, ld)
     order = 1 if op.grad or op.op == GRAM or op.op == CURVATURE else 0
     if op.newton:
         order = 2
@@ -49,111 +50,146 @@ def forward(op, rep, rows, work):
         _call_user(op.user, z.ctypes.data, u.ctypes.data, d1.ctypes.data, second, z.size)  # type: ignore[call-arg]
     elif k:
         numba_activations.activate(op.activation, op.slope, z, u, d1, d2, order)
-    fill(op.c[rep], f)
-    for j in range(k):
-        add(op.v[rep, j], line(u, j, rows, ld), f)
-    if op.linear:
-        add(1.0, line(work.z, first + k, rows, ld), f)
+    for o in range(op.outputs):
+        f, of = lane(work, work.f + o, rows), rep * op.outputs + o
+        fill(op.c[of], f)
+        for j in range(k):
+            add(op.v[of * k + j], lane(work, work.u + j, rows), f)
+        if op.linear:
+            add(1.0, lane(work, work.z + first + k + o, rows), f)
 
 
 @jit
-def _loss(op, rep, rows, work, s):
-    k, ld, at, column = op.k, work.ld, 1 + rep * (op.k + 2), rep * (op.k + op.linear)
-    e = work.e[:rows]
-    if not op.grad:
+def _back(op, rep, rows, work, e, s, at):
+    """Coefficients of set `rep`, and from s[at] on its sums by V and c, for derivatives e by the outputs."""
+    k, m, column = op.k, op.outputs, work.g + rep * (op.k + op.linear)
+    for o in range(m):
+        one, first = lane(work, e + o, rows), (rep * m + o) * k
+        for j in range(k):
+            accumulate(o, op.v[first + j], one, lane(work, work.d1 + j, rows), lane(work, column + j, rows))
+            s[at + o * k + j] += dot(one, lane(work, work.u + j, rows))
+        if op.linear:
+            copy(one, lane(work, column + k + o, rows))
+        s[at + m * k + o] += total(one)
+
+
+@jit
+def _curvature(op, rows, w, work, s):
+    k, direction, t = op.k, work.z + op.k + op.linear, lane(work, work.t, rows)
+    for o in range(op.outputs):
+        df = lane(work, work.r + o, rows)
+        fill(op.dc[o], df)
+        for j in range(k):
+            zd, d1 = lane(work, direction + j, rows), lane(work, work.d1 + j, rows)
+            add_scaled(op.v[o * k + j], d1, zd, df)
+            add(op.dv[o * k + j], lane(work, work.u + j, rows), df)
+        if op.linear:
+            add(1.0, lane(work, direction + k + o, rows), df)
+    curve(op, rows, w, work)
+    _back(op, 0, rows, work, work.r, s, 1)
+    if not op.newton:
         return
     for j in range(k):
-        scaled(op.v[rep, j], e, line(work.d1, j, rows, ld), line(work.g, column + j, rows, ld))
-        s[at + 1 + j] += dot(e, line(work.u, j, rows, ld))
-    if op.linear:
-        copy(e, line(work.g, column + k, rows, ld))
-    s[at + 1 + k] += total(e)
-
-
-@jit
-def _curvature(op, rows, bend, work, s):
-    k, ld, direction = op.k, work.ld, op.k + op.linear
-    h, r, e = work.t[:rows], work.r[:rows], work.e[:rows]
-    fill(op.dc, h)
-    for j in range(k):
-        zd, d1 = line(work.z, direction + j, rows, ld), line(work.d1, j, rows, ld)
-        scaled(op.v[0, j], d1, zd, r)
-        add(1.0, r, h)
-        add(op.dv[j], line(work.u, j, rows, ld), h)
-    if op.linear:
-        add(1.0, line(work.z, direction + k, rows, ld), h)
-    if bend.size:
-        scaled(1.0, bend, h, h)
-    for j in range(k):
-        v, dv = op.v[0, j], op.dv[j]
-        zd, d1 = line(work.z, direction + j, rows, ld), line(work.d1, j, rows, ld)
-        g = line(work.g, j, rows, ld)
-        scaled(v, h, d1, g)
-        s[1 + j] += dot(h, line(work.u, j, rows, ld))
-        if op.newton:
-            scaled(1.0, d1, zd, r)
-            s[1 + j] += dot(e, r)
-            d2 = line(work.d2, j, rows, ld)
+        zd, d1, d2 = lane(work, direction + j, rows), lane(work, work.d1 + j, rows), lane(work, work.d2 + j, rows)
+        g = lane(work, work.g + j, rows)
+        scaled(1.0, d1, zd, t)
+        for o in range(op.outputs):
+            e, v, dv = lane(work, work.e + o, rows), op.v[o * k + j], op.dv[o * k + j]
+            s[1 + o * k + j] += dot(e, t)
             for i in range(rows):
                 g[i] += e[i] * (v * d2[i] * zd[i] + dv * d1[i])
-    if op.linear:
-        copy(h, line(work.g, k, rows, ld))
-    s[1 + k] += total(h)
 
 
 @jit
-def _gram_factors(rows, w, work):
-    """Keep the feature rows of g in `left`, then weight those of g."""
-    left, g, ld = work.left, work.g, work.ld
+def _add_gram(rows, w, work, a):
+    """a += g w g', of the feature rows g; afterwards these are in `left`, and g is w g."""
+    ld, count = work.ld, work.he - work.left
+    left, g = work.lanes[work.left * ld : work.he * ld], work.lanes[work.g * ld : work.left * ld]
     copy(g, left)
     if w.size:
-        for j in range(g.size // ld):
-            scaled(1.0, w, line(left, j, rows, ld), line(g, j, rows, ld))
+        for j in range(count):
+            scaled(1.0, w, lane(work, work.left + j, rows), lane(work, work.g + j, rows))
+    products(rows, left, 0, ld, count, g, ld, count, a, count, True, True)
 
 
 @jit
-def _jacobian(op, rows, d, work, xt):
+def _own(own, shares, a, out):
+    """out = a in the features of its `own` output, 1, or of another, 0; of softmax less the mean over outputs."""
+    if shares.size:
+        for i in range(out.size):
+            out[i] = (own - shares[i]) * a[i]
+    else:
+        for i in range(out.size):
+            out[i] = own * a[i]
+
+
+@jit
+def _less_mean(op, rep, o, rows, work):
+    """Derivatives of output o by the units, less their mean over the shares of softmax, in the place of d2."""
+    k, m = op.k, op.outputs
+    for j in range(k):
+        out = lane(work, work.d2 + j, rows)
+        fill(op.v[(rep * m + o) * k + j], out)
+        for q in range(m):
+            add(-op.v[(rep * m + q) * k + j], lane(work, work.f + q, rows), out)
+        scaled(1.0, lane(work, work.d1 + j, rows), out, out)
+
+
+@jit
+def _jacobian(op, first, rows, d, work, xt):
     """Columns of the hidden weights: for every filter and feature, the sum over the patches of a sample."""
-    ld, group, g, at = work.ld, op.group, work.g, 0
+    group, column = op.group, work.g
+    plain = op.loss != CROSS_ENTROPY and op.loss != SOFTMAX  # of these two, by_unit says it all
+    by_unit = work.d2 if op.loss == SOFTMAX else work.d1
     for j in range(op.k // group):
         for i in range(d):
-            column = line(g, at, rows, ld)
             for p in range(group):
                 unit = j * group + p
-                v = 1.0 if op.loss == CROSS_ENTROPY else op.v[0, unit]
-                d1, x = line(work.d1, unit, rows, ld), line(xt, i * group + p, rows, ld)
-                if p == 0:
-                    scaled(v, d1, x, column)
-                else:
-                    add_scaled(v, d1, x, column)
-            at += 1
+                v, x = op.v[first + unit] if plain else 1.0, line(xt, i * group + p, rows, work.ld)
+                accumulate(p, v, lane(work, by_unit + unit, rows), x, lane(work, column, rows))
+            column += 1
 
 
 @jit
-def _gram(op, rows, d, weight, work, xt):
-    k, ld, at, g = op.k, work.ld, 0, work.g
+def _features(op, rep, o, rows, d, work, xt):
+    """Jacobian and residual of one output, parameter by parameter in g."""
+    k, m, at = op.k, op.outputs, work.g
     if op.free_w:
-        _jacobian(op, rows, d, work, xt)
+        if op.loss == SOFTMAX:
+            _less_mean(op, rep, o, rows, work)
+        _jacobian(op, (rep * m + o) * k, rows, d, work, xt)
         at += k // op.group * d
-    if op.free_v:
-        copy(work.u, g[at * ld : (at + k) * ld])
-        at += k
-    if op.linear:
-        copy(xt, g[at * ld : (at + d) * ld])
-        at += d
-    if op.free_c:
-        fill(1.0, line(g, at, rows, ld))
-        at += 1
-    copy(work.r[:rows], line(g, at, rows, ld))
-    _gram_factors(rows, weight, work)
+    after = at + op.free_v * m * k  # linear rows, and then intercepts
+    for q in range(m):
+        own = 1.0 if q == o else 0.0
+        shares = lane(work, work.f + q, rows if op.loss == SOFTMAX else 0)
+        if op.free_v:
+            for j in range(k):
+                _own(own, shares, lane(work, work.u + j, rows), lane(work, at + q * k + j, rows))
+        if op.linear:
+            for i in range(d):
+                _own(own, shares, line(xt, i, rows, work.ld), lane(work, after + q * d + i, rows))
+        if op.free_c:
+            one = lane(work, after + op.linear * d + q, rows)
+            fill(1.0, one)
+            _own(own, shares, one, one)
+    copy(lane(work, work.r + o, rows), lane(work, work.left - 1, rows))
+
+
+@jit
+def _gram(op, rep, rows, d, w, work, xt, a):
+    size = work.left - work.g
+    for o in range(op.outputs):
+        _features(op, rep, o, rows, d, work, xt)
+        _add_gram(rows, weights(op, o, rows, w, work), work, a[rep * size * size :])
 
 
 @jit
 def _moment(op, rows, w, work, s):
-    ld, m, first = work.ld, op.m, op.k + op.linear
-    e, c, b = work.e[:rows], line(work.g, m, rows, ld), line(work.g, m + 1, rows, ld)
+    m, first = op.m, work.z + op.k + op.linear
+    e, c, b = lane(work, work.e, rows), lane(work, work.g + m, rows), lane(work, work.g + m + 1, rows)
     if not op.unit_response:
-        s[4] += dot(e, work.r[:rows])
+        s[4] += dot(e, lane(work, work.r, rows))
     elif w.size:
         copy(w, e)
     else:
@@ -161,7 +197,7 @@ def _moment(op, rows, w, work, s):
     copy(e, c)
     copy(e, b)
     if op.order > 2:
-        t = line(work.z, first + m, rows, ld)
+        t = lane(work, first + m, rows)
         scaled(1.0, e, t, c)
         s[2] += total(c)
         if op.order == 4:
@@ -169,35 +205,35 @@ def _moment(op, rows, w, work, s):
             for i in range(rows):
                 c[i] = e[i] * (t[i] * t[i] - op.alpha2)
     for j in range(m):
-        scaled(1.0, c, line(work.z, first + j, rows, ld), line(work.g, j, rows, ld))
+        scaled(1.0, c, lane(work, first + j, rows), lane(work, work.g + j, rows))
     s[1] += total(e)
     s[3] += total(c)
 
 
 @jit
 def _pairs(op, rows, work, s):
-    ld, first, at = work.ld, op.k + op.linear, 0
-    e, t = work.e[:rows], work.t[:rows]
+    first, at = work.z + op.k + op.linear, work.g
+    e, t = lane(work, work.e, rows), lane(work, work.t, rows)
     for a in range(op.m):
-        scaled(1.0, e, line(work.z, first + a, rows, ld), t)
+        scaled(1.0, e, lane(work, first + a, rows), t)
         for b in range(a, op.m):
-            scaled(1.0, t, line(work.z, first + b, rows, ld), line(work.g, at, rows, ld))
+            scaled(1.0, t, lane(work, first + b, rows), lane(work, at, rows))
             at += 1
-    copy(e, line(work.g, at, rows, ld))
+    copy(e, lane(work, at, rows))
     s[1] += total(e)
-    s[2] += dot(e, work.r[:rows])
+    s[2] += dot(e, lane(work, work.r, rows))
 
 
 @jit
 def _landscape(op, rows, work, s):
-    ld, m, first = work.ld, op.m, op.k + op.linear
-    e, q, t = work.e[:rows], work.f[:rows], work.t[:rows]
+    m, first = op.m, work.z + op.k + op.linear
+    e, q, t = lane(work, work.e, rows), lane(work, work.f, rows), lane(work, work.t, rows)
     s[1] += total(e)
-    s[3] += dot(e, work.r[:rows])
+    s[3] += dot(e, lane(work, work.r, rows))
     fill(0.0, q)
     fill(0.0, t)
     for j in range(m):
-        u = line(work.z, first + j, rows, ld)
+        u = lane(work, first + j, rows)
         for i in range(rows):
             u2 = u[i] * u[i]
             t[i] += u2
@@ -206,7 +242,7 @@ def _landscape(op, rows, work, s):
         q[i] = 0.5 * op.pair * t[i] * t[i] - op.single / 24.0 * q[i]
     s[2] += dot(e, q)
     for j in range(m):
-        u, slope, plain = line(work.z, first + j, rows, ld), line(work.g, j, rows, ld), line(work.g, m + j, rows, ld)
+        u, slope, plain = lane(work, first + j, rows), lane(work, work.g + j, rows), lane(work, work.g + m + j, rows)
         for i in range(rows):
             plain[i] = e[i] * u[i]
             slope[i] = plain[i] * (2.0 * op.pair * t[i] - op.single / 6.0 * u[i] * u[i])
@@ -215,16 +251,15 @@ def _landscape(op, rows, work, s):
 @jit
 def _hermite_rows(op, rows, work):
     """Rows a (order + 1) + p of he: h_{p+1} = (z h_p - sqrt(p) h_{p-1}) / sqrt(p + 1)."""
-    ld = work.ld
     for a in range(op.m):
-        z, at = line(work.z, op.k + op.linear + a, rows, ld), a * (op.order + 1)
-        fill(1.0, line(work.he, at, rows, ld))
+        z, at = lane(work, work.z + op.k + op.linear + a, rows), work.he + a * (op.order + 1)
+        fill(1.0, lane(work, at, rows))
         for p in range(op.order):
             up = 1.0 / math.sqrt(p + 1.0)
-            h = line(work.he, at + p + 1, rows, ld)
-            scaled(up, z, line(work.he, at + p, rows, ld), h)
+            h = lane(work, at + p + 1, rows)
+            scaled(up, z, lane(work, at + p, rows), h)
             if p:
-                add(-math.sqrt(p) * up, line(work.he, at + p - 1, rows, ld), h)
+                add(-math.sqrt(p) * up, lane(work, at + p - 1, rows), h)
 
 
 @jit
@@ -234,59 +269,59 @@ def _feature(factor, rows, work, out):
     for index in factor:
         if index < 0:
             break
-        scaled(1.0, line(work.he, index, rows, work.ld), out, out)
+        scaled(1.0, lane(work, work.he + index, rows), out, out)
 
 
 @jit
-def _hermite(op, rows, w, work, s):
-    ld, e, r, t = work.ld, work.e[:rows], work.r[:rows], work.t[:rows]
-    count = len(op.factors)
+def _hermite(op, rows, w, work, a, s):
+    e, r, t = lane(work, work.e, rows), lane(work, work.r, rows), lane(work, work.t, rows)
+    count = op.n_features
     s[1] += total(e)
     s[2] += dot(e, r)
     _hermite_rows(op, rows, work)
     for j in range(count):
         if op.op == HERMITE:
-            _feature(op.factors[j], rows, work, t)
+            _feature(op.factors[4 * j : 4 * j + 4], rows, work, t)
             s[3 + j] += dot(e, t)
         else:
-            _feature(op.factors[j], rows, work, line(work.g, j, rows, ld))
+            _feature(op.factors[4 * j : 4 * j + 4], rows, work, lane(work, work.g + j, rows))
     if op.op == HERMITE_GRAM:
-        copy(r, line(work.g, count, rows, ld))
-        _gram_factors(rows, w, work)
+        copy(r, lane(work, work.g + count, rows))
+        _add_gram(rows, w, work, a)
 
 
 @jit
-def _network(op, rep, rows, d, y, w, work, xt, s):
+def _network(op, rep, rows, d, w, work, xt, a, s):
     """LOSS, CURVATURE and GRAM of a network under its loss."""
     curvature, gram = op.op == CURVATURE, op.op == GRAM
+    at = 1 + rep * (1 if gram else 1 + op.outputs * (op.k + 1))
     if op.loss == CROSS_ENTROPY:
-        cross_entropy(op, rep, rows, y, w, work, s, curvature, gram)
-        if gram:
-            _gram(op, rows, d, w, work, xt)
-        return
-    forward(op, rep, rows, work)
-    bend = score(op, rows, y, w, work, s, -1 if curvature else 1 + rep * (op.k + 2))
-    if gram:
-        _gram(op, rows, d, bend, work, xt)
-    elif curvature:
-        _curvature(op, rows, bend, work, s)
+        cross_entropy(op, rep, rows, w, work, s, at, curvature, gram)
     else:
-        _loss(op, rep, rows, work, s)
+        forward(op, rep, rows, work)
+        score(op, rows, w, work, s, -1 if curvature else at, curvature and op.newton, gram)
+        if curvature:
+            _curvature(op, rows, w, work, s)
+        elif op.grad:
+            _back(op, rep, rows, work, work.e, s, at + 1)
+    if gram:
+        _gram(op, rep, rows, d, w, work, xt, a)
 
 
 @jit
-def row_function(op, rep, rows, d, y, w, work, xt, s):
-    """From the projections of set `rep`: fill g and, for the Gram matrices, `left`; add to the sums `s`."""
+def row_function(op, rep, rows, d, w, work, xt, a, s):
+    """From the projections of set `rep`: fill g, or add Gram matrices to `a`; add to the sums `s`."""
     if rep == 0:
         s[0] += total(w) if w.size else float(rows)
     if op.op <= GRAM:
-        _network(op, rep, rows, d, y, w, work, xt, s)
+        _network(op, rep, rows, d, w, work, xt, a, s)
         return
     forward(op, rep, rows, work)
-    residual(rows, y, w, work)
+    residual(0, rows, w, work)
+    r, e = lane(work, work.r, rows), lane(work, work.e, rows)
     for i in range(rows):  # the response of moments is y - f
-        work.r[i] = -work.r[i]
-        work.e[i] = -work.e[i]
+        r[i] = -r[i]
+        e[i] = -e[i]
     if op.op == MOMENT:
         _moment(op, rows, w, work, s)
     elif op.op == PAIRS:
@@ -294,7 +329,7 @@ def row_function(op, rep, rows, d, y, w, work, xt, s):
     elif op.op == LANDSCAPE:
         _landscape(op, rows, work, s)
     elif op.op == THIRD:  # the rest is in numba_kernels.py
-        s[1] += total(work.e[:rows])
-        s[2] += dot(work.e[:rows], work.r[:rows])
+        s[1] += total(lane(work, work.e, rows))
+        s[2] += dot(lane(work, work.e, rows), lane(work, work.r, rows))
     else:
-        _hermite(op, rows, w, work, s)
+        _hermite(op, rows, w, work, a, s)
