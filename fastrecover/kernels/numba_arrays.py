@@ -62,7 +62,8 @@ def borrowed(typingctx, values):
             array = make_array(kind)(context, builder, value)
             array.meminfo, array.parent = (cgutils.get_null_value(each.type) for each in (array.meminfo, array.parent))
             return array._getvalue()
-        for i, each in enumerate(kind if isinstance(kind, types.BaseTuple) else ()):
+        parts: tuple = tuple(kind) if isinstance(kind, types.BaseTuple) else ()  # type: ignore[arg-type]
+        for i, each in enumerate(parts):
             item = lend(context, builder, each, builder.extract_value(value, i))
             value = builder.insert_value(value, item, i)
         return value

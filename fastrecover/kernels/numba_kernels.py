@@ -110,7 +110,7 @@ def _third(rows, columns, d, ld, e, a, first):
 @jit
 def _block(x, origin, stride, ones, y, w, p, shift, q, op, tile, start, stop, work, xt, gx, a, s, width, out):
     """Sums of the rows from `start` to `stop`, added to a and s."""
-    x, y, w, op, work, xt, gx, a, s = borrowed((x, y, w, op, work, xt, gx, a, s))
+    x, y, w, op, work, xt, gx, a, s = borrowed((x, y, w, op, work, xt, gx, a, s))  # type: ignore[call-arg]
     group, ld, span, m = op.group, work.ld, work.ld * op.group, op.outputs
     features, g = xt.size // span, a.size // width
     d = features - ones
