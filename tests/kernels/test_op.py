@@ -40,7 +40,7 @@ def test_a_record_holds_numbers_and_arrays_of_any_layout():
 
 def test_a_pickled_row_function_makes_a_record_of_its_own():
     op = RowFunction(Op.LOSS, k=2, v=np.ones((1, 2)), grad=True)
-    assert len(op.record) == RECORD.itemsize + 3 * 8
+    assert len(op.record) == RECORD.itemsize + 4 * 8  # v, c and dc
     other = pickle.loads(pickle.dumps(op))
     assert "record" not in vars(other)
     assert other.record == op.record
