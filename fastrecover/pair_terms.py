@@ -240,14 +240,14 @@ class _Ramps(NamedTuple):
     """``M_ij = E[X^i Y^j]`` over the quadrant X, Y > 0 of ``X = s z1 + a, Y = r z2 + b``.
 
     Integration by parts raises an order, ``M_{i+1,j} = a M_ij + i s^2 M_{i-1,j} + j s r cos M_{i,j-1}`` and what the
-    sides of the quadrant add where i or j is 0.  ``side`` is s E[delta(X) Y].
+    sides of the quadrant add where i or j is 0: ``side`` is s E[delta(X) Y], ``edges`` E[z1] over the quadrant.
     """
 
     m00: Array
-    m10: Array
     m01: Array
     m11: Array
     side: Array
+    edges: Array
 
 
 def _ramps(s: Array, r: Array, a: Array, b: Array, at: _Angles) -> _Ramps:
@@ -257,10 +257,10 @@ def _ramps(s: Array, r: Array, a: Array, b: Array, at: _Angles) -> _Ramps:
     corner = _corner(x, y, at)
     m00 = _mass(x, y, at, corner)
     here, there = corner.one * ndtr(corner.c), corner.two * ndtr(corner.d)
-    m10, m01 = a * m00 + s * (here + at.cos * there), b * m00 + r * (there + at.cos * here)
-    corners = r * at.sin * corner.density
-    m11 = (a * b + s * r * at.cos) * m00 + a * r * there + b * s * here + s * corners
-    return _Ramps(m00, m10, m01, m11, (b - r * at.cos * x) * here + corners)
+    reach, corners = r * at.cos, r * at.sin * corner.density
+    m01 = b * m00 + r * there + reach * here
+    m11 = (a * b + s * reach) * m00 + a * (r * there) + b * (s * here) + s * corners
+    return _Ramps(m00, m01, m11, (b - reach * x) * here + corners, here + at.cos * there)
 
 
 def _distances(bias: Array, length: Array) -> Array:
@@ -277,8 +277,9 @@ def _relu_terms(s: Array, r: Array, a: Array, b: Array, at: _Angles) -> Terms:
 
 def _squared_relu_terms(s: Array, r: Array, a: Array, b: Array, at: _Angles) -> Terms:
     m, cross = _ramps(s, r, a, b, at), s * r * at.cos
+    m10 = a * m.m00 + s * m.edges
     m02 = b * m.m01 + r**2 * m.m00 + r * at.cos * m.side
-    m12 = b * m.m11 + r**2 * m.m10 + cross * m.m01
+    m12 = b * m.m11 + r**2 * m10 + cross * m.m01
     m22 = a * m12 + s**2 * m02 + 2.0 * cross * m.m11
     return Terms(m22, 2.0 * m12, 2.0 * s * m02, 4.0 * m.m11)
 
@@ -290,7 +291,7 @@ def _quadratic_terms(s: Array, r: Array, a: Array, b: Array, at: _Angles) -> Ter
 
 
 def _erf_terms(s: Array, r: Array, a: Array, b: Array, at: _Angles) -> Terms:
-    """``erf(z) = E sign(z + e / sqrt(2))``: signs of two variables of variances 1 + 2 s^2 and 1 + 2 r^2, by 2."""
+    """``erf(z) = E sign(z + e / sqrt(2))``: signs of two normal variables of variances s^2 + 1 / 2 and r^2 + 1 / 2."""
     from scipy.special import erf
 
     inner, ours, theirs = 2.0 * s * r * at.cos, 1.0 + 2.0 * s**2, 1.0 + 2.0 * r**2

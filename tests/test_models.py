@@ -104,12 +104,15 @@ WITH_BIASES = [name for name in NAMES if name != "quadratic"]
 @pytest.mark.parametrize("name", WITH_BIASES)
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_canonical_form_with_biases_is_the_same_function(name, outputs):
-    """Also of a unit without weights, which is a constant, and of one that is nothing at all."""
+    """Also of a unit without weights or as good as none, which is a constant, and of one that is nothing at all."""
     activation, x = get_activation(name), np.random.default_rng(2).standard_normal((200, D))
     p = biased_parameters(1, outputs)
     p = replace(p, biases=np.abs(p.biases))
     constant, nothing = np.array([1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0])
-    for cut in (replace(p, weights=p.weights * keep[:, None]) for keep in (np.ones(K), constant, nothing)):
+    for cut in (
+        replace(p, weights=p.weights * keep[:, None])
+        for keep in (np.ones(K), constant, np.maximum(constant, 1e-300), nothing)
+    ):
         for each in (cut, replace(cut, biases=cut.biases * nothing)):
             c = each.canonical(activation, True)
             np.testing.assert_allclose(output(c, activation, x), output(each, activation, x), rtol=1e-12, atol=1e-12)

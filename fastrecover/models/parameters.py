@@ -14,6 +14,7 @@ import numpy as np
 from ..activations import Activation
 
 _ROUNDING = 1e-12
+_NOTHING = 1e-30  # of a bias: weights that small would make a number of it that has no powers
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +116,8 @@ class Parameters:
             linear = None if linear is None else linear - linear.mean(axis=0)
         if activation.degree is not None and scales:
             size = lengths(self.weights)
-            if self.biases is not None:  # a unit without weights is a constant, in the same scale
-                size = np.where(size > 0, size, np.abs(self.biases))
+            if self.biases is not None:  # a unit without weights is a constant, in the scale of its bias
+                size = np.where(size > _NOTHING * np.abs(self.biases), size, np.abs(self.biases))
             amplitude = np.abs(v) * size**activation.degree
             scale = np.ones_like(size) if free else np.abs(v) ** (1.0 / activation.degree) * size
             factor = np.divide(scale, size, out=np.zeros_like(size), where=size > 0)[:, None]
