@@ -215,8 +215,10 @@ def strategies_for(problem: Problem, init: str) -> list[Strategy]:
     if not problem.expandable:
         return [Moments(), Restarts()]
     k, order = model.n_hidden, model.activation.tensor_order or 0
-    # Many units: the moments of order four cost more than students that need few rows.
+    # Many units: the moments of order four cost more than students that need few rows.  With biases three orders of
+    # them are taken, of which few rows say nothing.
     many = math.comb(k + order, order) > problem.policy.many_features
+    many = many or (model.hidden_bias and problem.n_rows(problem.base) < problem.policy.scarce * problem.p)
     return [Expand(), Moments()] if many else [Moments(), Expand()]
 
 

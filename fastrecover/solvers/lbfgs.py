@@ -162,100 +162,119 @@ def minimise_many(
     """
     batch = _Batch(objective, np.array(thetas, np.float64), memory, output_weights)
     for _ in range(iterations):
-        if batch.done.all() or batch.loss.min() <= exact_loss or stop():
+        if not batch.run.size or (batch.losses <= exact_loss).any() or stop():
             break
         batch.advance()
-    return batch.theta, batch.loss
+    return batch.ends, batch.losses
 
 
 class _Batch:
-    """Several L-BFGS runs as rows of stacked arrays; absent curvature pairs have rho = 0 and drop out."""
+    """L-BFGS runs that go on, as rows of stacked arrays.
+
+    Every pass writes one slot of the history for all runs: one that has taken no step gets a pair with rho = 0, which
+    drops out.  So no pair is ever moved, and no run is looked up.
+    """
 
     def __init__(self, objective: Objective, thetas: np.ndarray, memory: int, v: np.ndarray | None) -> None:
-        self.objective, self.theta, self.v = objective, thetas, v
+        self.objective, self.ends = objective, thetas
         m, p = thetas.shape
-        self.loss, self.grad = objective.values_and_grads(thetas, v)
+        self.losses, grad = objective.values_and_grads(thetas, v)
+        going = np.isfinite(self.losses)
+        self.run, self.v = np.flatnonzero(going), None if v is None else v[going]
+        m = len(self.run)
+        self.theta, self.loss, self.grad = thetas[going], self.losses[going], grad[going]
         self.s, self.y, self.rho = np.zeros((memory, m, p)), np.zeros((memory, m, p)), np.zeros((memory, m))
+        self.newest, self.used = 0, 0  # slots
+        self.gamma = np.zeros(m)  # 1 / curvature of the newest pair; 0 without one
         self.slow, self.fails = np.zeros(m, int), np.zeros(m, int)
-        self.done = ~np.isfinite(self.loss)
         self.direction, self.slope, self.t = np.zeros((m, p)), np.zeros(m), np.zeros(m)
         self.fresh = np.ones(m, bool)  # runs that need a new direction
 
     def advance(self) -> None:
-        """One pass: a trial point of every run that is not done."""
-        with np.errstate(
-            over="ignore", invalid="ignore", divide="ignore"
-        ):  # a run may go anywhere before it is pulled back
-            self._advance()
+        """One pass: a trial point of every run that goes on."""
+        # A run may go anywhere before it is pulled back.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            self._leave(self._aim())
+            if not self.run.size:
+                return
+            trial = self.theta + self.t[:, None] * self.direction
+            loss, grad = self.objective.values_and_grads(trial, self.v)
+            good = np.isfinite(loss) & np.isfinite(grad).all(axis=1)
+            good &= loss <= self.loss + _ARMIJO * self.t * self.slope
+            self._leave(self._accept(good, trial, loss, grad) | self._pull_back(~good, loss))
 
-    def _advance(self) -> None:
-        aim = np.flatnonzero(self.fresh & ~self.done)
-        if aim.size:
-            self._aim(aim)
-        at = np.flatnonzero(~self.done)
-        if not at.size:
-            return
-        trial = self.theta[at] + self.t[at, None] * self.direction[at]
-        loss, grad = self.objective.values_and_grads(trial, None if self.v is None else self.v[at])
-        good = (
-            np.isfinite(loss)
-            & np.isfinite(grad).all(axis=1)
-            & (loss <= self.loss[at] + _ARMIJO * self.t[at] * self.slope[at])
-        )
-        self._accept(at[good], trial[good], loss[good], grad[good])
-        self._pull_back(at[~good], loss[~good])
-
-    def _aim(self, at: np.ndarray) -> None:
-        grad = self.grad[at]
+    def _aim(self) -> np.ndarray:
+        """New directions where there is none; runs whose gradient is zero."""
+        grad, new = self.grad, self.fresh
         q, alphas = grad.copy(), []
-        used = max(1, int(self.rho[:, at].any(axis=1).sum()))  # pairs of a run are its first ones
-        s, y, rho = (a[:used, at] for a in (self.s, self.y, self.rho))
-        for i in range(used):
-            alphas.append(rho[i] * np.einsum("mp,mp->m", s[i], q))
-            q -= alphas[-1][:, None] * y[i]
-        yy = np.einsum("mp,mp->m", y[0], y[0])
-        has = rho[0] > 0
-        gamma = np.divide(1.0, rho[0] * yy, out=np.ones(len(at)), where=has)
-        q *= np.where(np.isfinite(gamma), gamma, 1.0)[:, None]
-        for i in reversed(range(used)):
-            beta = rho[i] * np.einsum("mp,mp->m", y[i], q)
-            q += (alphas[i] - beta)[:, None] * s[i]
-        slope = -np.einsum("mp,mp->m", q, grad)
+        slots = [(self.newest - i) % len(self.rho) for i in range(self.used)]
+        for i in slots:
+            alphas.append(self.rho[i] * _dots(self.s[i], q))
+            q -= alphas[-1][:, None] * self.y[i]
+        has = self.gamma > 0
+        q *= np.where(has, self.gamma, 1.0)[:, None]
+        for i, alpha in zip(reversed(slots), reversed(alphas), strict=True):
+            q += (alpha - self.rho[i] * _dots(self.y[i], q))[:, None] * self.s[i]
+        slope, steepest = -_dots(q, grad), _dots(grad, grad)
         bad = ~(slope < 0)
-        q[bad] = grad[bad]
-        slope[bad] = -(q[bad] ** 2).sum(axis=1)
-        norm = np.sqrt((grad**2).sum(axis=1))
-        first = np.minimum(1.0, np.sqrt(2 * np.abs(self.loss[at])) / np.maximum(norm, 1e-300))
-        self.direction[at], self.slope[at] = -q, slope
-        self.t[at] = np.where(has & ~bad, 1.0, first)
-        self.done[at[norm == 0]] = True
-        self.fresh[at] = False
+        q[bad], slope[bad] = grad[bad], -steepest[bad]
+        norm = np.sqrt(steepest)
+        first = np.minimum(1.0, np.sqrt(2 * np.abs(self.loss)) / np.maximum(norm, 1e-300))
+        # A run on its way back keeps the direction it began with, whose pairs may be forgotten.
+        self.direction = np.where(new[:, None], -q, self.direction)
+        self.slope = np.where(new, slope, self.slope)
+        self.t = np.where(new, np.where(has & ~bad, 1.0, first), self.t)
+        self.fresh[:] = False
+        return norm == 0
 
-    def _accept(self, at: np.ndarray, trial: np.ndarray, loss: np.ndarray, grad: np.ndarray) -> None:
-        if not at.size:
-            return
-        s, y = trial - self.theta[at], grad - self.grad[at]
-        sy = np.einsum("mp,mp->m", s, y)
-        curved = sy > 1e-10 * np.sqrt((s**2).sum(axis=1) * (y**2).sum(axis=1))
-        new = at[curved]
-        for stack, value in ((self.s, s[curved]), (self.y, y[curved]), (self.rho, 1.0 / sy[curved])):
-            stack[1:, new] = stack[:-1, new]
-            stack[0, new] = value
-        self.slow[at] = np.where(self.loss[at] - loss < 1e-9 * np.abs(self.loss[at]), self.slow[at] + 1, 0)
-        self.theta[at], self.loss[at], self.grad[at] = trial, loss, grad
-        self.fresh[at], self.fails[at] = True, 0
-        self.done[at[self.slow[at] > 5]] = True
+    def _accept(self, good: np.ndarray, trial: np.ndarray, loss: np.ndarray, grad: np.ndarray) -> np.ndarray:
+        """Go to the points that are lower; runs that gain nothing any more."""
+        if not good.any():
+            return good
+        self.newest, self.used = (self.newest + 1) % len(self.rho), min(self.used + 1, len(self.rho))
+        s, y = self.s[self.newest], self.y[self.newest]
+        np.subtract(trial, self.theta, out=s)
+        np.subtract(grad, self.grad, out=y)
+        sy, yy = _dots(s, y), _dots(y, y)
+        curved = good & (sy > 1e-10 * np.sqrt(_dots(s, s) * yy))
+        s[~curved], y[~curved] = 0.0, 0.0
+        self.rho[self.newest] = np.divide(1.0, sy, out=np.zeros_like(sy), where=curved)
+        self.gamma = np.where(curved & np.isfinite(sy / yy), sy / yy, self.gamma)
+        little = self.loss - loss < 1e-9 * np.abs(self.loss)
+        self.slow = np.where(good, np.where(little, self.slow + 1, 0), self.slow)
+        self.theta, self.grad = np.where(good[:, None], trial, self.theta), np.where(good[:, None], grad, self.grad)
+        self.loss = np.where(good, loss, self.loss)
+        self.fresh |= good
+        self.fails[good] = 0
+        return good & (self.slow > 5)
 
-    def _pull_back(self, at: np.ndarray, loss: np.ndarray) -> None:
-        if not at.size:
-            return
-        t, slope = self.t[at], self.slope[at]
-        curved = 2 * (loss - self.loss[at] - t * slope)
+    def _pull_back(self, bad: np.ndarray, loss: np.ndarray) -> np.ndarray:
+        """Shorten the steps that led no lower; runs that fail even along their gradient: at a minimum, or a kink."""
+        if not bad.any():
+            return bad
+        t = self.t
+        curved = 2 * (loss - self.loss - t * self.slope)
         usable = np.isfinite(curved) & (curved > 0)
-        guess = np.divide(-slope * t * t, curved, out=0.1 * t, where=usable)
-        self.t[at] = np.clip(guess, 0.1 * t, 0.5 * t)
-        self.fails[at] += 1
-        lost = at[self.fails[at] > 10]
-        # A run that fails even along its gradient is at a minimum (or a kink).
-        self.done[lost[self.rho[0, lost] == 0]] = True
-        self.rho[:, lost], self.fails[lost], self.fresh[lost] = 0.0, 0, True
+        guess = np.divide(-self.slope * t * t, curved, out=0.1 * t, where=usable)
+        self.t = np.where(bad, np.clip(guess, 0.1 * t, 0.5 * t), t)
+        self.fails[bad] += 1
+        lost = bad & (self.fails > 10)
+        ended = lost & ~self.rho.any(axis=0)
+        self.rho[:, lost], self.gamma[lost], self.fails[lost] = 0.0, 0.0, 0
+        self.fresh |= lost
+        return ended
+
+    def _leave(self, done: np.ndarray) -> None:
+        """Write down where runs are, and go on without those that are done."""
+        self.ends[self.run], self.losses[self.run] = self.theta, self.loss
+        if not done.any():
+            return
+        on = ~done
+        for name in ("run", "theta", "loss", "grad", "gamma", "slow", "fails", "direction", "slope", "t", "fresh"):
+            setattr(self, name, getattr(self, name)[on])
+        self.s, self.y, self.rho = self.s[:, on], self.y[:, on], self.rho[:, on]
+        self.v = None if self.v is None else self.v[on]
+
+
+def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.asarray(np.einsum("mp,mp->m", a, b))
