@@ -55,6 +55,7 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
     "power.starts": (Lines(y=("error",), by=("who", "d"), log="xy", **_MODELS),),
     "power.experiments": (Lines(("n",), by=("d",), facet=("who",), **_SHARE),),
     "power.noise": (Lines(("n/(dk)",), ("error / order",), ("who", "d"), ("noise",)),),
+    "power.biases": (Bars(("model", "k", "d", "rows a parameter"), ("recovered", "full rank"), log=""),),
     "power.coverage": (Lines(("n",), ("coverage",), ("model", "v", "uneven", "weighted", "linear"), line=0.95),),
     "classification.coverage": (Lines(y=("coverage",), line=0.95, **_MODELS),),
     "classification.success": (Lines(by=("d", "who"), **_MODELS, **_SHARE),),

@@ -42,6 +42,21 @@ def planted(
     return teacher, *teacher.sample(n, noise, random_state=rows, n_jobs=1)
 
 
+def biased(activation: str, d: int, k: int, n: int, seed: int, noise: float = 0.0) -> Problem:
+    """Teacher with hidden biases ``0.7 |w| N(0, 1)``, rows of length 1 to 2, output weights of size 1/2 to 2 and either
+    sign, and intercept 1; n rows of their own seed."""
+    import fastrecover as fr
+
+    rng = np.random.default_rng([43, seed])
+    weights = rng.standard_normal((k, d))
+    weights *= (rng.uniform(1.0, 2.0, k) / np.linalg.norm(weights, axis=1))[:, None]
+    biases = 0.7 * np.linalg.norm(weights, axis=1) * rng.standard_normal(k)
+    outer = rng.choice([-1.0, 1.0], k) * rng.uniform(0.5, 2.0, k)
+    model = fr.models.Regression(activation, k, "free", hidden_bias=True, fit_intercept=True)
+    teacher = fr.datasets.Teacher(model, fr.models.Parameters(weights, outer, None, 1.0, biases=biases))
+    return teacher, *teacher.sample(n, noise, random_state=800_000 + seed, n_jobs=1)
+
+
 def _unit_rows(k: int, d: int, condition_number: float, seed: int) -> np.ndarray:
     rng = np.random.default_rng([23, seed])
     rows = np.linalg.qr(rng.standard_normal((d, k)))[0].T

@@ -173,6 +173,12 @@ def _few_rows(d: int, r: int) -> list[Row]:
     return cells + _quadratic(d, r, (3.0, 6.0, 10.0), "xia2019", 4, within=1e-6)
 
 
+def _biased(model: str, d: int, k: int, ratio: float, seeds: int = 20) -> list[Row]:
+    """Networks with biases, at so many rows for each of ``k (d + 2) + 1`` parameters."""
+    head = dict(model=model, d=d, k=k, n=math.ceil(ratio * (k * (d + 2) + 1)))
+    return [cell | {"rows a parameter": ratio} for cell in grid(**head, who="ours", seeds=seeds, within=1e-8)]
+
+
 _FOUND = {"error of": "1 - cosine", "within": 0.1}
 _ZHONG, _THEIRS = dict(model="squared_relu", k=5, seeds=10), {"error of": "worst unit", "within": 0.01}
 _METHODS, _STARTS = ("ours", "L-BFGS", "published", "zhong2017"), ("tensor start", "published start")
@@ -226,6 +232,20 @@ STUDIES: dict[str, Study] = {
         [cell | _THEIRS for cell in grid(**_ZHONG, d=(10, 25, 50, 100), n=(1000, 2000, 5000, 10_000), who=_METHODS)],
     ),
     "power.noise": Study(tasks.attempt, grid(**_ZHANG, d=(10, 20, 50), noise=(0.1, 0.5), ratio=(6, 20, 60, 200))),
+    "power.biases": Study(
+        tasks.with_biases,
+        _biased("relu", 10, 5, 1.75)
+        + _biased("relu", 20, 5, 1.75)
+        + _biased("relu", 20, 10, 2.25)
+        + _biased("relu", 5, 10, 3)
+        + _biased("tanh", 10, 5, 1.25)
+        + _biased("tanh", 20, 5, 1.5)
+        + _biased("tanh", 20, 10, 2)
+        + _biased("tanh", 5, 10, 2)
+        + _biased("relu", 50, 20, 2.5, 4)
+        + grid(model="relu", d=20, k=5, n=2000, who="tensor start", seeds=20),
+        quick=_biased("relu", 4, 2, 4, 2) + grid(model="relu", d=4, k=2, n=400, who="tensor start", seeds=2),
+    ),
     "power.coverage": Study(
         tasks.coverage,
         grid(model="relu", v=("signs", "free"), uneven=False, **_TEACHER)

@@ -10,11 +10,11 @@ import numpy as np
 
 from .harness import Row
 from .methods import METHODS, from_truth, off_cosine, ours, relative, restarted, start_of, worst_unit
-from .planted import animal, planted
+from .planted import animal, biased, planted
 
 _ERRORS = {"relative": relative, "worst unit": worst_unit, "1 - cosine": off_cosine}
 _SPREAD, _STARTS, _RADIUS = 1e-4, 10, 0.1
-_TIE, _EXACT = 1e-9, 1e-25
+_TIE, _EXACT, _SINGULAR = 1e-9, 1e-25, 1e-9
 _PEERS = 10  # animals that L-BFGS tries
 
 
@@ -38,6 +38,35 @@ def attempt(cell: Row, seed: int) -> Row:
     if "noise" in cell:
         one["error / order"] = error / float(cell["noise"] * np.sqrt(cell["d"] * cell["k"] / cell["n"]))
     return one
+
+
+def with_biases(cell: Row, seed: int) -> Row:
+    """Whether a network with hidden biases is found from so few rows, where its Jacobian at the truth has full rank.
+
+    Where it has not, an exact fit must say that not all weights are determined.
+    """
+    import fastrecover as fr
+
+    teacher, X, y = biased(cell["model"], cell["d"], cell["k"], cell["n"], seed)
+    if cell["who"] == "tensor start":
+        return {"error": start_of("tensor_start", X, y, teacher, seed).error(teacher)}
+    rec, seconds = timed(fr.fit, X, y, teacher.model, random_state=seed, n_jobs=1)
+    error, rank = float(rec.error(teacher)), _missing_rank(teacher, X) == 0
+    one: Row = {"full rank": rank, "error": error, "seconds": seconds, "passes": rec.n_passes}
+    one["wrong, not said so"] = bool(rec.converged and error >= cell["within"] and rec.determined.all())
+    return one | ({"recovered": error < cell["within"]} if rank else {})
+
+
+def _missing_rank(teacher: Any, X: np.ndarray) -> int:
+    """Directions that leave the responses as they are, beyond the scalings of homogeneous units."""
+    act, p = teacher.model.activation, teacher.parameters
+    z, rows = X @ p.weights.T + p.biases, np.column_stack([X, np.ones(len(X))])
+    units = ((p.output_weights * act.derivative(z))[:, :, None] * rows[:, None, :]).reshape(len(X), -1)
+    jacobian = np.column_stack([units, act.value(z), np.ones(len(X))])
+    lengths = np.linalg.norm(jacobian, axis=0)
+    values = np.linalg.svd(jacobian / np.where(lengths > 0.0, lengths, 1.0), compute_uv=False)
+    scalings = teacher.n_hidden if act.degree else 0
+    return int(jacobian.shape[1] - scalings - (values > _SINGULAR * values[0]).sum())
 
 
 def published_descent(cell: Row, seed: int) -> Row:

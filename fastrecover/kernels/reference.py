@@ -117,7 +117,7 @@ def _jacobians(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> tuple
         return losses, jacobians, r[:, :, None]
     f = np.reshape(op.c, (s, 1, m)) + u @ v[:, 0].transpose(0, 2, 1)
     f = f + z[:, :, k:] if op.linear else f
-    losses = np.array([loss.total(f[i], y, w, op.delta) for i in range(s)])
+    losses = loss.total(f, y, w, op.delta)
     flat = (f.reshape(s * n, m), np.tile(y, (s, 1)))
     jacobians, r = loss.rooted(*flat, jacobians.reshape(s * n, m, -1), op.delta)
     return losses, jacobians.reshape(s, n, m, -1), r.reshape(s, n, m)

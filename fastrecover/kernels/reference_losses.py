@@ -42,10 +42,10 @@ class OutputLoss:
     weight: Callable[[Array, Array, float], Array]
     second: Callable[[Array, Array, float], Array]
 
-    def total(self, f: Array, y: Array, w: Array, delta: float) -> float:
-        """``sum w l(f, y)``."""
+    def total(self, f: Array, y: Array, w: Array, delta: float) -> Array:
+        """``sum w l(f, y)`` over rows, of every set where f is (sets, rows, outputs)."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return float(w @ self.each(f, y, delta).sum(axis=1))
+            return np.asarray(self.each(f, y, delta).sum(axis=-1) @ w)
 
     def slope(self, f: Array, y: Array, delta: float) -> Array:
         """Gradient of a row by its outputs."""
@@ -74,10 +74,10 @@ class OutputLoss:
 class Softmax:
     """Cross entropy of targets (rows, classes) that sum to 1 against the softmax of the outputs."""
 
-    def total(self, f: Array, y: Array, w: Array, delta: float) -> float:
-        """``sum w (log sum exp f - y . f)``, shifted by the largest output."""
-        top = f.max(axis=1, keepdims=True)
-        return float(w @ (np.log(np.exp(f - top).sum(axis=1)) - (y * (f - top)).sum(axis=1)))
+    def total(self, f: Array, y: Array, w: Array, delta: float) -> Array:
+        """``sum w (log sum exp f - y . f)`` over rows, shifted by the largest output; of every set."""
+        top = f.max(axis=-1, keepdims=True)
+        return np.asarray((np.log(np.exp(f - top).sum(axis=-1)) - (y * (f - top)).sum(axis=-1)) @ w)
 
     def slope(self, f: Array, y: Array, delta: float) -> Array:
         """``p - y``."""

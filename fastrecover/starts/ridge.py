@@ -55,8 +55,8 @@ def ridge_start(engine: Engine, model: Network, seed: np.random.SeedSequence) ->
         Moments that are zero to rounding.
     """
     rng, k = np.random.default_rng(seed), model.n_hidden
-    engines = [engine.with_responses(each) for each in _combinations(model.n_outputs, rng)]
     engine = engine.with_ones(False)
+    engines = [engine.with_responses(each) for each in _combinations(model.n_outputs, rng)]
     basis = _subspace(engines, k, rng)
     degree = 4 if math.comb(k + 4, 4) <= _MOST_FEATURES else 3
     tensors = [_tensors(each, basis, degree) for each in engines]
