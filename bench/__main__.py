@@ -1,4 +1,4 @@
-"""Command line: ``python -m bench [case ...] [--quick] [--out DIR] [--threads N] [--resume]``.
+"""Command line: ``python -m bench [case ...] [--quick] [--out DIR] [--threads N] [--data DIR] [--resume]``.
 
 A case is a module with a generator ``run(context)`` of plain rows, or a study of ``bench.studies``.  Rows are written
 to the result file as they come, so an interruption costs at most the one that was being measured.
@@ -17,14 +17,26 @@ from . import report, studies
 from .harness import Context, Results, cpu_count
 from .probes import Probes
 
-MODULES = ("startup", "sweeps", "rowfunctions", "moments", "recovery", "passes", "scaling", "memory")
+MODULES = (
+    "startup",
+    "sweeps",
+    "rowfunctions",
+    "moments",
+    "recovery",
+    "passes",
+    "scaling",
+    "memory",
+    "costs",
+    "published",
+    "spikes",
+)
 CASES = (*MODULES, *studies.STUDIES)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run cases, print, write JSON and pictures; 1 if a case failed or nothing can be written, 130 after Ctrl-C."""
     options = _options(argv)
-    context = Context(options.threads, options.quick)
+    context = Context(options.threads, options.quick, data=options.data)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         results = Results(options.out, context)
@@ -50,6 +62,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small: shows that everything runs, measures nothing")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder for JSON and PNG")
     parser.add_argument("--threads", type=int, default=cpu_count(), help="of every candidate (default: all processors)")
+    parser.add_argument("--data", type=Path, help="folder with the data files that some cases want")
     parser.add_argument("--resume", action="store_true", help="measure only what the result file does not hold yet")
     options = parser.parse_args(argv)
     options.cases = options.cases or list(CASES)

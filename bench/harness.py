@@ -101,7 +101,7 @@ class Context:
     """What a case is told.
 
     Threads of every candidate; whether sizes are small and rounds few; the machine's limits; peers left out, with the
-    reason; rows that an interrupted run of the case has left.
+    reason; rows that an interrupted run of the case has left; a folder with data that nobody may pass on.
     """
 
     threads: int
@@ -109,6 +109,15 @@ class Context:
     probes: Probes | None = None
     missing: dict[str, str] = field(default_factory=dict)
     kept: list[Row] = field(default_factory=list)
+    data: Path | None = None
+
+    def file(self, name: str) -> Path | None:
+        """A file of the data folder; None, and said so once, where there is none."""
+        path = None if self.data is None else self.data / name
+        if path is None or not path.is_file():
+            self.leave_out(name, "give the folder that holds it as --data")
+            return None
+        return path
 
     def again(self, cell: Row) -> Row | None:
         """The kept row that says everything this cell does."""

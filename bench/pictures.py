@@ -48,6 +48,12 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
     "passes": (Bars(("all seeds of", "noise"), ("passes, *", "to *"), line=10.0, log=""),),
     "scaling": (Lines(("size",), ("* ms",), facet=("over",), log="xy"),),
     "memory": (Bars(("model", "n", "d", "k"), ("*MB*",)),),
+    "costs": (Bars(("sweep", "n", "d", "k", "dtype"), ("ratio", "goal"), log=""),),
+    "published": (
+        Bars(("set",), ("above best",), log=""),
+        Bars(("set",), ("MINPACK / ours",), line=20.0),
+    ),
+    "spikes": (Bars(("units", "loss"), ("*, held out",), log=""),),
     "zoo": (Bars(("all of", "tol", "against"), ("win", "tie", "loss"), log=""),),
     "verdicts": (Bars(("all of",), ("problems", "converged", "found", "wrong*"), log=""),),
     "power.zoo": (Bars(("all of",), ("ours", "L-BFGS", "missed*", "wrong*"), log=""),),

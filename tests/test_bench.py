@@ -23,10 +23,25 @@ import pytest
 from scipy import stats
 
 import fastrecover as fr
-from bench import harness, methods, moments, passes, peers, pictures, recovery, report, scaling, studies, tasks
+from bench import (
+    costs,
+    harness,
+    methods,
+    moments,
+    passes,
+    peers,
+    pictures,
+    published,
+    recovery,
+    report,
+    scaling,
+    spikes,
+    studies,
+    tasks,
+)
 from bench.__main__ import CASES, MODULES, main
 from bench.harness import Context, Results, alternate, ratio
-from bench.planted import planted
+from bench.planted import biased, planted
 from bench.probes import Probes
 from fastrecover.models import Parameters
 
@@ -369,3 +384,87 @@ def test_worst_unit_and_cosine_by_hand():
     assert methods.worst_unit(replace(found, output_weights=np.array([1.0, 4.0])), teacher) == np.inf
     assert methods.off_cosine(found, teacher) == pytest.approx(0.0, abs=1e-12)
     assert methods.off_cosine(replace(found, weights=weights[[0, 0]]), teacher) == pytest.approx(1.0)
+
+
+@pytest.mark.filterwarnings("ignore")  # as in main
+def test_a_biased_problem_of_full_rank_is_recovered_and_one_without_is_not_counted(monkeypatch):
+    cell = {"model": "relu", "d": 3, "k": 2, "n": 60, "who": "ours", "within": 1e-8}
+    assert tasks.with_biases(cell, 0)["recovered"]
+    teacher, X, _ = biased("relu", 3, 2, 60, 0)
+    assert tasks._missing_rank(teacher, X) == 0
+    off = replace(teacher.parameters, biases=np.array([teacher.biases[0], -100.0]))  # a unit that is always off
+    silent = fr.datasets.Teacher(teacher.model, off)
+    # Its 4 weights and its output weight, less the scaling that is counted in any case.
+    assert tasks._missing_rank(silent, X) == 4
+    monkeypatch.setattr(tasks, "biased", lambda *_: (silent, X, silent.predict(X)))
+    row = tasks.with_biases(cell, 0)
+    assert not row["full rank"] and "recovered" not in row and not row["wrong, not said so"]
+
+
+def test_biased_teachers_are_those_that_are_described():
+    teacher, X, y = biased("tanh", 6, 400, 10, 3)
+    length = np.linalg.norm(teacher.weights, axis=1)
+    assert 1.0 <= length.min() < 1.05 and 1.95 < length.max() <= 2.0
+    assert stats.kstest(teacher.biases / (0.7 * length), "norm").pvalue > 1e-3
+    sizes = np.abs(teacher.output_weights)
+    assert 0.5 <= sizes.min() < 0.52 and 1.98 < sizes.max() <= 2.0 and 0 < (teacher.output_weights > 0).sum() < 400
+    f = np.tanh(X @ teacher.weights.T + teacher.biases) @ teacher.output_weights + 1.0
+    np.testing.assert_allclose(y, f, rtol=0, atol=1e-12)
+
+
+def test_cases_without_their_data_are_left_out(tmp_path):
+    for module, name in ((published, "nnbenchmark.npz"), (spikes, "v1_white_noise.npz")):
+        for folder in (None, tmp_path):
+            context = Context(1, quick=True, data=folder)
+            assert list(module.run(context)) == [] and name in context.missing
+
+
+@pytest.mark.filterwarnings("ignore")  # as in main
+def test_published_fits_are_judged_in_units_of_the_responses(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 1))
+    y = 50.0 + 10.0 * np.tanh(2.0 * X[:, 0] - 1.0)
+    np.savez(tmp_path / "nnbenchmark.npz", uDreyfus1=np.column_stack([X, y]), unknown=np.zeros((3, 2)))
+    (row,) = published.run(Context(1, quick=True, data=tmp_path))
+    assert row["set"] == "uDreyfus1" and (row["n"], row["d"]) == (60, 1)
+    assert row["best of 8"] == row["above best"] < 1e-5
+    error, _ = published._alone(X, y, 3, 0)
+    assert 0.0 <= error < 10.0  # MINPACK accepts the Jacobian: the spread of y is 9.2, and it comes near or below
+
+
+def test_minpack_starts_reach_exact_fits_by_the_true_jacobian():
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((200, 2))
+    y = 3.0 * np.tanh(X @ [1.0, -0.5] + 0.3) + 7.0
+    assert min(published._alone(X, y, 1, seed)[0] for seed in range(4)) < 1e-12
+
+
+@pytest.mark.filterwarnings("ignore")  # as in main
+def test_spikes_are_compared_by_the_likelihood_of_their_rates(tmp_path, monkeypatch):
+    rng = np.random.default_rng(2)
+    frames = rng.choice([-1, 1], (3000, 4)).astype(np.int8)
+    windows = np.lib.stride_tricks.sliding_window_view(frames, (10, 4))[:, 0].reshape(-1, 40).astype(float)
+    w = rng.standard_normal(40) / np.sqrt(40)
+    counts = np.concatenate([np.zeros(12), rng.poisson(0.2 + (windows[:-3] @ w) ** 2)]).astype(np.uint8)
+    np.savez(tmp_path / "v1_white_noise.npz", stim=frames, spikes=counts)
+    monkeypatch.setattr(spikes, "_LOSSES", ("squared", "poisson, softplus"))
+    rows = list(spikes.run(Context(1, quick=True, data=tmp_path)))
+    assert [(row["units"], row["loss"]) for row in rows] == [(2, "squared"), (2, "poisson, softplus")]
+    # Windows that end three frames before their counts: with another delay nothing would be predicted.
+    assert all(row["correlation, held out"] > 0.5 for row in rows)
+    y, rates = counts[12:].astype(float), 0.2 + (windows[:-3] @ w) ** 2
+    best = float(np.mean((y * np.log(rates) - rates)[3 * len(y) // 4 :]))
+    assert all(best - 0.2 < row["log likelihood, held out"] < best + 0.01 for row in rows)
+
+
+@pytest.mark.filterwarnings("ignore")  # as in main
+def test_costs_are_ratios_within_a_round(monkeypatch):
+    times = {"plain": [1.0, 2.0, 4.0], "other": [1.1, 2.4, 4.8]}
+    context = Context(1)
+    monkeypatch.setattr(context, "timed", lambda calls, budget: (times, 0.0))
+    (row,) = costs.measure(context, np.zeros((4, 3)), 2, {}, {"other": ("plain", 1.15)})
+    assert row["ratio"] == pytest.approx(1.2) and not row["within"] and row["ms"] == 2400.0
+    x = np.random.default_rng(0).standard_normal((40, 3))
+    named = costs.single(x, 2, 1)
+    assert set(costs.PAIRS) | {plain for plain, _ in costs.PAIRS.values()} == set(named)
+    assert all(np.isfinite(sweep()[0]) for sweep in (*named.values(), *costs.several(x, 2, 1).values()))
