@@ -184,6 +184,7 @@ def fit(
         else:
             data.check_finite(engine)
             alphas = held_out_losses(data, request, n_jobs, monitor, engine.meter) if len(request.alphas) > 1 else {}
+            short = bool(alphas) and monitor.spent(engine.meter)
             chosen = min(alphas, key=alphas.__getitem__) if alphas else request.alphas[0]
             problem = problem_of(engine, request, data.in_units(chosen), monitor)
             if request.finds_units:
@@ -196,6 +197,11 @@ def fit(
         recovery.info["alpha"] = chosen
         if alphas:
             recovery.info["alphas"] = {f"{a:g}": loss for a, loss in alphas.items()}
+        if alphas and short:
+            recovery.converged = False
+            recovery.message = (
+                f"the budget ended before all penalties were compared: alpha={chosen:g}; {recovery.message}"
+            )
     unreached = data.out_of_reach(request.model) if isinstance(data, Data) else ""
     if unreached and not outcome.exact:
         recovery.converged, recovery.message = False, f"{unreached}; {recovery.message}"

@@ -242,6 +242,25 @@ def test_a_penalty_determines_the_lengths_of_relu_units():
     assert rec.loss == pytest.approx(value, rel=1e-10)
 
 
+def test_a_budget_that_ends_before_all_penalties_are_compared_is_said_so():
+    x = np.random.default_rng(0).standard_normal((200, 3))
+    with pytest.warns(fr.ConvergenceWarning, match="the budget ended before all penalties were compared: alpha=100;"):
+        rec = fr.fit(x, np.tanh(x[:, 0]), "tanh", 2, output_weights="free", alpha=[100.0, 1.0], max_passes=3)
+    assert not rec.converged and rec.info["alpha"] == 100.0 and list(rec.info["alphas"]) == ["100"]
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_penalised_labels_have_a_minimum_though_they_are_separable(activation):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((120, 10))
+    labels = np.tanh(x @ rng.standard_normal(10)) > 0
+    model = fr.models.Logistic(activation, 2)
+    rec = fr.fit(x, labels, model, alpha=1.0, restarts=3, random_state=0)
+    assert rec.converged and np.isfinite(rec.loss)
+    with pytest.warns(fr.ConvergenceWarning, match="run off to infinity"):
+        fr.fit(x, labels, model, restarts=3, random_state=0)
+
+
 @pytest.mark.parametrize("alpha", ["auto", [0.01, 100.0, 1.0]])
 def test_penalties_are_chosen_by_rows_held_out(alpha):
     _, x, y = planted("tanh", 3, 1, 100, noise=0.5)

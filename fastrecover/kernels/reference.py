@@ -212,7 +212,7 @@ _ROWS = {
 }
 
 
-def _projected(op: RowFunction, x: Array, p: Array) -> Sums:
+def projected(op: RowFunction, x: Array, p: Array) -> Sums:
     """Rows by sample, (samples, group, columns of P), and their projections with patches as units."""
     d = x.shape[1]
     z = (x @ p[:, :d].T.astype(x.dtype)).astype(np.float64)
@@ -237,7 +237,7 @@ def jacobian(x: Array, p: Array, op: RowFunction) -> Array:
     -------
     ndarray (samples, outputs, n_parameters)
     """
-    rows, z = _projected(op, x, p)
+    rows, z = projected(op, x, p)
     return _jacobians(op, rows, z, np.zeros((len(rows), op.outputs)), np.ones(len(rows)))[1][0]
 
 
@@ -254,7 +254,7 @@ def weighted_rows(x: Array, y: Array | None, w: Array | None, p: Array, op: RowF
     losses : ndarray (reps,)
     rows : ndarray (reps, samples * outputs, n_parameters + 1)
     """
-    rows, z = _projected(op, x, p)
+    rows, z = projected(op, x, p)
     y = np.zeros((len(rows), op.outputs)) if y is None else y.reshape(len(rows), op.outputs)
     losses, jacobians, r = _jacobians(op, rows, z, y, np.ones(len(rows)) if w is None else w)
     stack = np.concatenate([jacobians, r[..., None]], axis=3)
@@ -282,7 +282,7 @@ def sweep(
     def one(b: int) -> Sums:
         rows = slice(b * block, min((b + 1) * block, len(x)))
         samples = slice(rows.start // op.group, rows.stop // op.group)
-        xb, z = _projected(op, x[rows], p)
+        xb, z = projected(op, x[rows], p)
         yb = np.zeros((len(xb), op.outputs)) if y is None else y[samples].reshape(len(xb), op.outputs)
         wb = np.ones(len(xb)) if w is None else w[samples]
         if op.op == Op.PREDICT:

@@ -52,3 +52,9 @@ class Penalty:
         if self.metric is None:
             return np.eye(n_features)
         return np.diag(self.metric) if self.metric.ndim == 1 else self.metric
+
+    def least(self) -> float:
+        """The least curvature that it adds to a weight of a row or of an output."""
+        m = self.metric
+        of_rows = 1.0 if m is None else float(m.min() if m.ndim == 1 else np.linalg.eigvalsh(m)[0])
+        return min(self.rows * max(of_rows, 0.0), self.output_weights)

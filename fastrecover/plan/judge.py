@@ -161,10 +161,11 @@ class Judge:
     def check_maximum(self, candidate: Candidate) -> None:
         """Mark a fit as not converged whose likelihood has no maximum.
 
-        Such a likelihood flattens out: the gradient vanishes, but the Newton step stays long.
+        Such a likelihood flattens out: the gradient vanishes, but the Newton step stays long.  With a penalty there
+        is one.
         """
         problem, state = self.problem, candidate.state
-        if not (self.loss.separable and state.converged and problem.p <= DENSE_LIMIT):
+        if problem.model.penalty or not (self.loss.separable and state.converged and problem.p <= DENSE_LIMIT):
             return
         matrix, objective = state.memory.get("matrix"), problem.objective(candidate)
         if matrix is None:

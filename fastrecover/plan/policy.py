@@ -44,6 +44,10 @@ class Policy:
     """Most steps of a solver that a user hands in."""
     last_steps: int = 30
     """Steps after those with triangular factors, which have gone as far as they could."""
+    kinked_steps: int = 100
+    """Steps that know the kinks of the loss, for a fit that has stalled at them."""
+    kinked_work: float = 1e8
+    """Multiply-adds of one of these up to which they are taken."""
     dear_matrix: int = 100
     """Parameters above which a dense matrix costs as much as many gradients, so that few are formed in a row."""
     few_matrices: int = 8
@@ -124,6 +128,8 @@ class Policy:
     """How many of them are refined to the end."""
     small: int = 150
     """Parameters up to which the factor of a Jacobian is worth its cost."""
+    firm: float = 1e-7
+    """Least curvature of a penalty, where rows and responses are about 1, with which a matrix does for a factor."""
     small_work: float = 1e8
     """Multiply-adds of one factor up to which that holds."""
     small_work_of_many: float = 1e9
@@ -142,6 +148,10 @@ class Policy:
     """Rows for each parameter that wide students see: on few of many rows the noise is fitted."""
     scarce: float = 2.5
     """Rows for each parameter below which only exact fits are told from wrong ones."""
+    scarce_with_biases: float = 4.0
+    """The same for units with biases, some of which few rows see at all."""
+    more_units: int = 3
+    """Units by which students grow in a round where they are many, or homogeneous with biases and eight or more."""
     expand_rounds: int = 12
     """Rounds of growing and pruning."""
     scarce_rounds: int = 80

@@ -168,6 +168,11 @@ class Problem:
             each = policy.rows_per_labelled_parameter
         return self.drawn(ALL, max(each * self.p, policy.fewest_rows), Stream.SAMPLE)
 
+    def is_scarce(self, n_rows: int) -> bool:
+        """Whether so few rows tell exact fits alone from wrong ones."""
+        policy = self.policy
+        return n_rows < (policy.scarce_with_biases if self.model.hidden_bias else policy.scarce) * self.p
+
     @property
     def spent(self) -> bool:
         """Whether the callback or the budget has ended the fit."""

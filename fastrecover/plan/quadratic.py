@@ -79,7 +79,7 @@ class Spectral:
         if found_it or progress.failed == _FAILURES or progress.attempt == _ATTEMPTS:
             progress.guess, progress.attempt, progress.failed = progress.guess + 1, 0, 0
             if progress.guess >= len(guesses):
-                progress.done, few = True, problem.n_rows(best.rows) < problem.policy.scarce * problem.p
+                progress.done, few = True, problem.is_scarce(problem.n_rows(best.rows))
                 # With more rows, if they are Gaussian, wider networks would have found a way down.
                 progress.trusted = self._is_credible(problem, best) or not (few or problem.report.inputs)
                 progress.candidates = [replace(best, label="spectral")]

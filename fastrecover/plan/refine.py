@@ -14,6 +14,7 @@ from ..solvers import (
     FactoredMatrix,
     GaussianCurvature,
     GaussNewton,
+    KinkedGaussNewton,
     QuarticConjugateGradients,
     Solver,
     State,
@@ -76,16 +77,47 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
     # direction open, Fisher's matrix is far from the Hessian and its steps are short.
     slow = labels and not state.stopped
     if (dear or slow) and not state.converged and not problem.spent:
-        state = problem.run(LBFGS(), objective, state.theta, label, policy.iterations, tol)
+        matrix = state.memory.get("matrix") if slow else None
+        metric = None if matrix is None else _factored(matrix)
+        state = problem.run(LBFGS(preconditioner=metric), objective, state.theta, label, policy.iterations, tol)
         state = problem.run(solver, objective, state.theta, label, policy.iterations // 5, tol)
+    # Noise alone leaves minima close enough to kinks for the loss to level off; a penalty draws them into kinks.
+    unsure = not state.converged or (state.stopped and problem.model.penalty is not None)
+    if unsure and _ends_in_kinks(problem, objective):
+        state = problem.run(KinkedGaussNewton(), objective, state.theta, label, policy.kinked_steps, tol)
     return Candidate(state, model, rows, label)
+
+
+def _ends_in_kinks(problem: Problem, objective: Objective) -> bool:
+    """Whether the minimum may lie where the loss has kinks, and they can be counted."""
+    model = objective.model
+    plain = objective.kinked and model.loss.of_output and model.n_patches == 1 and bool(model.activation.kinks)
+    return plain and not problem.spent and objective.n_rows * problem.p**2 <= problem.policy.kinked_work
 
 
 def gauss_newton(problem: Problem, objective: Objective) -> GaussNewton:
     """The dense solver: from triangular factors where units with biases may nearly cancel, and rows are few."""
-    policy, p = problem.policy, objective.n_parameters
-    few = p <= policy.small and objective.n_rows * p**2 <= policy.small_work
-    return GaussNewton(factored=few and (problem.model.hidden_bias or problem.restarts is not None))
+    return GaussNewton(factored=wants_factors(problem, objective, 1))
+
+
+def wants_factors(problem: Problem, objective: Objective, runs: int) -> bool:
+    """Whether runs side by side need the factor of a Jacobian, twice as precise as a matrix, and it is cheap enough.
+
+    Parameters
+    ----------
+    problem : Problem
+    objective : Objective
+    runs : int
+
+    Returns
+    -------
+    bool
+    """
+    policy, p, penalty = problem.policy, objective.n_parameters, problem.model.penalty
+    if not (problem.model.hidden_bias or problem.restarts) or (penalty and penalty.least() > policy.firm):
+        return False
+    most = policy.small_work if runs == 1 else policy.small_work_of_many
+    return p <= policy.small and runs * objective.n_rows * p**2 <= most
 
 
 def moved(problem: Problem, candidate: Candidate, rows: Rows) -> Candidate:
@@ -183,6 +215,10 @@ def _matrix_of_sample(problem: Problem, at: Candidate) -> FactoredMatrix:
     if matrix is None:
         few = problem.on(at.rows).sample(_matrix_rows(problem, at), problem.seed(Stream.CURVATURE))
         matrix = Objective(few, at.model).gauss_newton(at.state.theta)[2]
+    return _factored(matrix)
+
+
+def _factored(matrix: np.ndarray) -> FactoredMatrix:
     return FactoredMatrix.of(matrix, _NEARLY_SINGULAR * float(np.trace(matrix)) / len(matrix))
 
 

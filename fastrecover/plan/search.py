@@ -112,7 +112,7 @@ class Search:
     def _allow(self, before: list[Candidate], found: list[Candidate]) -> None:
         """Let the first minimum say what a search may cost, unless only an exact fit can be told from wrong ones."""
         problem, policy = self.problem, self.problem.policy
-        if found and not before and problem.n_rows(problem.base) >= policy.scarce * problem.p:
+        if found and not before and not problem.is_scarce(problem.n_rows(problem.base)):
             passes = policy.search_passes * problem.engine.meter.passes
             problem.allowance = min(max(passes, policy.least_passes), policy.most_passes)
 
@@ -218,7 +218,7 @@ def strategies_for(problem: Problem, init: str) -> list[Strategy]:
     # Many units: the moments of order four cost more than students that need few rows.  With biases three orders of
     # them are taken, of which few rows say nothing.
     many = math.comb(k + order, order) > problem.policy.many_features
-    many = many or (model.hidden_bias and problem.n_rows(problem.base) < problem.policy.scarce * problem.p)
+    many = many or (model.hidden_bias and problem.is_scarce(problem.n_rows(problem.base)))
     return [Expand(), Moments()] if many else [Moments(), Expand()]
 
 

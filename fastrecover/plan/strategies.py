@@ -19,7 +19,7 @@ from ..starts import StartError, anchors, inertia, random_start
 from ..sweeps import Objective
 from .judge import Judge
 from .problem import Candidate, Problem, Rows
-from .refine import moved, refined
+from .refine import moved, refined, wants_factors
 from .starting import refined_start
 from .students import Chains, default_extra, expanded_starts, regrown
 
@@ -150,9 +150,8 @@ class Restarts:
         problem: Problem, objective: Objective, thetas: np.ndarray, v: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """All starts side by side: by their matrices where these are small, else by gradients."""
-        policy, p = problem.policy, thetas.shape[1]
-        small = p <= policy.small and len(thetas) * objective.n_rows * p**2 <= policy.small_work_of_many
-        if small and (problem.restarts or problem.model.hidden_bias):
+        policy = problem.policy
+        if wants_factors(problem, objective, len(thetas)):
             run = partial(
                 newton_many, objective, exact_loss=problem.exact_loss, stop=lambda: problem.spent, tol=problem.tol
             )
@@ -242,7 +241,7 @@ class Expand:
         assert isinstance(progress, ExpandProgress) and progress.rng is not None
         engine, model, policy = problem.on(progress.rows), problem.model, problem.policy
         (n, d), k, nearly_exact = engine.shape, model.n_hidden, policy.nearly_exact * problem.response_variance
-        scarce = n < policy.scarce * problem.p
+        scarce = problem.is_scarce(n)
         if progress.chains is None:
             progress.chains = chains = self._first(problem, known, progress, nearly_exact)
         else:
@@ -252,7 +251,7 @@ class Expand:
                 model,
                 progress.chains,
                 progress.rng,
-                extra=1 if k < _MANY else 3,
+                extra=self._extra(problem),
                 exact_loss=nearly_exact,
                 stop=lambda: problem.spent,
             )
@@ -279,11 +278,18 @@ class Expand:
         progress.done = progress.trusted or last or progress.noisy
 
     @staticmethod
+    def _extra(problem: Problem) -> int:
+        """Units by which students grow in a round."""
+        model, k = problem.model, problem.model.n_hidden
+        kinked = model.hidden_bias and model.activation.degree is not None and k >= _DENSEST
+        return problem.policy.more_units if kinked or k >= _MANY else 1
+
+    @staticmethod
     def _first(problem: Problem, known: Sequence[Candidate], progress: ExpandProgress, nearly_exact: float) -> Chains:
         assert progress.rng is not None
         engine, model, policy = problem.on(progress.rows), problem.model, problem.policy
         (n, d), k = engine.shape, model.n_hidden
-        scarce = n < policy.scarce * problem.p
+        scarce = problem.is_scarce(n)
         count = 64 if scarce else 32 if k < _DENSEST else 16 if k < _MANY else 8
         width = k + 1 if scarce else k + default_extra(n, d, k, most=k)
         count = int(np.clip(policy.round_work / (800.0 * width * n * d), policy.fewest_chains, count))

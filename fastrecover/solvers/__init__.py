@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .fresh import OnFreshRows
 from .gradient import GradientDescent, ResampledGradientDescent, StochasticGradientDescent
+from .kinks import KinkedGaussNewton
 from .landscape import OnLandscape
 from .lbfgs import LBFGS, minimise_many
 from .loop import run
@@ -20,6 +21,7 @@ __all__ = [
     "GaussNewton",
     "GaussianCurvature",
     "GradientDescent",
+    "KinkedGaussNewton",
     "LBFGS",
     "Monitor",
     "OnFreshRows",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .factors import damped_steps, triangular_factors
 from .function import Function
+from .kinks import KinkedModel, kinked_model
 from .landscape import Landscape, TensorLandscape, population_tensor
 from .leverage import leverages, score_products
 from .local import local_rows
@@ -12,11 +13,13 @@ from .objective import Objective
 
 __all__ = [
     "Function",
+    "KinkedModel",
     "Landscape",
     "MomentSweeps",
     "Objective",
     "TensorLandscape",
     "damped_steps",
+    "kinked_model",
     "leverages",
     "local_rows",
     "population_tensor",
