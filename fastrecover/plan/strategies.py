@@ -240,7 +240,7 @@ class Expand:
         """Grow and prune, and where that has led somewhere, or nowhere, refine the two lowest and judge them."""
         assert isinstance(progress, ExpandProgress) and progress.rng is not None
         engine, model, policy = problem.on(progress.rows), problem.model, problem.policy
-        (n, d), k, nearly_exact = engine.shape, model.n_hidden, policy.nearly_exact * problem.response_variance
+        (n, d), nearly_exact = engine.shape, policy.nearly_exact * problem.response_variance
         scarce = problem.is_scarce(n)
         if progress.chains is None:
             progress.chains = chains = self._first(problem, known, progress, nearly_exact)
