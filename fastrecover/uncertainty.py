@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from . import inference
 from ._arrays import check_feature_names
+from ._blas import one_blas_thread
 from .losses import encode_labels
 from .models import Network, Parameters
 from .models.views import ParameterViews
@@ -143,7 +144,8 @@ class Uncertainty(ParameterViews):
         TypeError, ValueError
             No data, or more than 5000 parameters.
         """
-        found = inference.certificate(self._data(X, y, sample_weight), self.model, self.parameters)
+        with one_blas_thread():
+            found = inference.certificate(self._data(X, y, sample_weight), self.model, self.parameters)
         return found | {key: int(self.info.get(key, 1)) for key in ("candidates", "agreeing")}
 
     @property
@@ -166,7 +168,8 @@ class Uncertainty(ParameterViews):
         own = X is None and y is None and sample_weight is None
         if own and self.parameters.errors is not None and DEGREES in self.info:
             return self.parameters.errors, int(self.info[DEGREES])
-        errors, degrees = inference.standard_errors(self._data(X, y, sample_weight), self.model, self.parameters)
+        with one_blas_thread():  # whose threads and ours would wait for each other
+            errors, degrees = inference.standard_errors(self._data(X, y, sample_weight), self.model, self.parameters)
         if own:
             self.parameters, self.info[DEGREES] = replace(self.parameters, errors=errors), degrees
         return errors, degrees

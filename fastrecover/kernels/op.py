@@ -242,7 +242,8 @@ def layout(op: RowFunction, d: int, itemsize: int) -> tuple[int, int]:
     rows = max(rows, min(left // 8, 1024) if op.op == Op.THIRD else min(64 * g * left // bytes_per_row, 4096))
     block = 1 << rows.bit_length() - 1
     if op.op in (Op.GRAM, Op.HERMITE_GRAM):
-        tile = (512 << 10) // (8 * (2 * left + d))  # of one set at a time
+        # Of one set at a time; where its sums are far larger than a cache, a few rows would not pay for reading them.
+        tile = max((512 << 10) // (8 * (2 * left + d)), min(left // 8, 128))
     elif op.op == Op.THIRD:
         tile = min(512 // itemsize, (768 << 10) // bytes_per_row)
     else:
