@@ -58,13 +58,13 @@ def sweep(const real[:, :] x, object y, const double[::1] w, const double[:, ::1
         raise ValueError("X must have unit column stride")
     if x.strides[0] % <Py_ssize_t> sizeof(real):
         raise ValueError("X must have a row stride that is a multiple of its item size")
-    if p.shape[0] and not 0 <= p.shape[1] - x.shape[1] <= 1:
+    if not 0 <= p.shape[1] - x.shape[1] <= 1:
         raise ValueError("P must have the columns of X, or one more")
     data.x = <const void*> &x[0, 0] if x.shape[0] and x.shape[1] else NULL
     data.stride = x.strides[0] // <Py_ssize_t> sizeof(real)
     data.n = x.shape[0]
     data.d = x.shape[1]
-    data.ones = p.shape[1] - x.shape[1] if p.shape[0] else 0
+    data.ones = p.shape[1] - x.shape[1]
     data.y = NULL if y is None else &targets[0] if targets.shape[0] else NULL
     data.w = NULL if w is None else &w[0] if w.shape[0] else NULL
     data.p = &p[0, 0] if p.shape[0] and p.shape[1] else NULL

@@ -17,28 +17,28 @@ static void FR_T(fold)(int64_t columns, int64_t group, int64_t samples, double *
         }
 }
 
-/* Adds the last column of P to the projections. */
-static void FR_T(add_constants)(const fr_data *dt, int64_t rows, double *z, int64_t ld)
+/* Adds each of n rows of coefficients to its vector of lanes. */
+FR_INLINE void FR_T(sum_rows_of)(const int n, int64_t rows, const double *g, int64_t ld, fr_vd *lanes)
 {
-    const double *constant = dt->p + dt->d;
-    for (int64_t c = 0; c < dt->q; c++, z += ld, constant += dt->d + 1)
-        for (int64_t r = 0; r < rows; r++) z[r] += *constant;
+    fr_vd sums[4];
+#pragma GCC unroll 4
+    for (int m = 0; m < n; m++) sums[m] = lanes[m];
+    int64_t r = 0;
+    for (; r + FR_VD <= rows; r += FR_VD)
+#pragma GCC unroll 4
+        for (int m = 0; m < n; m++) sums[m] += *(const fr_vdu *)(g + m * ld + r);
+    for (; r < rows; r++)
+#pragma GCC unroll 4
+        for (int m = 0; m < n; m++) sums[m] += (fr_vd){g[m * ld + r]};
+#pragma GCC unroll 4
+    for (int m = 0; m < n; m++) lanes[m] = sums[m];
 }
 
-/* Sums over `rows` of each of n rows of coefficients, added to one vector of lanes for each. */
-static void FR_T(sum_rows)(int64_t n, int64_t rows, const double *g, int64_t ld, fr_vd *lanes)
+static __attribute__((noinline)) void FR_T(sum_rows)(int64_t n, int64_t rows, const double *g, int64_t ld, fr_vd *lanes)
 {
-    for (int64_t m = 0; m < n; m++, g += ld) {
-        fr_vd s0 = lanes[m], s1 = {0};
-        int64_t r = 0;
-        for (; r + 2 * FR_VD <= rows; r += 2 * FR_VD) {
-            s0 += *(const fr_vdu *)(g + r);
-            s1 += *(const fr_vdu *)(g + r + FR_VD);
-        }
-        s0 += s1;
-        for (; r < rows; r++) s0[0] += g[r];
-        lanes[m] = s0;
-    }
+    int64_t m = 0;
+    for (; m + 4 <= n; m += 4) FR_T(sum_rows_of)(4, rows, g + m * ld, ld, lanes + m);
+    for (; m < n; m++) FR_T(sum_rows_of)(1, rows, g + m * ld, ld, lanes + m);
 }
 
 /* Whether sums go back to the rows, of which the constant is kept apart until the end: a is [sums by X | by 1]. */
@@ -74,7 +74,6 @@ static void FR_T(block)(const fr_data *dt, const fr_op *op, const REAL *packed, 
         const REAL *next = ahead ? x + dt->tile * dt->stride : NULL;
         const REAL *second = next && dt->g && !gram && !cubic ? next + nr / 2 * dt->stride : NULL;
         FR_T(project)(x, dt->stride, nr, dt->d, dt->q, packed, z, raw_ld, next);
-        if (dt->ones) FR_T(add_constants)(dt, nr, z, raw_ld);
         if (group > 1) FR_T(fold)(dt->q, group, nt, raw, raw_ld, k_->z, k_->ld, 0);
         if (op->op == FR_GRAM)
             for (int64_t r = 0; r < nr; r++)
@@ -170,7 +169,7 @@ int FR_HERE(FR_T(sweep))(const fr_data *dt, const fr_op *record, int64_t first, 
     REAL *packed = (REAL *)part[12];
     double *slots = part[15];
     memset(work.z, 0, (size_t)(dt->q * group * ld) * sizeof(double));
-    FR_T(pack)(dt->p, features, dt->q, dt->d, packed);
+    FR_T(pack)(dt->p, dt->ones, dt->q, dt->d, packed);
 
     /* slots[0..levels-1] hold complete subtrees by level, slots[levels] the running one. */
     double *top = slots + levels * size;

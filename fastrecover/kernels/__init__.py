@@ -153,13 +153,15 @@ def sweep(
     Raises
     ------
     ValueError
-        A loss that the backend does not have.
+        A loss that the backend does not have, or a constant where rows themselves are meant.
     """
     d = p.shape[1]
     tile, block = blocks or layout(op, d, x.itemsize)
     g, left, sums = op.shapes(d)
     a, s = np.empty((g, left)), np.empty(sums)
     name, module = _backend(backend)
+    if op.op == Op.THIRD and not op.m and d > x.shape[1]:
+        raise ValueError("the third moment of rows themselves takes rows without a constant")
     if op.loss not in module.LOSSES:
         raise ValueError(f"the {name} kernels have no loss of code {op.loss}: they know {sorted(module.LOSSES)}")
     module.sweep(x, y, w, p, op, tile, block, first, count, a, s, out)
