@@ -20,10 +20,27 @@ __all__ = [
     "RowFunction",
     "layout",
     "sweep",
+    "share",
     "activate",
     "set_kernels",
     "get_kernels",
 ]
+
+
+class Job(Protocol):
+    """A sweep whose parts the backend hands out to the threads that work on it."""
+
+    def work(self) -> None:
+        """Do parts until none is left, as a helper."""
+        ...
+
+    def stop(self) -> None:
+        """End the sweep soon."""
+        ...
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        """Work, wait for the others, and return the sums of all blocks."""
+        ...
 
 
 class Backend(Protocol):
@@ -159,13 +176,59 @@ def sweep(
     tile, block = blocks or layout(op, d, x.itemsize)
     g, left, sums = op.shapes(d)
     a, s = np.empty((g, left)), np.empty(sums)
+    _able(backend, op, x, d).sweep(x, y, w, p, op, tile, block, first, count, a, s, out)
+    return a, s
+
+
+def share(
+    x: np.ndarray,
+    y: np.ndarray | None,
+    w: np.ndarray | None,
+    p: np.ndarray,
+    op: RowFunction,
+    count: int,
+    size: int,
+    *,
+    blocks: tuple[int, int],
+    out: np.ndarray | None = None,
+    backend: str | None = None,
+) -> Job | None:
+    """A sweep over blocks ``0 .. count - 1`` that threads share in parts of `size` blocks.
+
+    Parameters
+    ----------
+    x, y, w, p, op, blocks, out, backend
+        As for :func:`sweep`.
+    count : int
+        Blocks in all.
+    size : int
+        A power of two, or `count`.
+
+    Returns
+    -------
+    Job or None
+        None where the backend sweeps one range at a time.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`sweep`.
+    """
+    module = _able(backend, op, x, p.shape[1])
+    make = getattr(module, "Job", None)
+    if make is None:
+        return None
+    return cast(Job, make(x, y, w, p, op, *blocks, 0, count, size, *op.shapes(p.shape[1]), out))
+
+
+def _able(backend: str | None, op: RowFunction, x: np.ndarray, d: int) -> Backend:
+    """The backend, if it can sweep rows x of d features, a constant counted."""
     name, module = _backend(backend)
     if op.op == Op.THIRD and not op.m and d > x.shape[1]:
         raise ValueError("the third moment of rows themselves takes rows without a constant")
     if op.loss not in module.LOSSES:
         raise ValueError(f"the {name} kernels have no loss of code {op.loss}: they know {sorted(module.LOSSES)}")
-    module.sweep(x, y, w, p, op, tile, block, first, count, a, s, out)
-    return a, s
+    return module
 
 
 def activate(
