@@ -119,7 +119,8 @@ if hasattr(os, "register_at_fork"):
 def run(job: Job, threads: int) -> Sums:
     """Sums of a job on so many threads, this one among them."""
     try:
-        _pool.ask(job, threads - 1)
+        if threads > 1:
+            _pool.ask(job, threads - 1)
         return job.finish()
     except BaseException:
         job.stop()

@@ -193,19 +193,17 @@ class ThreadEngine:
         if self.has_ones and op.op == Op.THIRD and op.m == 0:  # kernels take X itself, without the column
             p, op = np.eye(d), replace(op, m=d)
         p = np.ascontiguousarray(p, np.float64)
-        blocks = kernels.layout(op, d, source.dtype.itemsize)
-        samples = blocks[1] // source.group
+        columns, (g, left, sums), (_, block) = kernels.extent(op, d, source.dtype.itemsize)
+        samples = block // source.group
         n_blocks = -(-n // samples)
         self.meter.count(n)
 
-        g, left, sums = op.shapes(d)
-        work = n * source.group * (d * op.columns + g * left + sums)
+        work = n * source.group * (d * columns + g * left + sums)
         threads = min(self.n_jobs, n_blocks, max(1, work // self.least_work))
         most = n_blocks if threads <= 1 else n_blocks // (threads * _TURNS)
         if source.gives_views:
             x, y, w = source.read(0, n)
-            size = _part(n_blocks, most)
-            job = kernels.share(x, y if seen else None, w, p, op, n_blocks, size, blocks=blocks, out=out)
+            job = kernels.share(x, y if seen else None, w, p, op, n_blocks, _part(n_blocks, most), out=out)
             if job is not None:
                 return run(job, threads)
         else:
@@ -217,7 +215,7 @@ class ThreadEngine:
             start, stop = i * size * samples, min((i * size + count) * samples, n)
             x, y, w = source.read(start, stop)
             into = None if out is None else out[start:stop]
-            return kernels.sweep(x, y if seen else None, w, p, op, 0, count, blocks=blocks, out=into)
+            return kernels.sweep(x, y if seen else None, w, p, op, 0, count, out=into)
 
         return run(Parts(part, -(-n_blocks // size)), threads) if size < n_blocks else part(0)
 

@@ -13,11 +13,13 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .op import Op, RowFunction, layout
+from .op import Extent, Op, RowFunction, extent, layout
 
 __all__ = [
     "Op",
     "RowFunction",
+    "Extent",
+    "extent",
     "layout",
     "sweep",
     "share",
@@ -173,8 +175,8 @@ def sweep(
         A loss that the backend does not have, or a constant where rows themselves are meant.
     """
     d = p.shape[1]
-    tile, block = blocks or layout(op, d, x.itemsize)
-    g, left, sums = op.shapes(d)
+    _, (g, left, sums), usual = extent(op, d, x.itemsize)
+    tile, block = blocks or usual
     a, s = np.empty((g, left)), np.empty(sums)
     _able(backend, op, x, d).sweep(x, y, w, p, op, tile, block, first, count, a, s, out)
     return a, s
@@ -189,15 +191,15 @@ def share(
     count: int,
     size: int,
     *,
-    blocks: tuple[int, int],
     out: np.ndarray | None = None,
     backend: str | None = None,
+    blocks: tuple[int, int] | None = None,
 ) -> Job | None:
     """A sweep over blocks ``0 .. count - 1`` that threads share in parts of `size` blocks.
 
     Parameters
     ----------
-    x, y, w, p, op, blocks, out, backend
+    x, y, w, p, op, out, backend, blocks
         As for :func:`sweep`.
     count : int
         Blocks in all.
@@ -214,11 +216,13 @@ def share(
     ValueError
         As for :func:`sweep`.
     """
-    module = _able(backend, op, x, p.shape[1])
-    make = getattr(module, "Job", None)
+    d = p.shape[1]
+    make = getattr(_able(backend, op, x, d), "Job", None)
     if make is None:
         return None
-    return cast(Job, make(x, y, w, p, op, *blocks, 0, count, size, *op.shapes(p.shape[1]), out))
+    _, shapes, usual = extent(op, d, x.itemsize)
+    job: Job = make(x, y, w, p, op, *(blocks or usual), 0, count, size, *shapes, out)
+    return job
 
 
 def _able(backend: str | None, op: RowFunction, x: np.ndarray, d: int) -> Backend:
