@@ -1,7 +1,20 @@
-"""Python face of the C driver.  It only translates: shapes, dtypes and values are checked by the callers, and
-the GIL is released for the whole of a sweep so that a plain thread pool scales."""
+"""Python face of the C driver.  It only translates: shapes and values are checked by the callers, and each thread
+lets go of the GIL once for all that it does of a sweep."""
 
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS,
+    PyBUF_FORMAT,
+    PyBUF_STRIDES,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
 from libc.stdint cimport int64_t
+
+import numpy as np
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
 
 cdef extern from "fastrecover.h" nogil:
     ctypedef struct fr_op:
@@ -22,12 +35,12 @@ cdef extern from "fastrecover.h" nogil:
         int64_t tile
         int64_t block
         double *out
-    ctypedef int (*fr_sweep_fn)(const fr_data*, const fr_op*, int64_t, int64_t, double*, double*) noexcept
+    ctypedef struct fr_job:
+        pass
+    ctypedef int (*fr_poll_fn)(void*) noexcept
     ctypedef void (*fr_activate_fn)(int, double, Py_ssize_t, const double*, double*, double*, double*) noexcept
     ctypedef struct fr_isa:
         const char *name
-        fr_sweep_fn sweep_f32
-        fr_sweep_fn sweep_f64
         fr_activate_fn activate
     ctypedef struct fr_field:
         const char *name
@@ -35,55 +48,134 @@ cdef extern from "fastrecover.h" nogil:
         size_t size
     const fr_field *fr_op_fields
     int FR_LOSS_COUNT
+    int FR_NO_MEMORY
+    int FR_NO_SUCH_LOSS
+    int fr_job_new(const fr_data*, const fr_op*, int, int64_t, int64_t, int64_t, fr_job**) noexcept
+    void fr_job_work(fr_job*) noexcept
+    int fr_job_finish(fr_job*, fr_poll_fn, void*, double*, double*) noexcept
+    void fr_job_stop(fr_job*) noexcept
+    void fr_job_free(fr_job*) noexcept
     const fr_isa *fr_current_isa()
     int fr_select_isa(const char *name)
 
 
-ctypedef fused real:
-    float
-    double
+cdef int poll(void *job) noexcept with gil:
+    """Whether a signal handler has raised, which only that of the main thread can; finish raises it again."""
+    try:
+        PyErr_CheckSignals()
+    except BaseException as error:
+        (<Job> job).error = error
+        return 1
+    return 0
 
 
-def sweep(const real[:, :] x, object y, const double[::1] w, const double[:, ::1] p, object op,
-          int64_t tile, int64_t block, int64_t first, int64_t count, double[:, ::1] a, double[::1] s,
-          double[:, ::1] out=None):
-    """Sums of blocks ``first .. first + count`` into `a` and `s`; see ``kernels.sweep`` for the meaning."""
+cdef class Job:
+    """A sweep over blocks ``first .. first + count - 1``, of which any number of threads do parts of `size` blocks.
+
+    Helpers call :meth:`work`, in any number and at any time, and whoever made the job :meth:`finish`.
+    """
+
+    cdef fr_job *job
     cdef fr_data data
-    cdef const unsigned char[::1] record = op.record
-    cdef const double[::1] targets = y if y is None or y.ndim == 1 else y.reshape(-1)
-    cdef int status
-    if record.shape[0] < <Py_ssize_t> sizeof(fr_op):
-        raise ValueError("the row record is not that of fastrecover.h")
-    if x.shape[0] and x.shape[1] > 1 and x.strides[1] != sizeof(real):
-        raise ValueError("X must have unit column stride")
-    if x.strides[0] % <Py_ssize_t> sizeof(real):
-        raise ValueError("X must have a row stride that is a multiple of its item size")
-    if p.shape[0] and not 0 <= p.shape[1] - x.shape[1] <= 1:
-        raise ValueError("P must have the columns of X, or one more")
-    data.x = <const void*> &x[0, 0] if x.shape[0] and x.shape[1] else NULL
-    data.stride = x.strides[0] // <Py_ssize_t> sizeof(real)
-    data.n = x.shape[0]
-    data.d = x.shape[1]
-    data.ones = p.shape[1] - x.shape[1] if p.shape[0] else 0
-    data.y = NULL if y is None else &targets[0] if targets.shape[0] else NULL
-    data.w = NULL if w is None else &w[0] if w.shape[0] else NULL
-    data.p = &p[0, 0] if p.shape[0] and p.shape[1] else NULL
-    data.q = p.shape[0]
-    data.g = a.shape[0]
-    data.l = a.shape[1]
-    data.s = s.shape[0]
-    data.tile = tile
-    data.block = block
-    data.out = NULL if out is None else &out[0, 0] if out.shape[0] else NULL
-    cdef double *pa = &a[0, 0] if a.shape[0] and a.shape[1] else NULL
-    cdef double *ps = &s[0] if s.shape[0] else NULL
-    cdef fr_sweep_fn run = fr_current_isa().sweep_f32 if real is float else fr_current_isa().sweep_f64
-    with nogil:
-        status = run(&data, <const fr_op*> &record[0], first, count, pa, ps)
-    if status == -2:
-        raise ValueError("a loss that the compiled kernels do not have")
-    if status:
-        raise MemoryError("no memory for the work space of a sweep")
+    cdef Py_buffer views[5]
+    cdef int held
+    cdef bytes record
+    cdef object error
+
+    def __cinit__(self, x, y, w, p, op, int64_t tile, int64_t block, int64_t first, int64_t count, int64_t size,
+                  int64_t g, int64_t left, int64_t sums, out=None):
+        cdef fr_data *data = &self.data
+        cdef Py_buffer *view = self.get(x, PyBUF_STRIDES | PyBUF_FORMAT)
+        cdef Py_ssize_t item = view.itemsize
+        cdef int status
+        self.record = op.record
+        if len(self.record) < <Py_ssize_t> sizeof(fr_op):
+            raise ValueError("the row record is not that of fastrecover.h")
+        if view.ndim != 2 or not is_format(view, b"f" if item == sizeof(float) else b"d"):
+            raise ValueError("X must be a table of float32 or float64")
+        data.n, data.d = view.shape[0], view.shape[1]
+        if data.n and data.d > 1 and view.strides[1] != item:
+            raise ValueError("X must have unit column stride")
+        if view.strides[0] % item:
+            raise ValueError("X must have a row stride that is a multiple of its item size")
+        data.x = view.buf if data.n and data.d else NULL
+        data.stride = view.strides[0] // item
+        view = self.get(p, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        if view.ndim != 2 or not is_format(view, b"d") or not 0 <= view.shape[1] - data.d <= 1:
+            raise ValueError("P must have the columns of X, or one more")
+        data.ones = view.shape[1] - data.d
+        data.p, data.q = <const double*> filled(view), view.shape[0]
+        data.y = NULL if y is None else <const double*> self.doubles(y, PyBUF_C_CONTIGUOUS)
+        data.w = NULL if w is None else <const double*> self.doubles(w, PyBUF_C_CONTIGUOUS)
+        data.out = NULL if out is None else <double*> self.doubles(out, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+        data.g, data.l, data.s, data.tile, data.block = g, left, sums, tile, block
+        status = fr_job_new(data, <const fr_op*> <const char*> self.record, 8 * item, first, count, size, &self.job)
+        if status:
+            self.fail(status)
+
+    def __dealloc__(self):
+        fr_job_free(self.job)
+        for i in range(self.held):
+            PyBuffer_Release(&self.views[i])
+
+    cdef Py_buffer *get(self, array, int flags) except NULL:
+        cdef Py_buffer *view = &self.views[self.held]
+        PyObject_GetBuffer(array, view, flags)
+        self.held += 1
+        return view
+
+    cdef void *doubles(self, array, int flags) except? NULL:
+        cdef Py_buffer *view = self.get(array, flags | PyBUF_FORMAT)
+        if not is_format(view, b"d"):
+            raise ValueError("responses, weights and results must be float64")
+        return filled(view)
+
+    cdef int fail(self, int status) except -1:
+        if status == FR_NO_SUCH_LOSS:
+            raise ValueError("a loss that the compiled kernels do not have")
+        if status == FR_NO_MEMORY:
+            raise MemoryError("no memory for the work space of a sweep")
+        raise self.error or RuntimeError("the sweep was stopped")
+
+    def work(self):
+        """Do parts until none is left."""
+        with nogil:
+            fr_job_work(self.job)
+
+    def stop(self):
+        """End the sweep soon: nobody wants its sums."""
+        fr_job_stop(self.job)
+
+    def finish(self):
+        """Work, wait for the others, and return the sums; what a signal handler raises ends the sweep."""
+        a, s = np.empty((self.data.g, self.data.l)), np.empty(self.data.s)
+        self.write(a, s)
+        return a, s
+
+    cdef int write(self, double[:, ::1] a, double[::1] s) except -1:
+        cdef double *pa = &a[0, 0] if a.shape[0] and a.shape[1] else NULL
+        cdef double *ps = &s[0] if s.shape[0] else NULL
+        cdef int status
+        if (a.shape[0], a.shape[1], s.shape[0]) != (self.data.g, self.data.l, self.data.s):
+            raise ValueError("the sums have other shapes")
+        with nogil:
+            status = fr_job_finish(self.job, poll, <void*> self, pa, ps)
+        if status:
+            self.fail(status)
+
+
+cdef bint is_format(const Py_buffer *view, const char *format):
+    return view.format != NULL and view.format[0] == format[0] and view.format[1] == 0
+
+
+cdef void *filled(const Py_buffer *view):
+    return view.buf if view.len else NULL
+
+
+def sweep(x, y, w, p, op, int64_t tile, int64_t block, int64_t first, int64_t count, double[:, ::1] a, double[::1] s,
+          out=None):
+    """Sums of blocks ``first .. first + count - 1`` into `a` and `s`; see ``kernels.sweep`` for the meaning."""
+    Job(x, y, w, p, op, tile, block, first, count, max(count, 1), a.shape[0], a.shape[1], s.shape[0], out).write(a, s)
 
 
 LOSSES = frozenset(range(FR_LOSS_COUNT))

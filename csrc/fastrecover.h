@@ -24,7 +24,7 @@ enum { FR_SQUARED = 0, FR_CROSS_ENTROPY = 1, FR_SOFTMAX = 4, FR_SCALAR_LOSSES(FR
 typedef void (*fr_user_fn)(const double *z, double *u, double *d1, double *d2, int64_t n);
 
 /* op.py declares the same record; dispatch.c lists where its fields lie.  As it arrives, its five arrays follow it, and
-   the pointers to them hold distances from where it begins, 0 for none: see driver.h. */
+   the pointers to them hold distances from where it begins, 0 for none: see job.c. */
 typedef struct {
     int op;
     int activation;      /* code of activations.h */
@@ -69,16 +69,62 @@ typedef struct {
     double *out;         /* (n / group, reps, outputs) for FR_PREDICT */
 } fr_data;
 
-/* Sums over blocks [first, first + count) merged in the canonical binary tree; a: (g, l), s: (s,).
-   Returns 0, -1 when memory is short, or -2 for a loss that is not listed above. */
-typedef int (*fr_sweep_fn)(const fr_data *data, const fr_op *op, int64_t first, int64_t count, double *a,
-                           double *s);
+/* What may end a sweep before its last tile: an error of another thread, or what its caller asks from time to time. */
+typedef struct fr_watch fr_watch;
+int fr_ended(fr_watch *watch);
+
+/* What a job needs of the driver for one data type.  Sums are in one piece: by X (g, l), and then s; where fr_apart says
+   so, the first are [by X (g, d) | by the constant (g,)]. */
+typedef struct {
+    int64_t (*packed_bytes)(const fr_data *data);
+    void (*pack)(const fr_data *data, void *packed);
+    int64_t (*make_room)(const fr_data *data, const fr_op *op, int64_t most, void *memory);
+    void (*sum_blocks)(const fr_data *data, const fr_op *op, const void *packed, int64_t first, int64_t count,
+                       void *room, double *sums, fr_watch *watch);
+} fr_driver;
+
+static inline int64_t fr_sums(const fr_data *dt)
+{
+    return dt->g * dt->l + dt->s;
+}
+
+/* Whether sums go back to the rows, of which the constant is kept apart until the end. */
+static inline int fr_apart(const fr_data *dt, const fr_op *op)
+{
+    return dt->ones && op->op != FR_GRAM && op->op != FR_HERMITE_GRAM && op->op != FR_THIRD;
+}
+
+/* Levels of a tree of so many leaves. */
+static inline int fr_levels(int64_t count)
+{
+    int levels = 1;
+    while ((INT64_C(1) << (levels - 1)) < count) levels++;
+    return levels;
+}
+
+/* The sums of a tree of `count` leaves whose complete subtrees lie in slots by level. */
+void fr_add_up(int levels, int64_t count, int64_t size, const double *slots, double *sums);
+
+/* One sweep over blocks [first, first + count), cut into parts of `size` blocks (a power of two, or all of them) that
+   any number of threads take in turn.  Whoever made it finishes it: that thread works too, waits for the others, and
+   asks `poll` about ten times a second whether the sweep shall end.  The data and the record are not copied.
+   All but the functions without a result return 0 or one of these. */
+enum { FR_NO_MEMORY = -1, FR_NO_SUCH_LOSS = -2, FR_INTERRUPTED = -3 };
+typedef struct fr_job fr_job;
+typedef int (*fr_poll_fn)(void *context);
+int fr_job_new(const fr_data *data, const fr_op *record, int bits, int64_t first, int64_t count, int64_t size,
+               fr_job **job);
+void fr_job_work(fr_job *job);
+int fr_job_finish(fr_job *job, fr_poll_fn poll, void *context, double *a, double *s); /* a: (g, l), s: (s,) */
+void fr_job_stop(fr_job *job);
+void fr_job_free(fr_job *job);
+
 typedef void (*fr_activate_fn)(int code, double slope, ptrdiff_t n, const double *z, double *u, double *d1,
                                double *d2);
 
 typedef struct {
     const char *name;
-    fr_sweep_fn sweep_f32, sweep_f64;
+    const fr_driver *f32, *f64;
     fr_activate_fn activate;
 } fr_isa;
 

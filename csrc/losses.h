@@ -20,15 +20,17 @@ FR_INLINE fr_point fr_huber(double f, double y, double delta)
     return p;
 }
 
-/* With e = e^-|f| and q = 1 / (1 + e), the sigmoids of f and -f are q and e q, or the other way round. */
+/* With e = e^-|f| and q = 1 / (1 + e), the sigmoids of f and -f are q and e q, or the other way round, log(1 + e^f) is
+   `above` and e - log(1 + e) is `gap`; one division serves them all. */
 typedef struct {
-    double e, q, up, down;
+    double e, q, up, down, above, gap;
 } fr_odds;
 
 FR_INLINE fr_odds fr_odds_of(double f)
 {
-    const double e = fr_exp(-__builtin_fabs(f)), q = 1.0 / (1.0 + e);
-    fr_odds o = {e, q, f < 0.0 ? e * q : q, f < 0.0 ? q : e * q};
+    const double e = fr_exp(-__builtin_fabs(f)), r = 1.0 / ((1.0 + e) * (2.0 + e)), q = r * (2.0 + e);
+    const double gap = fr_log1p_gap_of(e, e * (r * (1.0 + e)));
+    fr_odds o = {e, q, f < 0.0 ? e * q : q, f < 0.0 ? q : e * q, (f > 0.0 ? f : 0.0) + (e - gap), gap};
     return o;
 }
 
@@ -38,8 +40,7 @@ FR_INLINE fr_point fr_logistic(double f, double y, double delta)
     (void)delta;
     const fr_odds o = fr_odds_of(f);
     const double bell = o.up * o.down;
-    fr_point p = {((f > 0.0 ? f : 0.0) - y * f) + fr_log1p_near(o.e), f < 0.0 ? o.up - y : (1.0 - y) - o.down, bell,
-                  bell};
+    fr_point p = {((f > 0.0 ? f : 0.0) - y * f) + (o.e - o.gap), f < 0.0 ? o.up - y : (1.0 - y) - o.down, bell, bell};
     return p;
 }
 
@@ -57,11 +58,11 @@ FR_INLINE fr_point fr_poisson_softplus(double f, double y, double delta)
 {
     (void)delta;
     const fr_odds o = fr_odds_of(f);
-    const int low = f < -30.0; /* there q is e^f, and more than the least number for none */
-    const double near = fr_log1p_near(o.e), mean = (f > 0.0 ? f : 0.0) + near, log_mean = fr_log(mean);
-    const double t = low ? 1.0 : o.up / mean;
-    const double fall = low ? 0.5 * o.e : (f < 0.0 ? fr_log1p_gap(o.e) : 1.0 - o.e * mean) * o.q / mean;
-    fr_point p = {mean - y * (low ? f : log_mean), o.up - y * t, o.up * t, o.up * o.down + y * t * fall};
+    const int low = f < -30.0; /* there q is e^f, and its logarithm f, to all digits */
+    const double mean = o.above, t = low ? 1.0 : o.up / mean;
+    const double log_mean = low ? f : fr_log_normal(mean, 0.0, 0.0); /* finite where the mean is infinite */
+    const double fall = low ? 0.5 * o.e : (f < 0.0 ? o.gap : 1.0 - o.e * mean) * o.q / mean;
+    fr_point p = {mean - y * log_mean, o.up - y * t, o.up * t, o.up * o.down + y * t * fall};
     return p;
 }
 

@@ -51,7 +51,11 @@ FR_INLINE void FR_T(dot_tile)(const REAL *x, int64_t stride, int64_t vectors, in
     const int sums = (mr * kg + FR_VL - 1) / FR_VL * FR_VL;
     FR_V acc[FR_DOTS + FR_VL], b[8];
 #pragma GCC unroll 32
-    for (int i = 0; i < sums; i++) acc[i] = (FR_V){0};
+    for (int i = mr * kg; i < sums; i++) acc[i] = (FR_V){0};
+#pragma GCC unroll 8
+    for (int c = 0; c < kg; c++, w += FR_VL)
+#pragma GCC unroll 8
+        for (int r = 0; r < mr; r++) acc[c * mr + r] = *(const FR_V *)w;
 #define FR_MULTIPLY() \
     _Pragma("GCC unroll 8") for (int c = 0; c < kg; c++, w += FR_VL) \
     { \
@@ -142,10 +146,10 @@ static void FR_T(project_dots)(const REAL *x, int64_t stride, int64_t rows, int6
                 FR_DOT(8);
 #endif
                 }
-                w += kg * vectors * FR_VL;
+                w += kg * (vectors + 1) * FR_VL;
             }
         }
-        packed += q * vectors * FR_VL;
+        packed += q * (vectors + 1) * FR_VL;
     }
 }
 #undef FR_DOT
@@ -157,7 +161,8 @@ FR_INLINE void FR_T(project_tile)(const REAL *restrict x, int64_t stride, int64_
 {
     FR_V acc[FR_MR * FR_NP]; /* at least 2 FR_MR */
 #pragma GCC unroll 32
-    for (int i = 0; i < mr * np; i++) acc[i] = (FR_V){0};
+    for (int i = 0; i < mr * np; i++) acc[i] = *(const FR_V *)(panel + i % np * FR_VL);
+    panel += np * FR_VL;
     int64_t j = 0;
 #define FR_STEP(J) \
     do { \
@@ -220,25 +225,32 @@ static void FR_T(project)(const REAL *x, int64_t stride, int64_t rows, int64_t d
             else
                 np == 1 ? FR_PROJECT(FR_MR, 1) : np == 2 ? FR_PROJECT(FR_MR, 2) : FR_PROJECT(FR_MR, FR_NP);
         }
-        panel += np * FR_VL * d;
+        panel += np * FR_VL * (d + 1);
     }
 }
 #undef FR_PROJECT
 
 static int64_t FR_T(packed_size)(int64_t q, int64_t d)
 {
-    return (FR_T(by_dots)(q, d) ? q : (q + FR_VL - 1) / FR_VL * FR_VL) * ((d + FR_VL - 1) / FR_VL * FR_VL);
+    if (!FR_T(by_dots)(q, d)) return (q + FR_VL - 1) / FR_VL * FR_VL * (d + 1);
+    const int64_t vectors = (d + FR_VL - 1) / FR_VL, chunk = FR_T(dot_chunk)(q, d);
+    return q * (vectors + (vectors + chunk - 1) / chunk) * FR_VL;
 }
 
-/* The first d columns of P, whose rows are `ld` apart, in the order in which the projection reads them: by chunks of
-   features, groups of columns, vectors of features and columns; or by panels, features and columns. */
-static void FR_T(pack)(const double *p, int64_t ld, int64_t q, int64_t d, REAL *packed)
+/* P (q, d + ones) in the order in which the projection reads it: by chunks of features, groups of columns, vectors of
+   features and columns; or by panels, features and columns.  Before the features of a group or panel stands where their
+   sums begin: at the constants of its columns, or at 0. */
+static void FR_T(pack)(const double *p, int64_t ones, int64_t q, int64_t d, REAL *packed)
 {
+    const int64_t ld = d + ones;
     if (FR_T(by_dots)(q, d)) {
         const int64_t width = FR_T(dot_chunk)(q, d) * FR_VL;
         for (int64_t start = 0; start < d; start += width)
             for (int64_t c = 0, kg; c < q; c += kg) {
                 kg = FR_T(dot_group)(q, c);
+                memset(packed, 0, (size_t)(kg * FR_VL) * sizeof(REAL));
+                for (int64_t i = 0; i < kg && ones && start == 0; i++) packed[i * FR_VL] = (REAL)p[(c + i) * ld + d];
+                packed += kg * FR_VL;
                 for (int64_t j = start; j < FR_MIN(start + width, d); j += FR_VL, packed += kg * FR_VL)
                     for (int64_t i = 0; i < kg * FR_VL; i++) {
                         const int64_t feature = FR_MIN(j, d - FR_VL) + i % FR_VL;
@@ -249,6 +261,8 @@ static void FR_T(pack)(const double *p, int64_t ld, int64_t q, int64_t d, REAL *
     }
     for (int64_t c = 0, width; c < q; c += width) {
         width = FR_T(panel_width)(q, c) * FR_VL;
+        for (int64_t i = 0; i < width; i++) packed[i] = ones && c + i < q ? (REAL)p[(c + i) * ld + d] : 0;
+        packed += width;
         for (int64_t j = 0; j < d; j++)
             for (int64_t i = 0; i < width; i++)
                 packed[j * width + i] = c + i < q ? (REAL)p[(c + i) * ld + j] : 0;

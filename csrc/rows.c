@@ -12,10 +12,9 @@ fr_row_fn *const FR_HERE(fr_row_functions)[] = {
     [FR_THIRD] = fr_third,
 };
 
-int FR_HERE(fr_sweep_f32)(const fr_data *, const fr_op *, int64_t, int64_t, double *, double *);
-int FR_HERE(fr_sweep_f64)(const fr_data *, const fr_op *, int64_t, int64_t, double *, double *);
+extern const fr_driver FR_HERE(fr_driver_f32), FR_HERE(fr_driver_f64);
 
-const fr_isa FR_HERE(fr_isa) = {FR_ISA_NAME, FR_HERE(fr_sweep_f32), FR_HERE(fr_sweep_f64), fr_activate};
+const fr_isa FR_HERE(fr_isa) = {FR_ISA_NAME, &FR_HERE(fr_driver_f32), &FR_HERE(fr_driver_f64), fr_activate};
 
 #include "isa_end.h"
 #endif

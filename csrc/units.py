@@ -29,6 +29,7 @@ UNITS = (
     *(Unit("csrc/products.c", {"FR_LEVEL": str(level), "FR_BITS": bits}) for level in LEVELS for bits in ("32", "64")),
     *(Unit("csrc/rows.c", {"FR_LEVEL": str(level)}) for level in LEVELS),
     Unit("csrc/dispatch.c", {}),
+    Unit("csrc/job.c", {}),
 )
 
 

@@ -92,15 +92,19 @@ FR_INLINE double fr_exp(double x)
 }
 
 /* With w = f / (2 + f): f - log(1 + f) = w (f - R(w^2)), the series of 2 atanh(w). Returns w (f - R). */
-FR_INLINE double fr_log1p_gap(double f)
+FR_INLINE double fr_log1p_gap_of(double f, double w)
 {
-    double w = f / (2.0 + f);
     double t = w * w, s = t * t;
     double even = (((0x1.56a251e265c66p-4 * s + 0x1.106bddfed9253p-3) * s + 0x1.745cb8a733e5cp-3) * s
                    + 0x1.24924920ebc73p-2) * s + 0x1.555555555553cp-1;
     double odd = (((0x1.5ba7a19b34895p-3 * s + 0x1.ef9cc98dd1c21p-4) * s + 0x1.3b1d833cd9ba3p-3) * s
                   + 0x1.c71c73f58b4b5p-3) * s + 0x1.999999999f821p-2;
     return w * (f - t * (odd * t + even));
+}
+
+FR_INLINE double fr_log1p_gap(double f)
+{
+    return fr_log1p_gap_of(f, f / (2.0 + f));
 }
 
 /* log(1 + f) for f in [sqrt(1/2) - 1, 1] only */

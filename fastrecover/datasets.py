@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from ._typing import RandomState
 from .activations import Activation
-from .engines.threads import resolve_jobs
+from .engines.processors import resolve_jobs
 from .losses import LOGISTIC, SOFTMAX, Loss
 from .models import Network, OutputWeights, Parameters, default_output_weights, get_model
 from .models.views import ParameterViews

@@ -12,7 +12,7 @@ from importlib import import_module, metadata
 from typing import Any
 
 from .. import __version__, kernels
-from ..engines.threads import cpu_count
+from ..engines.processors import cpu_count
 
 #: Extras of the package and the distributions that they bring.
 EXTRAS = {

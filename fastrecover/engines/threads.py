@@ -1,62 +1,25 @@
-"""Sweeps on a pool of threads.
+"""Sweeps on threads.
 
-Kernels release the GIL for a whole aligned subtree of blocks, so plain threads scale; subtrees are handed out
-as threads come free, and because sums are merged by block number the result does not depend on who did what.
-The two halves of a subtree are merged as soon as both are there, so that a sweep holds the sums of a few subtrees
-for each thread, not those of all of them.
+Rows are cut into blocks and blocks into parts, aligned subtrees of the canonical merge tree, which threads take as they
+come free; because sums are merged by number, the result does not depend on who did what.
 """
 
 from __future__ import annotations
 
-import itertools
-import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TypeAlias
 
 import numpy as np
 
-from ..kernels import Op, RowFunction, layout, sweep
-from ..kernels.tree import merge
+from .. import kernels
+from ..kernels import Op, RowFunction
 from ..sources import ArraySource, Block, Source, WhitenedSource
 from .base import Elementwise, Meter, Weights
+from .pool import Parts, run
+from .processors import resolve_jobs
 
 _HELD = 1 << 20  # numbers of rows that a thread holds at a time where reading makes them
-#: Sums of a number of blocks from the first on.
-Part: TypeAlias = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
-_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
-
-
-def cpu_count() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def resolve_jobs(n_jobs: int | None) -> int:
-    """Number of threads meant by `n_jobs` (None: all processors; negative: counted from the end).
-
-    Raises
-    ------
-    TypeError, ValueError
-        Not an integer, or zero.
-    """
-    if n_jobs is None:
-        return cpu_count()
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)):
-        raise TypeError(f"n_jobs must be an integer or None, got {n_jobs!r}")
-    if n_jobs == 0:
-        raise ValueError("n_jobs must not be 0: give a number of threads, -1 or None for all processors")
-    return max(1, cpu_count() + 1 + int(n_jobs)) if n_jobs < 0 else int(n_jobs)
-
-
-def _pool(threads: int) -> ThreadPoolExecutor:
-    # Keyed by process: threads do not survive a fork.
-    key = (os.getpid(), threads)
-    if key not in _pools:
-        _pools[key] = ThreadPoolExecutor(threads, thread_name_prefix="fastrecover")
-    return _pools[key]
+_TURNS = 16  # parts for each thread, so that all end at nearly the same time
 
 
 class ThreadEngine:
@@ -230,74 +193,33 @@ class ThreadEngine:
         if self.has_ones and op.op == Op.THIRD and op.m == 0:  # kernels take X itself, without the column
             p, op = np.eye(d), replace(op, m=d)
         p = np.ascontiguousarray(p, np.float64)
-        blocks = layout(op, d, source.dtype.itemsize)
-        samples = blocks[1] // source.group
+        columns, (g, left, sums), (_, block) = kernels.extent(op, d, source.dtype.itemsize)
+        samples = block // source.group
         n_blocks = -(-n // samples)
         self.meter.count(n)
 
-        def part(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-            start, stop = first * samples, min((first + count) * samples, n)
+        work = n * source.group * (d * columns + g * left + sums)
+        threads = min(self.n_jobs, n_blocks, max(1, work // self.least_work))
+        most = n_blocks if threads <= 1 else n_blocks // (threads * _TURNS)
+        if source.gives_views:
+            x, y, w = source.read(0, n)
+            job = kernels.share(x, y if seen else None, w, p, op, n_blocks, _part(n_blocks, most), out=out)
+            if job is not None:
+                return run(job, threads)
+        else:
+            most = min(most, _HELD // (samples * source.group * d))
+        size = _part(n_blocks, most)
+
+        def part(i: int) -> tuple[np.ndarray, np.ndarray]:
+            count = min(size, n_blocks - i * size)
+            start, stop = i * size * samples, min((i * size + count) * samples, n)
             x, y, w = source.read(start, stop)
             into = None if out is None else out[start:stop]
-            return sweep(x, y if seen else None, w, p, op, 0, count, blocks=blocks, out=into)
+            return kernels.sweep(x, y if seen else None, w, p, op, 0, count, out=into)
 
-        g, left, sums = op.shapes(d)
-        work = n * source.group * (d * op.columns + g * left + sums)
-        threads = min(self.n_jobs, n_blocks, max(1, work // self.least_work))
-        most = n_blocks if threads <= 1 else n_blocks // (threads * 8)
-        if not source.gives_views:
-            most = min(most, _HELD // (samples * source.group * d))
-        if most >= n_blocks:
-            return part(0, n_blocks)
-        size = 1 << max(0, most.bit_length() - 1)
-        return self._spread(part, n_blocks, size, threads)
-
-    @staticmethod
-    def _spread(part: Part, n_blocks: int, size: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
-        starts = range(0, n_blocks, size)
-        sums, turn = _Sums(), itertools.count()
-
-        def work() -> None:
-            while (i := next(turn)) < len(starts):
-                sums.add(i, part(starts[i], min(size, n_blocks - starts[i])))
-
-        others = [_pool(threads - 1).submit(work) for _ in range(threads - 1)]
-        try:
-            work()
-        except BaseException:
-            next(itertools.dropwhile(lambda i: i < len(starts), turn))  # nobody starts another part
-            raise
-        finally:
-            for other in others:
-                other.cancel()
-        for other in others:
-            if not other.cancelled():
-                other.result()
-        return sums.total()
+        return run(Parts(part, -(-n_blocks // size)), threads) if size < n_blocks else part(0)
 
 
-class _Sums:
-    """Sums of numbered parts, added by several threads in any order and merged by the canonical tree."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.subtrees: dict[tuple[int, int], tuple] = {}  # by level and number
-
-    def add(self, i: int, part: tuple) -> None:
-        """Add part i, and merge upwards while the other half of a subtree is there."""
-        level = 0
-        while True:
-            with self.lock:
-                other = self.subtrees.pop((level, i ^ 1), None)
-                if other is None:
-                    self.subtrees[level, i] = part
-                    return
-            part = merge((other, part) if i & 1 else (part, other))
-            level, i = level + 1, i >> 1
-
-    def total(self) -> tuple:
-        """Sum of all parts; incomplete subtrees are merged from the right."""
-        *rest, total = (part for _, part in sorted(self.subtrees.items(), key=lambda item: item[0][1] << item[0][0]))
-        for part in reversed(rest):
-            total = merge((part, total))
-        return total
+def _part(n_blocks: int, most: int) -> int:
+    """Blocks of a part, up to `most`: a power of two, or all of them."""
+    return n_blocks if most >= n_blocks else 1 << max(0, most.bit_length() - 1)

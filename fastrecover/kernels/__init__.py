@@ -13,17 +13,36 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .op import Op, RowFunction, layout
+from .op import Extent, Op, RowFunction, extent, layout
 
 __all__ = [
     "Op",
     "RowFunction",
+    "Extent",
+    "extent",
     "layout",
     "sweep",
+    "share",
     "activate",
     "set_kernels",
     "get_kernels",
 ]
+
+
+class Job(Protocol):
+    """A sweep whose parts the backend hands out to the threads that work on it."""
+
+    def work(self) -> None:
+        """Do parts until none is left, as a helper."""
+        ...
+
+    def stop(self) -> None:
+        """End the sweep soon."""
+        ...
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        """Work, wait for the others, and return the sums of all blocks."""
+        ...
 
 
 class Backend(Protocol):
@@ -153,17 +172,67 @@ def sweep(
     Raises
     ------
     ValueError
-        A loss that the backend does not have.
+        A loss that the backend does not have, or a constant where rows themselves are meant.
     """
     d = p.shape[1]
-    tile, block = blocks or layout(op, d, x.itemsize)
-    g, left, sums = op.shapes(d)
+    _, (g, left, sums), usual = extent(op, d, x.itemsize)
+    tile, block = blocks or usual
     a, s = np.empty((g, left)), np.empty(sums)
+    _able(backend, op, x, d).sweep(x, y, w, p, op, tile, block, first, count, a, s, out)
+    return a, s
+
+
+def share(
+    x: np.ndarray,
+    y: np.ndarray | None,
+    w: np.ndarray | None,
+    p: np.ndarray,
+    op: RowFunction,
+    count: int,
+    size: int,
+    *,
+    out: np.ndarray | None = None,
+    backend: str | None = None,
+    blocks: tuple[int, int] | None = None,
+) -> Job | None:
+    """A sweep over blocks ``0 .. count - 1`` that threads share in parts of `size` blocks.
+
+    Parameters
+    ----------
+    x, y, w, p, op, out, backend, blocks
+        As for :func:`sweep`.
+    count : int
+        Blocks in all.
+    size : int
+        A power of two, or `count`.
+
+    Returns
+    -------
+    Job or None
+        None where the backend sweeps one range at a time.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`sweep`.
+    """
+    d = p.shape[1]
+    make = getattr(_able(backend, op, x, d), "Job", None)
+    if make is None:
+        return None
+    _, shapes, usual = extent(op, d, x.itemsize)
+    job: Job = make(x, y, w, p, op, *(blocks or usual), 0, count, size, *shapes, out)
+    return job
+
+
+def _able(backend: str | None, op: RowFunction, x: np.ndarray, d: int) -> Backend:
+    """The backend, if it can sweep rows x of d features, a constant counted."""
     name, module = _backend(backend)
+    if op.op == Op.THIRD and not op.m and d > x.shape[1]:
+        raise ValueError("the third moment of rows themselves takes rows without a constant")
     if op.loss not in module.LOSSES:
         raise ValueError(f"the {name} kernels have no loss of code {op.loss}: they know {sorted(module.LOSSES)}")
-    module.sweep(x, y, w, p, op, tile, block, first, count, a, s, out)
-    return a, s
+    return module
 
 
 def activate(

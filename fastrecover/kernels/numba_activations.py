@@ -112,12 +112,18 @@ def _exp_parts(x, tail):
 
 
 @_scalar
-def _log1p_near(f):
-    """log(1 + f) for f in [0, 1], from the series of 2 atanh(w) at w = f / (2 + f)."""
+def log1p_gap(f):
+    """f - log(1 + f) for f in [0, 1], from the series of 2 atanh(w) at w = f / (2 + f)."""
     w = f / (2.0 + f)
     t = w * w
     s = t * t
-    return f - w * (f - t * (_poly5(_LOG_ODD, s) * t + _poly5(_LOG_EVEN, s)))
+    return w * (f - t * (_poly5(_LOG_ODD, s) * t + _poly5(_LOG_EVEN, s)))
+
+
+@_scalar
+def _log1p_near(f):
+    """log(1 + f) for f in [0, 1]."""
+    return f - log1p_gap(f)
 
 
 @_scalar

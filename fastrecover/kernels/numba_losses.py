@@ -14,7 +14,7 @@ import math
 
 from numba import njit
 
-from .numba_activations import exp_negative, exponential, logarithm, sigmoid, softplus
+from .numba_activations import exp_negative, exponential, log1p_gap, logarithm, sigmoid, softplus
 from .numba_arrays import add, add_scaled, copy, dot, fill, jit, lane, line, scaled, total
 
 #: Codes, those of ``reference_losses.py``.
@@ -59,7 +59,10 @@ def poisson_softplus(f, y, delta):
     far = f < -30.0
     log_rate = f if far else logarithm(rate)
     ratio = 1.0 if far else first / rate
-    bend = second - y * ratio * (sigmoid(-f, 0.0)[0] - ratio)
+    e = exp_negative(-abs(f))
+    # For f < 0 ratio and sigmoid(-f) nearly cancel; with e = e^f their difference is (e - log(1 + e)) / ((1 + e) q).
+    fall = 0.5 * e if far else (log1p_gap(e) if f < 0.0 else 1.0 - e * rate) / ((1.0 + e) * rate)
+    bend = second + y * ratio * fall
     return rate - y * log_rate, first - y * ratio, first * ratio, bend
 
 

@@ -12,7 +12,7 @@ from enum import IntEnum
 from functools import cached_property
 from operator import attrgetter
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,6 +51,7 @@ _PATHS = {"activation": "activation.code", "slope": "activation.slope"}
 _values = attrgetter(*(_PATHS.get(name, name) for name in _NAMES))
 _pack = Struct("@" + "".join({"i4": "i", "i8": "q", "u8": "Q", "f8": "d"}[kind] for _, kind in FIELDS) + "0q").pack
 
+_MOST_EXTENTS = 1 << 10
 _EMPTY = np.zeros(0)
 _EMPTY_2D = np.zeros((1, 0))
 _NO_FACTORS = np.zeros((0, 4), np.int32)
@@ -224,6 +225,31 @@ class RowFunction:
             values[i] = at if array.size else 0
             at += array.nbytes
         return b"".join([_pack(*values), *(array.tobytes() for array in arrays)])
+
+
+class Extent(NamedTuple):
+    """Sizes of a sweep: of P and the sums (see :meth:`RowFunction.shapes`), and rows of a tile and of a block."""
+
+    columns: int
+    shapes: tuple[int, int, int]
+    blocks: tuple[int, int]
+
+
+_shape = attrgetter(
+    *("op", "group", "reps", "k", "linear", "grad", "free_w", "free_v", "free_c", "m", "order", "outputs", "n_features")
+)
+_extents: dict[tuple, Extent] = {}
+
+
+def extent(op: RowFunction, d: int, itemsize: int) -> Extent:
+    """What a sweep needs room for; remembered, since a solver sweeps functions of one shape again and again."""
+    key = (_shape(op), d, itemsize)
+    found = _extents.get(key)
+    if found is None:
+        if len(_extents) >= _MOST_EXTENTS:
+            _extents.clear()
+        found = _extents[key] = Extent(op.columns, op.shapes(d), layout(op, d, itemsize))
+    return found
 
 
 def layout(op: RowFunction, d: int, itemsize: int) -> tuple[int, int]:

@@ -184,6 +184,16 @@ def _ratio(f: Array) -> Array:
     return np.where(f < -30.0, 1.0, _sigmoid(low) / _softplus(low))
 
 
+def _fall(f: Array) -> Array:
+    """``ratio - sigmoid(-f)`` of the ratio above; for negative f, where these nearly cancel, by the series of atanh."""
+    e = np.exp(-np.abs(f))
+    w = e / (2.0 + e)
+    gap = w * e - 2.0 * sum(w ** (2 * j + 1) / (2 * j + 1) for j in range(1, 18))  # e - log(1 + e)
+    low = np.maximum(f, -30.0)
+    small = np.where(f < -30.0, 0.5 * e, gap / ((1.0 + e) * _softplus(low)))
+    return np.where(f < 0.0, small, _ratio(f) - _sigmoid(-f))
+
+
 def _logistic_bend(f: Array) -> Array:
     return _sigmoid(f) * _sigmoid(-f)
 
@@ -212,12 +222,12 @@ POISSON = OutputLoss(
     lambda f, y, delta: np.exp(f),
     lambda f, y, delta: np.exp(f),
 )
-# With q = softplus(f), q' = sigmoid(f) and t = q' / q:  l = q - y log q,  l' = q' - y t.
+# With q = softplus(f), q' = sigmoid(f) and t = q' / q:  l = q - y log q,  l' = q' - y t,  t' = -t (t - sigma(-f)).
 POISSON_SOFTPLUS = OutputLoss(
     lambda f, y, delta: _softplus(f) - y * _log_softplus(f),
     lambda f, y, delta: _sigmoid(f) - y * _ratio(f),
     lambda f, y, delta: _sigmoid(f) * _ratio(f),
-    lambda f, y, delta: _logistic_bend(f) - y * _ratio(f) * (_sigmoid(-f) - _ratio(f)),
+    lambda f, y, delta: _logistic_bend(f) + y * _ratio(f) * _fall(f),
 )
 #: By the codes of ``losses.py``.
 LOSSES: dict[int, OutputLoss | Softmax | UnitCrossEntropy] = {

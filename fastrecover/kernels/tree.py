@@ -1,14 +1,48 @@
 """The canonical merge tree: a range of blocks is split at the largest power of two below its length.
 
 Aligned subtrees can therefore be summed by anybody and merged later with the same bits, which is what makes
-threads, chunked files and clusters agree.
+threads, chunked files and clusters agree.  ``csrc/job.c`` has the same tree for threads that C shares out.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
-Pair = tuple  # (A, S) arrays, merged by adding left and right
+#: (A, S) arrays, merged by adding left and right.
+Pair: TypeAlias = tuple
+
+
+class Tree:
+    """Sums of numbered parts, added by several threads in any order.
+
+    Parts are aligned subtrees of equal size (the last may be smaller).  The two halves of a subtree are merged as soon
+    as both are there, so that few sums are held at a time.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.subtrees: dict[tuple[int, int], Pair] = {}  # by level and number
+
+    def add(self, i: int, part: Pair) -> None:
+        """Add part i, and merge upwards while the other half of a subtree is there."""
+        level = 0
+        while True:
+            with self.lock:
+                other = self.subtrees.pop((level, i ^ 1), None)
+                if other is None:
+                    self.subtrees[level, i] = part
+                    return
+            part = _sum(other, part) if i & 1 else _sum(part, other)
+            level, i = level + 1, i >> 1
+
+    def total(self) -> Pair:
+        """Sum of all parts, at least one; incomplete subtrees are merged from the right."""
+        *rest, total = (part for _, part in sorted(self.subtrees.items(), key=lambda item: item[0][1] << item[0][0]))
+        for part in reversed(rest):
+            total = _sum(part, total)
+        return total
 
 
 def merge(parts: Iterable[Pair]) -> Pair:
@@ -24,20 +58,16 @@ def merge(parts: Iterable[Pair]) -> Pair:
     tuple of ndarray
         Their sum, in the order of the canonical tree.
     """
-    stack: list[tuple[int, Pair]] = []
-    for part in parts:
-        level = 0
-        while stack and stack[-1][0] == level:
-            left = stack.pop()[1]
-            part = tuple(u + v for u, v in zip(left, part, strict=True))
-            level += 1
-        stack.append((level, part))
-    part = stack.pop()[1]
-    while stack:
-        part = tuple(u + v for u, v in zip(stack.pop()[1], part, strict=True))
-    return part
+    tree = Tree()
+    for i, part in enumerate(parts):
+        tree.add(i, part)
+    return tree.total()
 
 
 def merge_range(compute: Callable[[int], Pair], first: int, count: int) -> Pair:
     """Merge ``compute(first), ..., compute(first + count - 1)``."""
     return merge(compute(b) for b in range(first, first + count))
+
+
+def _sum(left: Pair, right: Pair) -> Pair:
+    return tuple(u + v for u, v in zip(left, right, strict=True))

@@ -8,6 +8,7 @@ are, whichever name they were made by.
 from __future__ import annotations
 
 import difflib
+import itertools
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypedDict, Unpack
 
@@ -310,7 +311,8 @@ class Network:
         intercepts : ndarray (s, n_outputs)
         """
         s, k, d, m = len(thetas), self.n_hidden, n_features, self.n_outputs
-        weights, biases, v, linear, c = np.split(thetas, np.cumsum(self.sizes(d))[:-1], axis=1)
+        ends = list(itertools.accumulate(self.sizes(d), initial=0))
+        weights, biases, v, linear, c = (thetas[:, a:b] for a, b in itertools.pairwise(ends))
         rows, known = weights.reshape(s, k, d), self.known_v
         if self.hidden_bias:
             rows = np.concatenate([rows, biases[:, :, None]], axis=2)
@@ -319,7 +321,7 @@ class Network:
             if self.hidden_bias:
                 linear = np.concatenate([linear, np.zeros((s, m, 1))], axis=2)
             rows = np.concatenate([rows, linear], axis=1)
-        v = v if known is None else np.broadcast_to(known, (s, k))
+        v = v if known is None else known[None].repeat(s, axis=0)
         return rows, v, c if self.fit_intercept else np.zeros((s, m))
 
     def pack_many(self, rows: np.ndarray, output_weights: np.ndarray, intercepts: np.ndarray) -> np.ndarray:

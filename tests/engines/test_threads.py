@@ -17,9 +17,9 @@ import pytest
 import fastrecover as fr
 from fastrecover import kernels
 from fastrecover._blas import one_blas_thread
-from fastrecover.engines import Meter, ThreadEngine, threads
+from fastrecover.engines import Meter, ThreadEngine, pool, processors
 from fastrecover.kernels import Op
-from fastrecover.kernels.tree import merge
+from fastrecover.kernels.tree import Tree, merge
 from fastrecover.models import Parameters, Regression
 from fastrecover.plan import Problem, carry_out
 from fastrecover.solvers import Monitor
@@ -39,6 +39,17 @@ def data():
 def threaded(x, y=None, w=None, n_jobs=None):
     """An engine that takes other threads for any work."""
     return ThreadEngine(ArraySource(x, y, w), n_jobs, least_work=1)
+
+
+class Made(ArraySource):
+    """Rows that are as good as made when they are read: their parts are handed out by Python."""
+
+    gives_views = False
+
+
+def made_in_python(x, y=None, w=None, n_jobs=None):
+    """As `threaded`, without sharing in C."""
+    return ThreadEngine(Made(x, y, w), n_jobs, least_work=1)
 
 
 def answers(x, y, w, n_jobs):
@@ -124,41 +135,40 @@ def test_sums_added_in_any_order_have_the_bits_of_the_tree(count):
     rng = np.random.default_rng(count)
     parts = [(rng.standard_normal(50), rng.standard_normal(1)) for _ in range(count)]
     for order in (range(count), range(count - 1, -1, -1), rng.permutation(count)):
-        sums = threads._Sums()
+        sums = Tree()
         for i in order:
             sums.add(int(i), parts[i])
         assert_same(sums.total(), merge(parts))
 
 
 def test_a_sweep_holds_few_sums(data, monkeypatch):
-    """Of 64 parts two threads hold a few: what they work on, and at most six subtrees waiting for each of them."""
+    """Of 64 parts four threads hold a few: what they work on, and at most eight subtrees waiting for each of them."""
     held, most = [0], [0]
-    original = threads._Sums.add
+    original = Tree.add
 
     def watched(self, i, part):
         original(self, i, part)
         most[0] = max(most[0], len(self.subtrees))
         held[0] += 1
 
-    monkeypatch.setattr(threads._Sums, "add", watched)
+    monkeypatch.setattr(Tree, "add", watched)
     x, y, _ = data
-    engine = threaded(np.tile(x, (4, 1)), np.tile(y, 4), n_jobs=4)
-    MomentSweeps(engine).mean()
-    assert held[0] >= 32 and most[0] <= 4 * 6
+    MomentSweeps(made_in_python(np.tile(x, (8, 1)), np.tile(y, 8), n_jobs=4)).mean()
+    assert held[0] >= 32 and most[0] <= 4 * 8
 
 
 def test_several_threads_do_the_work(data, monkeypatch):
+    """Each of three threads begins, and none goes on before all have."""
     seen, gate = set(), threading.Barrier(3, timeout=20)
-    original = threads.sweep
+    original = pool.Parts.work
 
-    def watched(*args, **kwargs):
-        if threading.get_ident() not in seen:
-            seen.add(threading.get_ident())
-            gate.wait()
-        return original(*args, **kwargs)
+    def watched(self):
+        seen.add(threading.get_ident())
+        gate.wait()
+        original(self)
 
-    monkeypatch.setattr(threads, "sweep", watched)
-    MomentSweeps(threaded(*data, 3)).mean()
+    monkeypatch.setattr(pool.Parts, "work", watched)
+    MomentSweeps(made_in_python(*data, 3)).mean()
     assert len(seen) == 3
 
 
@@ -268,23 +278,19 @@ def test_samples_are_reproducible(data):
     assert engine.sample(N, np.random.SeedSequence(1)) is engine
 
 
-def test_errors_inside_a_part_reach_the_caller(data, monkeypatch):
-    engine = threaded(*data, 3)
-    expected = MomentSweeps(engine).mean()
-    original, begin = threads.sweep, data[0].ctypes.data
-    for broken in range(0, 14, 3):
+def test_errors_inside_a_part_reach_the_caller(data):
+    expected = MomentSweeps(made_in_python(*data, 3)).mean()
+    for broken in (0, 5_000, 12_345, N - 1):
 
-        def failing(x, y, w, p, row, first, count, *, blocks, broken=broken, **kwargs):
-            start = (x.ctypes.data - begin) // (x.strides[0] * blocks[1]) + first
-            if start <= broken < start + count:
-                raise RuntimeError(f"block {broken}")
-            return original(x, y, w, p, row, first, count, blocks=blocks, **kwargs)
+        class Failing(Made):
+            def read(self, start, stop, broken=broken):
+                if start <= broken < stop:
+                    raise RuntimeError(f"row {broken}")
+                return super().read(start, stop)
 
-        monkeypatch.setattr(threads, "sweep", failing)
-        with pytest.raises(RuntimeError, match=f"block {broken}"):
-            MomentSweeps(engine).mean()
-        monkeypatch.setattr(threads, "sweep", original)
-        np.testing.assert_array_equal(MomentSweeps(engine).mean(), expected)
+        with pytest.raises(RuntimeError, match=f"row {broken}"):
+            MomentSweeps(ThreadEngine(Failing(*data), 3, least_work=1)).mean()
+        np.testing.assert_array_equal(MomentSweeps(made_in_python(*data, 3)).mean(), expected)
 
 
 def test_interrupt_leaves_the_process_usable():
@@ -339,6 +345,6 @@ def test_bad_n_jobs(n_jobs, error):
 
 
 def test_n_jobs_counted_from_the_end():
-    assert threads.resolve_jobs(None) == threads.resolve_jobs(-1) == threads.cpu_count()
-    assert threads.resolve_jobs(-10_000) == 1
-    assert threads.resolve_jobs(np.int64(5)) == 5
+    assert processors.resolve_jobs(None) == processors.resolve_jobs(-1) == processors.cpu_count()
+    assert processors.resolve_jobs(-10_000) == 1
+    assert processors.resolve_jobs(np.int64(5)) == 5

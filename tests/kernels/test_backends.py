@@ -11,6 +11,7 @@ import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,9 @@ from fastrecover.kernels import Op, RowFunction, tree
 from fastrecover.losses import LOSSES
 
 SQUARED, CROSS_ENTROPY = (LOSSES[name].code for name in ("squared", "cross-entropy"))
+SOFTMAX = 4
+#: Losses of the outputs, by their codes.
+OUTPUT_LOSSES = (SQUARED, 2, 3, SOFTMAX, 5, 6)
 
 BACKENDS = ("compiled", "numba")
 TOLERANCE = {np.float64: 1e-13, np.float32: 3e-6}
@@ -58,23 +62,37 @@ def hermite_factors(m, order):
     return np.array([(r + [-1] * 4)[:4] for r in rows], np.int32)
 
 
-def row_functions(act, k, reps, linear, rng):
-    """Every operation, with `k` units of activation `act` wherever it takes a model."""
+def network_functions(act, k, reps, linear, rng, outputs=1, loss=SQUARED):
+    """The operations of a network with any loss of its outputs; `linear` asks for a row of each of them."""
 
     def model(reps=1, **more):
-        v, c = rng.standard_normal((reps, k)), rng.standard_normal(reps)
-        return dict(activation=act, k=k, reps=reps, linear=linear, v=v, c=c, **more)
+        v, c = rng.standard_normal((reps, outputs * k)), rng.standard_normal((reps, outputs))
+        network = dict(activation=act, k=k, reps=reps, linear=linear * outputs, outputs=outputs, v=v, c=c)
+        return dict(loss=loss, delta=0.7, **network, **more)
 
-    direction = dict(dv=rng.standard_normal(k), dc=0.3)
-    free = [dict(free_w=w, free_v=v, free_c=c) for w, v, c in ((1, 1, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1))]
-    factors = hermite_factors(3, 3)
+    direction = dict(dv=rng.standard_normal(outputs * k), dc=rng.standard_normal(outputs))
+    free = [dict(free_w=w, free_v=v, free_c=c) for w, v, c in ((1, 0, 0), (0, 1, 0), (0, 0, 1))]
     return [
         RowFunction(Op.LOSS, **model(reps, grad=True)),
         RowFunction(Op.LOSS, **model(reps)),
         RowFunction(Op.CURVATURE, **model(**direction)),
         RowFunction(Op.CURVATURE, **model(newton=True, **direction)),
+        RowFunction(Op.GRAM, **model(reps, free_w=1, free_v=1, free_c=1)),
         *(RowFunction(Op.GRAM, **model(**which)) for which in free),
         RowFunction(Op.PREDICT, **model(reps)),
+    ]
+
+
+def row_functions(act, k, reps, linear, rng):
+    """Every operation, with `k` units of activation `act` wherever it takes a model."""
+
+    def model(**more):
+        v, c = rng.standard_normal((1, k)), rng.standard_normal(1)
+        return dict(activation=act, k=k, linear=linear, v=v, c=c, **more)
+
+    factors = hermite_factors(3, 3)
+    return [
+        *network_functions(act, k, reps, linear, rng),
         RowFunction(Op.MOMENT, **model(m=4, order=2)),
         RowFunction(Op.MOMENT, **model(m=1, order=3)),
         RowFunction(Op.MOMENT, **model(m=3, order=4, alpha2=0.7)),
@@ -95,12 +113,22 @@ def draw(rng, shape, dtype, grid=False):
 
 
 def run(backend, x, y, w, p, row, blocks=BLOCKS, first=0, count=None):
-    """[A, S, predictions]; of a Gram matrix its upper triangle."""
+    """[A, S, predictions]; of Gram matrices their upper triangles."""
     block = (blocks or kernels.layout(row, x.shape[1], x.itemsize))[1]
-    out = np.full((len(x) // row.group, row.reps), np.pi)
+    out = np.full((len(x) // row.group, row.reps * row.outputs), np.pi)
     count = -(-len(x) // block) - first if count is None else count
     a, s = kernels.sweep(x, y, w, p, row, first, count, blocks=blocks, out=out, backend=backend)
-    return [np.triu(a) if row.op in (Op.GRAM, Op.HERMITE_GRAM) else a, s, out]
+    if row.op in (Op.GRAM, Op.HERMITE_GRAM):
+        a = np.triu(a.reshape(-1, a.shape[1], a.shape[1])).reshape(a.shape)
+    return [a, s, out]
+
+
+def responses(rng, n, row):
+    """What the loss of `row` is made for."""
+    y = rng.random((n, row.outputs)) if row.loss != SQUARED else rng.standard_normal((n, row.outputs))
+    if row.loss == SOFTMAX:
+        y /= y.sum(axis=1, keepdims=True)
+    return y if row.outputs > 1 else y[:, 0].copy()
 
 
 def assert_close(ours, expected, tolerance, label):
@@ -116,17 +144,26 @@ def assert_same(ours, expected):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def check_against_reference(backend, dtype, name, shapes, blocks=BLOCKS):
+def of_x_itself(row):
+    """Whether it takes no rows with a constant."""
+    return row.op == Op.THIRD and not row.m
+
+
+def check_against_reference(backend, dtype, name, shapes, blocks=BLOCKS, ones=0, functions=row_functions):
     rng = np.random.default_rng(7)
     act = activation(name)
     grid = dtype == np.float32 and bool(act.kinks)
     for n, d, k, reps, linear in shapes:
-        x, y, weights = draw(rng, (n, d), dtype, grid), rng.standard_normal(n), rng.random(n)
-        for row in row_functions(act, k, reps, linear, rng):
-            p = draw(rng, (row.columns, d), np.float64, grid) / (1 if grid else math.sqrt(d))
+        x, weights = draw(rng, (n, d), dtype, grid), rng.random(n)
+        for row in functions(act, k, reps, linear, rng):
+            if ones and of_x_itself(row):
+                continue
+            p, y = draw(rng, (row.columns, d + ones), np.float64, grid), responses(rng, n, row)
+            p /= 1 if grid else math.sqrt(d)
             for w in (None, weights):
                 result, expected = (run(b, x, y, w, p, row, blocks) for b in (backend, "reference"))
-                label = f"{row.op.name} {name} n={n} d={d} k={k} weights={w is not None}"
+                label = f"{row.op.name} {name} n={n} d={d} k={k} reps={row.reps} weights={w is not None} "
+                label += f"outputs={row.outputs} loss={row.loss} ones={ones}"
                 assert_close(result, expected, TOLERANCE[dtype], label)
 
 
@@ -142,6 +179,131 @@ def test_every_row_function_matches_the_reference(backend, dtype, name):
 def test_sizes_around_vector_widths_match_the_reference(backend, dtype):
     shapes = [(70, d, k, 1, 1) for d, k in ((8, 6), (31, 7), (33, 9), (64, 1), (37, 25))]
     check_against_reference(backend, dtype, "tanh", shapes, blocks=(40, 64))
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "user"])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_rows_with_a_constant_match_the_reference(backend, dtype, name):
+    check_against_reference(backend, dtype, name, SHAPES, ones=1)
+    shapes = [(70, d, k, 1, 1) for d, k in ((8, 6), (31, 7), (37, 25))]
+    check_against_reference(backend, dtype, name, shapes, blocks=(40, 64), ones=1)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
+def test_a_constant_is_a_feature_of_ones(backend, dtype):
+    """Rows that hold the 1 know nothing of a constant."""
+    rng = np.random.default_rng(13)
+    for group, n, d, k in ((1, 45, 10, 3), (1, 33, 4, 9), (3, 20, 5, 3)):
+        x, w = draw(rng, (group * n, d), dtype, grid=True), rng.random(n)
+        longer = np.concatenate([x, np.ones((len(x), 1), dtype)], axis=1)
+        if group > 1:
+            rows = network_functions(activation("tanh"), k, 2, 0, rng, outputs=2)
+            rows = [replace(row, group=group) for row in rows] + sigmoid_mean_rows(k, group=group)
+        else:
+            rows = row_functions(activation("tanh"), k, 2, 1, rng) + sigmoid_mean_rows(k)
+            rows += network_functions(activation("relu"), k, 2, 1, rng, outputs=2)
+        for row in rows:
+            if of_x_itself(row):
+                continue
+            p, y = draw(rng, (row.columns, d + 1), np.float64, grid=True), np.abs(responses(rng, n, row)) % 1
+            ours, expected = (run(backend, rows, y, w, p, row, (8 * group, 16 * group)) for rows in (x, longer))
+            assert_close(ours, expected, TOLERANCE[dtype], f"{row.op.name} group={group} d={d}")
+
+
+@pytest.mark.parametrize("ones", [0, 1])
+@pytest.mark.parametrize("loss", OUTPUT_LOSSES)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_losses_of_several_outputs_match_the_reference(backend, dtype, loss, ones):
+    for outputs in (1, 3, 7):
+        functions = partial(network_functions, outputs=outputs, loss=loss)
+        for name in ("tanh", "relu"):
+            check_against_reference(backend, dtype, name, SHAPES, ones=ones, functions=functions)
+
+
+def check_many_outputs(backend, dtype):
+    """Numbers of units and outputs around those that are computed at once."""
+    for outputs, k in ((2, 5), (4, 8), (5, 9), (6, 3), (10, 14), (13, 1)):
+        functions = partial(network_functions, outputs=outputs)
+        check_against_reference(backend, dtype, "tanh", [(41, 6, k, 2, 1)], functions=functions)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_any_number_of_outputs_matches_the_reference(backend, dtype):
+    check_many_outputs(backend, dtype)
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
+def test_sums_over_outputs_are_those_of_networks_with_one_output(backend):
+    """With the squared loss, networks that share their units: everything adds up or lies side by side."""
+    rng = np.random.default_rng(14)
+    n, d, k, m = 45, 6, 4, 3
+    x, y, w = rng.standard_normal((n, d)), rng.standard_normal((n, m)), rng.random(n)
+    for row in network_functions(activation("tanh"), k, 1, 1, rng, outputs=m):
+        p = rng.standard_normal((row.columns, d))
+        sets = p.reshape(-1, k + m, d)  # the network and, for CURVATURE, its direction
+        a, s, out = run(backend, x, y, w, p, row)
+        parts = []
+        for o in range(m):
+            v, dv = (np.reshape(each, (m, k))[o] if np.size(each) else each for each in (row.v, row.dv))
+            dc = row.dc[o : o + 1] if row.op == Op.CURVATURE else row.dc
+            one = replace(row, outputs=1, linear=1, v=v[None], c=row.c[:, o], dv=dv, dc=dc)
+            own = np.concatenate([np.concatenate([each[:k], each[k + o : k + o + 1]]) for each in sets])
+            parts.append(run(backend, x, y[:, o].copy(), w, own, one))
+        if row.op == Op.GRAM:
+            v, c = k * row.free_v, int(row.free_c)
+            at = np.cumsum([0, row.free_w * k * d, m * v, m * d, m * c])
+            whole = np.zeros_like(a)
+            for o, (each, _, _) in enumerate(parts):
+                # Features of one output: units, its own v, row and intercept, and the residual.
+                starts = (at[1] + o * v, at[2] + o * d, at[3] + o * c)
+                own = [np.arange(begin, begin + size) for begin, size in zip(starts, (v, d, c), strict=True)]
+                own = np.concatenate([np.arange(at[1]), *own, [len(a) - 1]])
+                whole[np.ix_(own, own)] += each
+            sums = [w.sum(), sum(each[1][1] for each in parts)]
+        else:
+            units = sum(each[0][:k] for each in parts)
+            whole = np.concatenate([units, *(each[0][k:] for each in parts)]) if len(a) else a
+            loss = [sum(each[1][1] for each in parts)] if row.op == Op.LOSS else []
+            first = 1 + len(loss)
+            both = [np.concatenate([each[1][first : first + k] for each in parts]), [e[1][first + k] for e in parts]]
+            sums = np.concatenate([[w.sum()], loss, *both]) if len(s) else s
+        outs = np.concatenate([each[2] for each in parts], axis=1)
+        assert_close([a, s, out], [whole, np.array(sums), outs], 1e-13, row.op.name)
+
+
+@pytest.mark.parametrize("loss", [SQUARED, SOFTMAX])
+@pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
+def test_each_set_has_the_gram_matrix_of_its_own(backend, loss):
+    rng = np.random.default_rng(15)
+    n, d, k, m, reps = 37, 5, 3, 2, 3
+    row = network_functions(activation("tanh"), k, reps, 1, rng, outputs=m, loss=loss)[4]
+    assert row.op == Op.GRAM and row.reps == reps
+    x, y, p = rng.standard_normal((n, d)), responses(rng, n, row), rng.standard_normal((row.columns, d))
+    a, s, _ = run(backend, x, y, None, p, row)
+    for rep, alone in enumerate(p.reshape(reps, -1, d)):
+        one = replace(row, reps=1, v=row.v[rep : rep + 1], c=row.c[rep : rep + 1])
+        matrix, sums, _ = run(backend, x, y, None, np.ascontiguousarray(alone), one)
+        size = row.gram_size(d)
+        assert_same([a[rep * size : (rep + 1) * size], s[[0, 1 + rep]]], [matrix, sums])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_columns_that_are_not_those_of_the_rows_are_refused(backend):
+    row = RowFunction(Op.LOSS, k=1, v=np.ones((1, 1)))
+    for columns in (2, 5):
+        with pytest.raises(ValueError, match="columns of X"):
+            run(backend, np.ones((4, 3)), None, None, np.ones((1, columns)), row)
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
+def test_the_third_moment_of_rows_themselves_takes_no_constant(backend):
+    row = RowFunction(Op.THIRD, k=1, v=np.ones((1, 1)))
+    with pytest.raises(ValueError, match="third moment"):
+        run(backend, np.ones((4, 3)), None, None, np.ones((1, 4)), row)
 
 
 def check_products(dtype):
@@ -206,25 +368,27 @@ def sigmoid_mean_rows(k, reps=2, group=1, free_w=1):
         RowFunction(Op.LOSS, **more),
         RowFunction(Op.CURVATURE, dv=np.zeros(k), **one),
         RowFunction(Op.CURVATURE, newton=True, dv=np.zeros(k), **one),
-        RowFunction(Op.GRAM, **one, free_w=free_w),
+        RowFunction(Op.GRAM, **more, free_w=free_w),
         RowFunction(Op.PREDICT, **more),
     ]
 
 
-def check_groups(backend, dtype, groups, losses=(SQUARED, CROSS_ENTROPY), samples=(0, 1, 8, 9, 83)):
+def check_groups(backend, dtype, groups, losses=(SQUARED, CROSS_ENTROPY), samples=(0, 1, 8, 9, 83), ones=0):
     """Groups of rows that make one sample against the reference; a group of one row is a plain sample."""
     rng = np.random.default_rng(11)
     grid = dtype == np.float32
     for group, loss, n, d, filters in itertools.product(groups, losses, samples, (5, 11), (1, 3)):
         k = group * filters
-        x, y, weights = draw(rng, (n * group, d), dtype, grid), rng.random(n), rng.random(n)
-        y[::4] = rng.integers(0, 2, len(y[::4]))
+        x, weights = draw(rng, (n * group, d), dtype, grid), rng.random(n)
         if loss == CROSS_ENTROPY:
             rows = sigmoid_mean_rows(k, 2, group)
         else:
-            rows = [replace(row, group=group) for row in row_functions(activation("tanh"), k, 2, 0, rng)[:9]]
+            rows = network_functions(activation("tanh"), k, 2, 0, rng, loss=loss, outputs=1 + 2 * (loss == SOFTMAX))
+            rows = [replace(row, group=group) for row in rows]
         for row, w in itertools.product(rows, (None, weights)):
-            p = draw(rng, (row.columns, d), np.float64, grid)
+            p, y = draw(rng, (row.columns, d + ones), np.float64, grid), responses(rng, n, row)
+            if loss == CROSS_ENTROPY:
+                y[::4] = rng.integers(0, 2, len(y[::4]))
             for blocks in ((8 * group, 16 * group), None):
                 result, expected = (run(b, x, y, w, p, row, blocks) for b in (backend, "reference"))
                 label = f"{row.op.name} loss={loss} group={group} n={n} d={d} k={k} weights={w is not None}"
@@ -236,6 +400,7 @@ def check_groups(backend, dtype, groups, losses=(SQUARED, CROSS_ENTROPY), sample
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_cross_entropy_and_groups_of_rows_match_the_reference(backend, dtype, group):
     check_groups(backend, dtype, [group])
+    check_groups(backend, dtype, [group], (SQUARED, CROSS_ENTROPY, SOFTMAX), samples=(0, 9, 30), ones=1)
 
 
 @pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
@@ -342,8 +507,11 @@ def test_sums_of_aligned_subtrees_merge_to_the_bits_of_one_range(backend):
     d, blocks = 6, 11
     x = rng.standard_normal((16 * (blocks - 1) + 9, d))
     y = rng.standard_normal(len(x))
-    for row in row_functions(get_activation("sigmoid"), 3, 2, 1, rng) + sigmoid_mean_rows(3):
-        p = rng.standard_normal((row.columns, d))
+    functions = row_functions(get_activation("sigmoid"), 3, 2, 1, rng) + sigmoid_mean_rows(3)
+    for row, ones in itertools.product(functions, (0, 1)):
+        if ones and of_x_itself(row):
+            continue
+        p = rng.standard_normal((row.columns, d + ones))
         whole = run(backend, x, y, None, p, row)
         for size in (1, 2, 4, 8):
             ranges = ((first, min(size, blocks - first)) for first in range(0, blocks, size))
@@ -426,6 +594,8 @@ def test_every_instruction_set_of_the_compiled_backend_matches_the_reference(dty
                 check_against_reference("compiled", dtype, function, [(17, 9, 4, 1, 1), (83, 37, 5, 2, 0)])
             check_products(dtype)
             check_groups("compiled", dtype, (1, 3), samples=(9, 83))
+            check_groups("compiled", dtype, (1, 3), samples=(9, 40), ones=1)
+            check_many_outputs("compiled", dtype)
             for side in THIRD_SIDES:
                 check_third("compiled", dtype, 21, side, 0)
                 check_third("compiled", dtype, 21, 4, side)

@@ -6,7 +6,6 @@ identity next to them, so that the back-projected sums show the coefficient of e
 
 from __future__ import annotations
 
-import contextlib
 from functools import cache
 
 import mpmath
@@ -19,7 +18,6 @@ from fastrecover.kernels import Op, RowFunction
 from fastrecover.losses import CROSS_ENTROPY
 
 DIGITS = 60
-TARGETS = ("reference", "numba", "base", "avx2", "avx512")
 ONE = [[z] for z in (-800.0, -690.0, -37.5, -1.25, 0.0, 0.5, 38.0, 690.0, 800.0)]
 THREE = [
     [-800, -800, -799], [-691, -690, -700], [-800, -2, -800], [800, -800, 0.5], [800, 799, 801],
@@ -33,20 +31,6 @@ FAR_THREE = [
     [1e300, 1e300, 1e300],
 ]  # fmt: skip
 RESPONSES = (0.0, 1.0, 0.5, 0.125, 1.0 - 2.0**-40)
-
-
-@pytest.fixture(params=TARGETS)
-def backend(request):
-    """Name of a backend, at every instruction set of the compiled one that this processor has."""
-    if request.param in ("reference", "numba"):
-        yield request.param
-        return
-    from fastrecover.kernels import _compiled
-
-    with contextlib.suppress(ValueError):  # the widest one this processor has stands in for a missing one
-        _compiled.select_instruction_set(request.param)
-    yield "compiled"
-    _compiled.select_instruction_set(None)
 
 
 def exact(z, step, y):
