@@ -138,6 +138,8 @@ class Policy:
     """Steps of such runs side by side."""
     best_of_many: int = 4
     """Best runs of these that go on, where the best of a number is asked for."""
+    best_iterations: int = 600
+    """Steps that these may take: the valleys of the lowest minima are narrow and long."""
     halved_after: int = 20
     """Steps after which the worse half of them is left, where the best of a number is asked for."""
     restart_rounds: int = 3

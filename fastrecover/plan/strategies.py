@@ -160,7 +160,7 @@ class Restarts:
             if problem.restarts and losses.min() > problem.exact_loss:  # the best go on
                 top = np.argsort(losses)[: policy.best_of_many]
                 own = None if v is None else v[top]
-                thetas[top], losses[top] = run(thetas[top], iterations=policy.iterations, output_weights=own)
+                thetas[top], losses[top] = run(thetas[top], iterations=policy.best_iterations, output_weights=own)
             return thetas, losses
         return minimise_many(
             objective,
