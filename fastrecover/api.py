@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Unpack, cast
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from ._arrays import feature_names
@@ -19,7 +20,7 @@ from .data import Data
 from .exceptions import convergence_warning
 from .models import ModelOptions, Network, Parameters, Penalty, get_model
 from .papers import PRESETS
-from .penalised import held_out_losses, problem_of
+from .penalised import held_out_losses, largest_good, problem_of
 from .plan import ALL, Chosen, Outcome, Problem, carry_out, carry_out_on_batches, determined, number_of_units
 from .recovery import Recovery
 from .request import Request
@@ -118,9 +119,10 @@ def fit(
         1: a line for each stage on standard error; 2: a line for each step.
     alpha : float, list of float, or "auto"
         Penalty ``alpha / (2 n) (|W|^2 + |v|^2 + |b|^2)`` on weights, output weights and linear terms (not on biases and
-        intercepts), n the sum of the sample weights.  Of several the one with the least loss on rows that are held out
-        is taken (five parts in turn; one fifth of the rows from 20,000 on), along a path from the largest to the
-        smallest; "auto": of eleven between 1e-4 and 100.  ``info["alphas"]`` holds the losses.
+        intercepts), n the sum of the sample weights.  Of several the largest is taken whose loss on rows that are held
+        out (five parts in turn; one fifth of the rows from 20,000 on) is not above the least by more than the standard
+        error of their difference, along a path from the largest to the smallest; "auto": of eleven between 1e-4 and
+        100.  ``info["alphas"]`` holds the losses.
     class_weight : "balanced", dict, or None
         Weights of classes, by which those of samples are multiplied; "balanced": all classes weigh the same.
     **model_options
@@ -180,12 +182,12 @@ def fit(
         if isinstance(data, Batches):
             problem = Problem(engine, request.model, request.seeds, monitor, request.tol)
             problem, outcome = carry_out_on_batches(problem, start, request.solver, data)
-            alphas: dict[float, float] = {}
+            alphas: dict[float, np.ndarray] = {}
         else:
             data.check_finite(engine)
             alphas = held_out_losses(data, request, n_jobs, monitor, engine.meter) if len(request.alphas) > 1 else {}
             short = bool(alphas) and monitor.spent(engine.meter)
-            chosen = min(alphas, key=alphas.__getitem__) if alphas else request.alphas[0]
+            chosen = largest_good(alphas) if alphas else request.alphas[0]
             problem = problem_of(engine, request, data.in_units(chosen), monitor)
             if request.finds_units:
                 problem, outcome = _with_units(problem, request.solver)
@@ -196,7 +198,7 @@ def fit(
     if isinstance(data, Data) and request.alphas != (0.0,):
         recovery.info["alpha"] = chosen
         if alphas:
-            recovery.info["alphas"] = {f"{a:g}": loss for a, loss in alphas.items()}
+            recovery.info["alphas"] = {f"{a:g}": float(losses.mean()) for a, losses in alphas.items()}
         if alphas and short:
             recovery.converged = False
             recovery.message = (

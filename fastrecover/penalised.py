@@ -47,8 +47,8 @@ def problem_of(engine: Engine, request: Request, alpha: float, monitor: Monitor)
 
 def held_out_losses(
     data: Data, request: Request, n_jobs: int | None, monitor: Monitor, meter: Meter
-) -> dict[float, float]:
-    """Mean loss of every penalty on rows that its fits have not seen.
+) -> dict[float, np.ndarray]:
+    """Losses of every penalty on each part of the rows, which its fits have not seen.
 
     Parameters
     ----------
@@ -62,12 +62,13 @@ def held_out_losses(
 
     Returns
     -------
-    dict of float to float
-        Loss by alpha.  Penalties beyond the best of a path, where the losses have risen for a while, are left out.
+    dict of float to ndarray
+        Losses by alpha, one for each part.  Penalties beyond the best of a path, where the losses have risen for a
+        while, are left out.
     """
     n = data.n_rows
     part = generator(request.seeds, Stream.HELD_OUT).permutation(np.arange(n) % _PARTS)
-    sums, counts = dict.fromkeys(request.alphas, 0.0), dict.fromkeys(request.alphas, 0)
+    found_losses: dict[float, list[float]] = {alpha: [] for alpha in request.alphas}
     parts = range(1 if n >= _ONE_PART else _PARTS)
     for held in parts:
         kept, left = data.some(np.flatnonzero(part != held)), data.some(np.flatnonzero(part == held))
@@ -80,7 +81,7 @@ def held_out_losses(
             found = problem.coordinates.back(outcome.objective.unpack(outcome.state.theta), outcome.objective.model)
             model = outcome.objective.model.changed(loss=request.model.loss, penalty=None)
             loss = Objective(other, model).value(model.pack(found))
-            sums[alpha], counts[alpha] = sums[alpha] + loss, counts[alpha] + 1
+            found_losses[alpha].append(loss)
             worse = worse + 1 if loss > _RISE * best else 0
             best = min(best, loss)
             # A penalty that silences all units leaves a saddle, from which no smaller one would get away.
@@ -91,4 +92,25 @@ def held_out_losses(
                 break
     for column in monitor.history.values():  # which is that of the fit that follows
         column.clear()
-    return {alpha: sums[alpha] / counts[alpha] for alpha in request.alphas if counts[alpha] == len(parts)}
+    return {alpha: np.array(losses) for alpha, losses in found_losses.items() if len(losses) == len(parts)}
+
+
+def largest_good(losses: dict[float, np.ndarray]) -> float:
+    """The largest penalty whose loss is not above the least one by more than the standard error of their difference.
+
+    Penalties near the best one are told apart by chance (Breiman, Friedman, Olshen and Stone 1984); parts are compared
+    with themselves.
+
+    Parameters
+    ----------
+    losses : dict of float to ndarray
+        From :func:`held_out_losses`.
+    """
+    best = min(losses, key=lambda alpha: losses[alpha].mean())
+    parts = len(losses[best])
+
+    def good(alpha: float) -> bool:
+        above = losses[alpha] - losses[best]
+        return parts > 1 and float(above.mean()) <= float(above.std(ddof=1)) / np.sqrt(parts)
+
+    return max([best, *(alpha for alpha in losses if good(alpha))])
