@@ -49,6 +49,8 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
     # A sub-sample's minimiser is a stepping stone: a fraction of its own error is near enough.
     near = policy.near_labelled if labels else policy.near
     tol = problem.tol if rows == ALL else max(problem.tol, near)
+    if model.ends_at_kinks:
+        return Candidate(problem.run(LBFGS(), objective, theta, label, policy.kink_iterations, tol), model, rows, label)
     if _matrix_is_dear(problem, objective):
         state = _with_gaussian_curvature(problem, rows, objective, theta, label, tol)
         if state.converged or problem.p > DENSE_LIMIT or problem.spent:
@@ -117,6 +119,9 @@ def polished(problem: Problem, best: Candidate) -> Candidate:
         state = problem.run(
             QuarticConjugateGradients(dense=False), objective, theta, "all rows", policy.pncg_iterations
         )
+        return Candidate(state, best.model, ALL, best.label)
+    if best.model.ends_at_kinks:
+        state = problem.run(LBFGS(), objective, theta, "all rows", policy.kink_iterations)
         return Candidate(state, best.model, ALL, best.label)
     if problem.has_gaussian_curvature or problem.spent:
         # Spent, it only tells the loss.
