@@ -29,6 +29,7 @@ MODULES = (
     "costs",
     "published",
     "spikes",
+    "tables",
 )
 CASES = (*MODULES, *studies.STUDIES)
 

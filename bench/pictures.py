@@ -54,6 +54,10 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
         Bars(("set",), ("MINPACK / ours",), line=20.0),
     ),
     "spikes": (Bars(("units", "loss"), ("*, held out",), log=""),),
+    "tables": (
+        Bars(("table", "k", "alpha"), ("excess",), line=0.0, log=""),
+        Bars(("table", "k", "alpha"), ("/ peer",), line=10.0),
+    ),
     "zoo": (Bars(("all of", "tol", "against"), ("win", "tie", "loss"), log=""),),
     "verdicts": (Bars(("all of",), ("problems", "converged", "found", "wrong*"), log=""),),
     "power.zoo": (Bars(("all of",), ("ours", "L-BFGS", "missed*", "wrong*"), log=""),),

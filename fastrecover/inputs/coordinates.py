@@ -124,7 +124,8 @@ def coordinates(
 
     A diagonal map takes away sizes alone, also of rows too few to be tested.  Where features are correlated or far from
     zero a root of the second moment does, once there are four rows for each feature; directions without any are left
-    out.  Both are taken from rows that may hold a few very long ones, which count for little.
+    out.  Correlations stay where a penalised minimum may lie at kinks.  Both are taken from rows that may hold a few
+    very long ones, which count for little.
 
     Parameters
     ----------
@@ -148,7 +149,8 @@ def coordinates(
     d = engine.shape[1]
     # What a mean moves, biases and the intercept take.
     centred = model.hidden_bias and model.n_patches == 1 and (model.fit_intercept or not model.linear_term)
-    related = (diagnosis.mean_departs and not centred) or diagnosis.correlation_departs
+    # Where gradients fit a penalised network, weights along directions in which rows hardly vary should stay dear.
+    related = (diagnosis.mean_departs and not centred) or (diagnosis.correlation_departs and not model.ends_at_kinks)
     far = diagnosis.mean_departs and centred
     untested = diagnosis.n_rows < FEWEST_ROWS
     if not (related or far or diagnosis.variance_departs or whiten or untested):

@@ -131,6 +131,16 @@ class Network:
         return self.free_v and self.activation.degree is not None and alone
 
     @property
+    def ends_at_kinks(self) -> bool:
+        """Whether minima may lie where rows cross kinks of the activation, as a penalty lets them.
+
+        A linear model of the outputs ends at the next kink, so steps that rely on one are refused there one after the
+        other, and gradients go lower.
+        """
+        smoothness = self.activation.smoothness
+        return self.penalty is not None and smoothness is not None and smoothness <= 1
+
+    @property
     def is_separate(self) -> bool:
         """Whether each unit has an output weight of its own that a linear regression finds: no shared filter, and a
         loss of the outputs alone.

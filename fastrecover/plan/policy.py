@@ -36,6 +36,8 @@ class Policy:
     """Most steps of one stage."""
     lbfgs_iterations: int = 2000
     """Most steps of L-BFGS where it is the solver asked for."""
+    kink_iterations: int = 1000
+    """The same where a penalised minimum may lie at kinks, and nothing comes after it."""
     gd_iterations: int = 20_000
     """Most steps of gradient descent."""
     pncg_iterations: int = 600

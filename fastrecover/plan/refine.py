@@ -50,6 +50,9 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
     # A sub-sample's minimiser is a stepping stone: a fraction of its own error is near enough.
     near = policy.near_labelled if labels else policy.near
     tol = problem.tol if rows == ALL else max(problem.tol, near)
+    if model.ends_at_kinks:
+        state = problem.run(LBFGS(), objective, theta, label, policy.kink_iterations, tol)
+        return Candidate(_in_kinks(problem, objective, state, label, tol), model, rows, label)
     if _matrix_is_dear(problem, objective):
         state = _with_gaussian_curvature(problem, rows, objective, theta, label, tol)
         if state.converged or problem.p > DENSE_LIMIT or problem.spent:
@@ -81,18 +84,19 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
         metric = None if matrix is None else _factored(matrix)
         state = problem.run(LBFGS(preconditioner=metric), objective, state.theta, label, policy.iterations, tol)
         state = problem.run(solver, objective, state.theta, label, policy.iterations // 5, tol)
-    # Noise alone leaves minima close enough to kinks for the loss to level off; a penalty draws them into kinks.
-    unsure = not state.converged or (state.stopped and problem.model.penalty is not None)
-    if unsure and _ends_in_kinks(problem, objective):
-        state = problem.run(KinkedGaussNewton(), objective, state.theta, label, policy.kinked_steps, tol)
-    return Candidate(state, model, rows, label)
+    return Candidate(_in_kinks(problem, objective, state, label, tol), model, rows, label)
 
 
-def _ends_in_kinks(problem: Problem, objective: Objective) -> bool:
-    """Whether the minimum may lie where the loss has kinks, and they can be counted."""
+def _in_kinks(problem: Problem, objective: Objective, state: State, label: str, tol: float) -> State:
+    """Go on by steps that know kinks where the minimum may lie in some, and these can be counted."""
     model = objective.model
+    # Noise alone leaves minima close enough to kinks for the loss to level off; a penalty draws them into kinks.
+    unsure = not state.converged or (state.stopped and model.ends_at_kinks)
     plain = objective.kinked and model.loss.of_output and model.n_patches == 1 and bool(model.activation.kinks)
-    return plain and not problem.spent and objective.n_rows * problem.p**2 <= problem.policy.kinked_work
+    few = objective.n_rows * problem.p**2 <= problem.policy.kinked_work
+    if not (unsure and plain and few) or problem.spent:
+        return state
+    return problem.run(KinkedGaussNewton(), objective, state.theta, label, problem.policy.kinked_steps, tol)
 
 
 def gauss_newton(problem: Problem, objective: Objective) -> GaussNewton:
@@ -114,7 +118,8 @@ def wants_factors(problem: Problem, objective: Objective, runs: int) -> bool:
     bool
     """
     policy, p, penalty = problem.policy, objective.n_parameters, problem.model.penalty
-    if not (problem.model.hidden_bias or problem.restarts) or (penalty and penalty.least() > policy.firm):
+    well_posed = penalty is not None and (penalty.least() > policy.firm or problem.model.ends_at_kinks)
+    if well_posed or not (problem.model.hidden_bias or problem.restarts):
         return False
     most = policy.small_work if runs == 1 else policy.small_work_of_many
     return p <= policy.small and runs * objective.n_rows * p**2 <= most
@@ -150,6 +155,9 @@ def polished(problem: Problem, best: Candidate) -> Candidate:
             QuarticConjugateGradients(dense=False), objective, theta, "all rows", policy.pncg_iterations
         )
         return Candidate(state, best.model, ALL, best.label)
+    if best.model.ends_at_kinks:
+        state = problem.run(LBFGS(), objective, theta, "all rows", policy.kink_iterations)
+        return Candidate(_in_kinks(problem, objective, state, "all rows", problem.tol), best.model, ALL, best.label)
     if problem.has_gaussian_curvature or problem.spent:
         # Spent, it only tells the loss.
         curvature = None if problem.spent else _curvature(problem, problem.objective(best), theta)

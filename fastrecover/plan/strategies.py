@@ -15,7 +15,7 @@ import numpy as np
 from ..models import Network, Parameters
 from ..random import Stream
 from ..solvers import minimise_many, newton_many
-from ..starts import StartError, anchors, inertia, random_start
+from ..starts import StartError, anchors, inertia, light_start, random_start
 from ..sweeps import Objective
 from .judge import Judge
 from .problem import Candidate, Problem, Rows
@@ -196,6 +196,8 @@ class Restarts:
         free = Objective(engine, model)
         thetas = free.with_fitted_outputs(np.array([model.pack(start) for start in starts]), _RIDGE)
         fitted = [model.unpack(theta, d) for theta in thetas]
+        if model.ends_at_kinks:
+            fitted[1::2] = [light_start(model, d, rng) for _ in fitted[1::2]]
         return [start.absorbed(model.activation) if model.absorbs else start for start in fitted]
 
 

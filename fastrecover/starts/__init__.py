@@ -7,7 +7,7 @@ from .base import Start, StartError, network, ridge_lengths, with_output_weights
 from .landscape import Descent, landscape_start
 from .published import published_start
 from .quadratic_fit import inertia
-from .random import anchors, random_start, small_random_start, with_kinks
+from .random import anchors, light_start, random_start, small_random_start, with_kinks
 from .registry import STARTS, NamedStart
 from .spectral import spectral_start
 from .tensor import tensor_start
@@ -22,6 +22,7 @@ __all__ = [
     "anchors",
     "inertia",
     "landscape_start",
+    "light_start",
     "network",
     "published_start",
     "random_start",

@@ -9,7 +9,7 @@ import pytest
 
 from fastrecover.engines import MappedEngine, ThreadEngine
 from fastrecover.inputs import Coordinates, coordinates, diagnose
-from fastrecover.models import Parameters, Regression
+from fastrecover.models import Parameters, Penalty, Regression
 from fastrecover.sources import ArraySource
 from fastrecover.sweeps import Objective, local_rows
 
@@ -41,6 +41,15 @@ def test_sizes_alone_are_taken_away_by_a_diagonal():
     assert units.matrix is not None and units.matrix.ndim == 1 and not units.is_white
     size = np.sqrt((mapped(X * 10.0 ** np.arange(-2, 3), units) ** 2).mean(axis=0))
     np.testing.assert_allclose(size, 1.0, rtol=0.05)
+
+
+def test_correlations_stay_where_a_penalty_meets_kinks():
+    x = X @ np.tril(np.ones((D, D))).T
+    for name, penalised, white in (("relu", True, False), ("relu", False, True), ("tanh", True, True)):
+        model = Regression(name, 2, "free", True, hidden_bias=True)
+        model = model.changed(penalty=Penalty.of(1.0, N)) if penalised else model
+        units = units_of(x, model=model)
+        assert units.is_white == white and units.matrix is not None
 
 
 @pytest.mark.parametrize(
