@@ -251,6 +251,7 @@ def test_a_budget_that_ends_before_all_penalties_are_compared_is_said_so():
     assert not rec.converged and rec.info["alpha"] == 100.0 and list(rec.info["alphas"]) == ["100"]
 
 
+@pytest.mark.filterwarnings("ignore:not all weights are determined")
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_penalised_labels_have_a_minimum_though_they_are_separable(activation):
     rng = np.random.default_rng(0)

@@ -26,6 +26,7 @@ from ..sweeps import Objective
 from .problem import ALL, Candidate, Problem, Rows
 
 _NEARLY_SINGULAR = 1e-10  # of a preconditioning matrix, relative to its mean diagonal
+_OPEN = 1e-6  # the same where labels leave directions open, as softmax does that of a function added to all outputs
 
 
 def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, label: str) -> Candidate:
@@ -81,7 +82,7 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
     slow = labels and not state.stopped
     if (dear or slow) and not state.converged and not problem.spent:
         matrix = state.memory.get("matrix") if slow else None
-        metric = None if matrix is None else _factored(matrix)
+        metric = None if matrix is None else _factored(matrix, _OPEN)
         state = problem.run(LBFGS(preconditioner=metric), objective, state.theta, label, policy.iterations, tol)
         state = problem.run(solver, objective, state.theta, label, policy.iterations // 5, tol)
     return Candidate(_in_kinks(problem, objective, state, label, tol), model, rows, label)
@@ -223,11 +224,11 @@ def _matrix_of_sample(problem: Problem, at: Candidate) -> FactoredMatrix:
     if matrix is None:
         few = problem.on(at.rows).sample(_matrix_rows(problem, at), problem.seed(Stream.CURVATURE))
         matrix = Objective(few, at.model).gauss_newton(at.state.theta)[2]
-    return _factored(matrix)
+    return _factored(matrix, _NEARLY_SINGULAR)
 
 
-def _factored(matrix: np.ndarray) -> FactoredMatrix:
-    return FactoredMatrix.of(matrix, _NEARLY_SINGULAR * float(np.trace(matrix)) / len(matrix))
+def _factored(matrix: np.ndarray, ridge: float) -> FactoredMatrix:
+    return FactoredMatrix.of(matrix, ridge * float(np.trace(matrix)) / len(matrix))
 
 
 def _matrix_rows(problem: Problem, at: Candidate) -> int:

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..linalg import damped_solve
-from ..sweeps import Objective, damped_steps, triangular_factors
+from ..sweeps import Objective, damped_steps, distances, triangular_factors
 from .loop import SHRUNK, indistinct
 from .state import State
 
@@ -67,7 +67,7 @@ class GaussNewton:
             losses, factors = triangular_factors(objective, theta[None])
             r, q = factors[0, :-1, :-1], factors[0, :-1, -1]
             state = State(theta, float(losses[0]), r.T @ q, memory={**memory, "matrix": r.T @ r, "factor": factors[0]})
-            state.decrement = float(np.linalg.norm(q))
+            state.decrement = float(distances(factors)[0])
             return state
         loss, grad, matrix = objective.gauss_newton(theta)
         state = State(theta, loss, grad, memory={**memory, "matrix": matrix})
@@ -205,7 +205,7 @@ def newton_many(
 
     def near(runs: np.ndarray) -> np.ndarray:
         """Which runs are at a minimum, by the length of what the linear model can take off."""
-        distance = np.sqrt((factor[runs, :-1, -1] ** 2).sum(axis=1))
+        distance = distances(factor[runs])
         noise = np.array([objective.noise(max(each, 0.0)) for each in loss[runs]])
         return distance <= tol * noise * np.sqrt(objective.n_parameters / objective.n_rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .factors import damped_steps, triangular_factors
+from .factors import damped_steps, distances, triangular_factors
 from .function import Function
 from .kinks import KinkedModel, kinked_model
 from .landscape import Landscape, TensorLandscape, population_tensor
@@ -19,6 +19,7 @@ __all__ = [
     "Objective",
     "TensorLandscape",
     "damped_steps",
+    "distances",
     "kinked_model",
     "leverages",
     "local_rows",

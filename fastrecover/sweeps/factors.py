@@ -12,6 +12,7 @@ import numpy as np
 from .objective import Objective
 
 _NUMBERS = 1 << 22  # of Jacobians held at a time
+_DEPENDENT = 1e-13  # of a direction, relative to the longest
 
 
 def triangular_factors(
@@ -81,6 +82,29 @@ def damped_steps(factors: np.ndarray, damping: np.ndarray) -> np.ndarray:
     below[:, at, at] = np.sqrt(damping)
     r = _triangles(np.concatenate([factors, below], axis=1))
     return -np.linalg.solve(r[:, :-1, :-1], r[:, :-1, -1:])[:, :, 0]
+
+
+def distances(factors: np.ndarray) -> np.ndarray:
+    """Lengths of what linear models can take off: Newton decrements ``sqrt(g' G^-1 g)`` of several points.
+
+    Directions that change nothing, such as one function added to all outputs of a softmax, are left out.
+
+    Parameters
+    ----------
+    factors : ndarray (s, p + 1, p + 1)
+
+    Returns
+    -------
+    ndarray (s,)
+    """
+    right = factors[:, :-1, -1]
+    found = np.sqrt((right**2).sum(axis=1))
+    diagonal = np.abs(np.einsum("sii->si", factors)[:, :-1])
+    singular = diagonal.min(axis=1, initial=np.inf) < _DEPENDENT * diagonal.max(axis=1, initial=0.0)
+    for i in np.flatnonzero(singular & np.isfinite(found)):
+        basis, values, _ = np.linalg.svd(factors[i, :-1, :-1])
+        found[i] = np.linalg.norm(basis[:, values > _DEPENDENT * values[0]].T @ right[i])
+    return found
 
 
 def _triangles(rows: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from fastrecover.losses import Huber
 from fastrecover.models import Classification, Logistic, Network, Parameters, Poisson, Regression
 from fastrecover.sources import ArraySource
 from fastrecover.sweeps import Objective
-from fastrecover.sweeps.factors import damped_steps, triangular_factors
+from fastrecover.sweeps.factors import damped_steps, distances, triangular_factors
 
 
 @pytest.fixture(autouse=True)
@@ -420,3 +420,24 @@ def test_mapped_rows_with_a_centre(name, loss, m, bias):
     close(found, expected)
     if loss == "squared":
         close(mapped.residual(theta).value(u), plain.residual(theta).value(u))
+
+
+@pytest.mark.parametrize("kind", ["softmax", "squared"])
+def test_distances_leave_out_what_changes_nothing(kind):
+    """Newton decrements by a pseudo-inverse; a softmax leaves a function open that is added to all outputs."""
+    rng = np.random.default_rng(0)
+    x, m = rng.standard_normal((60, 3)), 3
+    if kind == "softmax":
+        objective = fr.objective(x, rng.integers(0, m, 60), fr.models.Logistic("tanh", 2))
+    else:
+        model = fr.models.Regression("tanh", 2, "free", True, hidden_bias=True)
+        objective = fr.objective(x, rng.standard_normal((60, m)), model)
+    thetas = rng.standard_normal((4, objective.n_parameters))
+    found = distances(triangular_factors(objective, thetas)[1])
+    for theta, length in zip(thetas, found, strict=True):
+        _, grad, matrix = objective.gauss_newton(theta)
+        # Output weights of two units and the intercept, added to all outputs.
+        open_ = 3 if kind == "softmax" else 0
+        assert np.linalg.matrix_rank(matrix, tol=1e-12) == len(theta) - open_
+        expected = np.sqrt(grad @ np.linalg.pinv(matrix, rcond=1e-12, hermitian=True) @ grad)
+        assert length == pytest.approx(expected, rel=1e-6)
