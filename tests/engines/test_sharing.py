@@ -214,6 +214,12 @@ def outcome(script):
             return ThreadEngine(ArraySource(rows), jobs, least_work=1)
         x = np.random.default_rng(1).standard_normal((30_000, 64))
         expected = engine(x, 1).run(p, row)[0]
+        def meet():
+            gate = threading.Barrier(3, timeout=30)
+            def part(i):
+                gate.wait()
+                return np.ones(1), np.ones(1)
+            assert pool.run(pool.Parts(part, 3), 3)[0] == 3.0
         def check():
             assert np.array_equal(engine(x).run(p, row)[0], expected)
     """
@@ -237,11 +243,7 @@ def test_an_interrupt_ends_a_sweep_that_would_take_days(jobs):
         except KeyboardInterrupt:
             print("interrupted")
         check()
-        gate = threading.Barrier(3, timeout=60)
-        def part(i):
-            gate.wait()
-            return np.ones(1), np.ones(1)
-        assert pool.run(pool.Parts(part, 3), 3)[0] == 3.0
+        meet()
     """
     assert outcome(script) == "interrupted"
 
@@ -276,7 +278,7 @@ def test_a_signal_handler_that_does_not_raise_lets_the_sweep_go_on():
 
 
 def test_a_fork_in_the_middle_of_sweeps():
-    """The child has none of the threads, whatever they were at."""
+    """The child has none of the threads, whatever they were at, and makes its own."""
     script = """
         over = threading.Event()
         def sweeping():
@@ -288,8 +290,9 @@ def test_a_fork_in_the_middle_of_sweeps():
         for _ in range(8):
             child = os.fork()
             if child == 0:
-                for _ in range(3):
-                    check()
+                check()
+                meet()
+                check()
                 os._exit(0)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         over.set()
