@@ -203,7 +203,7 @@ def test_several_threads_sweep_at_once():
 def outcome(script):
     """What a script in a process of its own prints; one that does not end fails the test."""
     before = """
-        import os, signal, sys, threading
+        import os, signal, sys, threading, time
         import numpy as np
         from fastrecover.engines import ThreadEngine, pool
         from fastrecover.kernels import Op, RowFunction
@@ -214,6 +214,12 @@ def outcome(script):
             return ThreadEngine(ArraySource(rows), jobs, least_work=1)
         x = np.random.default_rng(1).standard_normal((30_000, 64))
         expected = engine(x, 1).run(p, row)[0]
+        def meet():
+            gate = threading.Barrier(3, timeout=30)
+            def part(i):
+                gate.wait()
+                return np.ones(1), np.ones(1)
+            assert pool.run(pool.Parts(part, 3), 3)[0] == 3.0
         def check():
             assert np.array_equal(engine(x).run(p, row)[0], expected)
     """
@@ -231,17 +237,13 @@ def test_an_interrupt_ends_a_sweep_that_would_take_days(jobs):
         check()
         endless = np.broadcast_to(x[0], (10**12, 64))
         main = threading.main_thread().ident
-        threading.Timer(0.5, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
         try:
+            threading.Timer(0.5, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
             engine(endless, {jobs}).run(p, row)
         except KeyboardInterrupt:
             print("interrupted")
         check()
-        gate = threading.Barrier(3, timeout=60)
-        def part(i):
-            gate.wait()
-            return np.ones(1), np.ones(1)
-        assert pool.run(pool.Parts(part, 3), 3)[0] == 3.0
+        meet()
     """
     assert outcome(script) == "interrupted"
 
@@ -249,31 +251,34 @@ def test_an_interrupt_ends_a_sweep_that_would_take_days(jobs):
 def test_a_signal_handler_that_does_not_raise_lets_the_sweep_go_on():
     """A handler may even sweep; the interrupt that follows it ends what it interrupted."""
     script = """
-        told = []
+        told, handled = [], threading.Event()
         def handler(*_):
             check()
             told.append(1)
+            handled.set()
             if len(told) == 3:
                 raise InterruptedError
         signal.signal(signal.SIGUSR1, handler)
-        main, over = threading.main_thread().ident, threading.Event()
+        main = threading.main_thread().ident
         def nag():
-            while not over.wait(0.2):
+            for _ in range(3):
+                time.sleep(0.2)
+                handled.clear()
                 signal.pthread_kill(main, signal.SIGUSR1)
+                handled.wait()
         nagging = threading.Thread(target=nag)
-        nagging.start()
         try:
+            nagging.start()
             engine(np.broadcast_to(x[0], (10**12, 64))).run(p, row)
         except InterruptedError:
-            over.set()
-        nagging.join()
-        print(len(told) >= 3)
+            nagging.join()
+        print(len(told))
     """
-    assert outcome(script) == "True"
+    assert outcome(script) == "3"
 
 
 def test_a_fork_in_the_middle_of_sweeps():
-    """The child has none of the threads, whatever they were at."""
+    """The child has none of the threads, whatever they were at, and makes its own."""
     script = """
         over = threading.Event()
         def sweeping():
@@ -285,8 +290,9 @@ def test_a_fork_in_the_middle_of_sweeps():
         for _ in range(8):
             child = os.fork()
             if child == 0:
-                for _ in range(3):
-                    check()
+                check()
+                meet()
+                check()
                 os._exit(0)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         over.set()
