@@ -94,7 +94,7 @@ def _in_kinks(problem: Problem, objective: Objective, state: State, label: str, 
     # Noise alone leaves minima close enough to kinks for the loss to level off; a penalty draws them into kinks.
     unsure = not state.converged or (state.stopped and model.ends_at_kinks)
     plain = objective.kinked and model.loss.of_output and model.n_patches == 1 and bool(model.activation.kinks)
-    few = objective.n_rows * problem.p**2 <= problem.policy.kinked_work
+    few = problem.p <= problem.policy.small and objective.n_rows * problem.p**2 <= problem.policy.kinked_work
     if not (unsure and plain and few) or problem.spent:
         return state
     return problem.run(KinkedGaussNewton(), objective, state.theta, label, problem.policy.kinked_steps, tol)
