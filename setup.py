@@ -100,6 +100,6 @@ KERNELS = Extension(
     depends=[*sorted(glob("csrc/*.h")), "csrc/units.py"],
     include_dirs=["csrc"],
     extra_compile_args=C_FLAGS + INSTRUMENT,
-    extra_link_args=INSTRUMENT,
+    extra_link_args=["-pthread", *INSTRUMENT],
 )
 setup(ext_modules=[] if PURE else [KERNELS], cmdclass={"build_ext": BuildKernels})

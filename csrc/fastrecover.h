@@ -107,8 +107,8 @@ void fr_add_up(int levels, int64_t count, int64_t size, const double *slots, dou
 
 /* One sweep over blocks [first, first + count), cut into parts of `size` blocks (a power of two, or all of them) that
    any number of threads take in turn.  Whoever made it finishes it: that thread works too, waits for the others, and
-   asks `poll` about ten times a second whether the sweep shall end.  The data and the record are not copied.
-   All but the functions without a result return 0 or one of these. */
+   asks `poll` about twenty times a second whether it shall end.  The data and the record are not copied.
+   Functions with a result return 0 or one of these. */
 enum { FR_NO_MEMORY = -1, FR_NO_SUCH_LOSS = -2, FR_INTERRUPTED = -3 };
 typedef struct fr_job fr_job;
 typedef int (*fr_poll_fn)(void *context);
