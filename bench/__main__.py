@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 from . import report, studies
-from .harness import Context, Results, cpu_count
+from .harness import Context, Results
 from .probes import Probes
 
 MODULES = (
@@ -58,11 +58,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
+    from fastrecover.engines.processors import resolve_jobs
+
     parser = argparse.ArgumentParser("bench", description="Time fastrecover beside its peers and the machine's limits.")
     parser.add_argument("cases", nargs="*", metavar="case", help=f"any of: {', '.join(CASES)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="small: shows that everything runs, measures nothing")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder for JSON and PNG")
-    parser.add_argument("--threads", type=int, default=cpu_count(), help="of every candidate (default: all processors)")
+    every = resolve_jobs(None)
+    parser.add_argument("--threads", type=int, default=every, help="of every candidate (default: all processors)")
     parser.add_argument("--data", type=Path, help="folder with the data files that some cases want")
     parser.add_argument("--resume", action="store_true", help="measure only what the result file does not hold yet")
     options = parser.parse_args(argv)

@@ -91,11 +91,6 @@ def _read(path: str) -> str:
         return ""
 
 
-def cpu_count() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @dataclass
 class Context:
     """What a case is told.

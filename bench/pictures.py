@@ -46,7 +46,10 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
     ),
     "recovery": (Bars(("activation", "noise", "n", "d"), ("* / ours",), line=30.0),),
     "passes": (Bars(("all seeds of", "noise"), ("passes, *", "to *"), line=10.0, log=""),),
-    "scaling": (Lines(("size",), ("* ms",), facet=("over",), log="xy"),),
+    "scaling": (
+        Lines(("size",), ("* ms",), facet=("over",), log="xy"),
+        Lines(("threads",), ("speed-up*",), by=("n", "d", "k"), facet=("dtype",), log="xy"),
+    ),
     "memory": (Bars(("model", "n", "d", "k"), ("*MB*",)),),
     "costs": (Bars(("sweep", "n", "d", "k", "dtype"), ("ratio", "goal"), log=""),),
     "published": (

@@ -336,6 +336,33 @@ def test_slopes_over_all_and_over_the_last_decade():
     assert (fit["slope"], fit["last decade"]) == (pytest.approx(0.5), pytest.approx(1.0))
 
 
+def test_speed_ups_are_those_of_best_rounds_beside_the_limits(monkeypatch):
+    assert [scaling.counts(most) for most in (1, 2, 3, 16, 24)] == [
+        [1],
+        [1, 2],
+        [1, 2, 3],
+        [1, 2, 4, 8, 16],
+        [1, 2, 4, 8, 16, 24],
+    ]
+    times = {
+        "sweep 1": [4.0, 6.0],
+        "sweep 2": [3.0, 2.5],
+        "read 1": [2.0],
+        "read 2": [1.0],
+        "fma 1": [1.0],
+        "fma 2": [1],
+    }
+    probes = object.__new__(Probes)
+    probes._peaks = {("float32", 1): 4.0 * 40 * 3 * 2 / 1.5, ("float32", 2): 4.0 * 40 * 3 * 2}  # 1.5 and 1 second
+    monkeypatch.setattr(probes, "limits", lambda x, threads: {"read": None, "fma": None})
+    context = Context(2, probes=probes)
+    monkeypatch.setattr(context, "timed", lambda calls, budget: (times, 0.0) if set(calls) == set(times) else None)
+    one, two = scaling.over_threads(context, 40, 3, 2, "float32")
+    assert (one["threads"], one["speed-up"], one["speed-up of limits"]) == (1, 1.0, 1.0)
+    assert (two["threads"], two["speed-up"], two["ms"]) == (2, 1.6, 2500.0)
+    assert two["speed-up of limits"] == pytest.approx(2.0)  # memory bound: 2 seconds of reading against 1
+
+
 def test_seeds_are_counted_and_averaged():
     found = [{"yes": True, "error": 3.0, "seconds": 1.0}, {"yes": False, "error": math.inf, "seconds": 5.0}]
     row = studies.summarised([*found, {"yes": True, "error": 1.0, "seconds": 2.0, "model": "relu", "peer": True}])
