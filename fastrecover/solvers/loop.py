@@ -11,10 +11,6 @@ from ..sweeps import Function
 from .monitor import Monitor
 from .state import Solver, State
 
-#: With a kinked activation the empirical gradient jumps where a row crosses a kink; decreases below this fraction
-#: of the statistical excess loss ``loss p / n`` are those jumps and end a run after three steps.
-_KINK_RESOLUTION = 1e-4
-
 #: Kinks limit the gradient's estimate of the distance to about KINK_DISTANCE / sqrt(n) standard errors; a tolerance
 #: within KINK_SLACK of that is not worth the passes in which steps are refused.
 _KINK_DISTANCE, _KINK_SLACK = 5.0, 20.0
@@ -74,7 +70,7 @@ def run(
     """
     least, patience = 1e-12, 6
     if objective.kinked:
-        least, patience = _KINK_RESOLUTION * objective.n_parameters / objective.n_rows, 3
+        least, patience = objective.resolution * objective.n_parameters / objective.n_rows, 3
         resolved = _KINK_DISTANCE / np.sqrt(objective.n_rows)
         tol = max(tol, resolved) if resolved <= _KINK_SLACK * tol else tol
     sampled = getattr(solver, "sampled", False)

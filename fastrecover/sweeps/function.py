@@ -45,6 +45,11 @@ class Function(Protocol):
         """Whether the gradient jumps where a row crosses a kink."""
         ...
 
+    @property
+    def resolution(self) -> float:
+        """Share of the statistical excess ``loss p / n`` below which decreases are those jumps; 0 for none."""
+        ...
+
     def noise(self, loss: float) -> float:
         """Scale against which gradients are small."""
         ...

@@ -54,7 +54,7 @@ class Landscape:
     n_parameters, n_features, n_rows : int
     """
 
-    kinked = False
+    kinked, resolution = False, 0.0
     response_degree = 0  # its penalty has no unit
     divergence_message = "the rows run off to infinity: a larger penalty or more rows are needed"
 
