@@ -172,7 +172,8 @@ def sweep(
     Raises
     ------
     ValueError
-        A loss that the backend does not have, or a constant where rows themselves are meant.
+        A loss that the backend does not have, columns that are not those of the rows, or a constant where rows
+        themselves are meant.
     """
     d = p.shape[1]
     _, (g, left, sums), usual = extent(op, d, x.itemsize)
@@ -228,6 +229,8 @@ def share(
 def _able(backend: str | None, op: RowFunction, x: np.ndarray, d: int) -> Backend:
     """The backend, if it can sweep rows x of d features, a constant counted."""
     name, module = _backend(backend)
+    if not 0 <= d - x.shape[1] <= 1:
+        raise ValueError(f"P must have the {x.shape[1]} columns of X, or one more, got {d}")
     if op.op == Op.THIRD and not op.m and d > x.shape[1]:
         raise ValueError("the third moment of rows themselves takes rows without a constant")
     if op.loss not in module.LOSSES:

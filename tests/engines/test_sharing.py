@@ -208,6 +208,7 @@ def outcome(script):
         from fastrecover.engines import ThreadEngine, pool
         from fastrecover.kernels import Op, RowFunction
         from fastrecover.sources import ArraySource
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job begins without it
         row = RowFunction(Op.LOSS, k=3, v=np.ones((1, 3)), grad=True)
         p = np.random.default_rng(0).standard_normal((3, 64))
         def engine(rows, jobs=3):

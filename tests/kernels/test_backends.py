@@ -294,7 +294,7 @@ def test_each_set_has_the_gram_matrix_of_its_own(backend, loss):
         assert_close([a[rep * size : (rep + 1) * size], s[[0, 1 + rep]], out], [matrix, sums, out], 1e-13, f"set {rep}")
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
 def test_columns_that_are_not_those_of_the_rows_are_refused(backend):
     row = RowFunction(Op.LOSS, k=1, v=np.ones((1, 1)))
     for columns in (2, 5):
