@@ -229,8 +229,8 @@ def share(
 def _able(backend: str | None, op: RowFunction, x: np.ndarray, d: int) -> Backend:
     """The backend, if it can sweep rows x of d features, a constant counted."""
     name, module = _backend(backend)
-    if not 0 <= d - x.shape[1] <= 1:
-        raise ValueError(f"P must have the {x.shape[1]} columns of X, or one more, got {d}")
+    if x.ndim != 2 or not 0 <= d - x.shape[1] <= 1:
+        raise ValueError(f"P must have the columns of X, or one more: it has {d}, and X the shape {x.shape}")
     if op.op == Op.THIRD and not op.m and d > x.shape[1]:
         raise ValueError("the third moment of rows themselves takes rows without a constant")
     if op.loss not in module.LOSSES:
