@@ -13,29 +13,14 @@ import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
+from ..kernels import Job
 from ..kernels.tree import Tree
 
 Sums: TypeAlias = tuple[np.ndarray, np.ndarray]
-
-
-class Job(Protocol):
-    """A sweep that threads share."""
-
-    def work(self) -> None:
-        """Do parts until none is left; of a helper, which keeps errors for whoever finishes."""
-        ...
-
-    def stop(self) -> None:
-        """Let nobody begin another part."""
-        ...
-
-    def finish(self) -> Sums:
-        """Work, wait for the others, and return all sums or raise what went wrong."""
-        ...
 
 
 class Parts:

@@ -17,6 +17,7 @@ from .op import Extent, Op, RowFunction, extent, layout
 
 __all__ = [
     "Op",
+    "Job",
     "RowFunction",
     "Extent",
     "extent",
