@@ -135,7 +135,7 @@ class Network:
         """Whether minima may lie where rows cross kinks of the activation, as a penalty lets them.
 
         A linear model of the outputs ends at the next kink, so steps that rely on one are refused there one after the
-        other, and gradients go lower.
+        other; gradients go lower, and steps that keep the kinks in their model to the end.
         """
         smoothness = self.activation.smoothness
         return self.penalty is not None and smoothness is not None and smoothness <= 1
