@@ -24,6 +24,7 @@ MODULES = (
     "moments",
     "recovery",
     "passes",
+    "wide",
     "scaling",
     "memory",
     "costs",

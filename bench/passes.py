@@ -45,7 +45,7 @@ def summary(rows: list[Row]) -> Row:
     """Medians and maxima over the seeds of one problem; one that never gets there counts as infinitely many passes."""
     found: Row = {"all seeds of": rows[0]["model"], "noise": rows[0]["noise"], "seeds": len(rows)}
     found["error, most"] = max(row["error"] for row in rows)
-    for name in ("passes", *GOALS):
+    for name in ("passes", "sweeps", "outside sweeps", *GOALS):
         if name in rows[0]:
             passes = [np.inf if row[name] is None else row[name] for row in rows]
             found |= {f"{name}, median": statistics.median(passes), f"{name}, most": max(passes)}

@@ -46,6 +46,10 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
     ),
     "recovery": (Bars(("activation", "noise", "n", "d"), ("* / ours",), line=30.0),),
     "passes": (Bars(("all seeds of", "noise"), ("passes, *", "to *"), line=10.0, log=""),),
+    "wide": (
+        Bars(("all seeds of", "noise", "n", "d", "k"), ("passes, *", "goal"), log=""),
+        Bars(("all seeds of", "noise", "n", "d", "k"), ("sweeps, *",), log=""),
+    ),
     "scaling": (
         Lines(("size",), ("* ms",), facet=("over",), log="xy"),
         Lines(("threads",), ("speed-up*",), by=("n", "d", "k"), facet=("dtype",), log="xy"),

@@ -6,6 +6,7 @@ solve many small systems and the factor costs a tenth.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -74,6 +75,77 @@ def times(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 def orthonormal(rows: np.ndarray) -> np.ndarray:
     """Orthonormal rows that span the given ones, (m, d) with m <= d."""
     return np.linalg.qr(rows.T)[0].T
+
+
+def leading_eigenvectors(
+    product: Callable[[np.ndarray], np.ndarray],
+    d: int,
+    count: int,
+    rng: np.random.Generator,
+    positive: int | None = None,
+    depth: int = 8,
+    block: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leading eigenvalues and eigenvectors of a symmetric matrix, by block Lanczos or, in few dimensions, outright.
+
+    Parameters
+    ----------
+    product : callable
+        ``product(v)`` multiplies the rows of v (m, d) by the matrix: one pass.
+    d : int
+    count : int
+        Eigenvectors wanted.
+    rng : Generator
+    positive : int, optional
+        So many of the largest eigenvalues, and the rest from the lower end; by default the largest in size.
+    depth : int
+        Passes.
+    block : int, optional
+        Vectors of a pass, by default twice those wanted and four more.
+
+    Returns
+    -------
+    values : ndarray (count,)
+    vectors : ndarray (count, d)
+        Orthonormal rows.
+    """
+    block = min(2 * count + 4 if block is None else block, d)
+    if d <= 2 * block * depth:
+        basis = np.eye(d)
+        images = product(basis)
+    else:
+        blocks = [orthonormal(rng.standard_normal((block, d)))]
+        products = [product(blocks[0])]
+        for _ in range(depth - 1):
+            before = np.concatenate(blocks)
+            new = products[-1]
+            for _ in range(2):  # once is not orthogonal to rounding
+                new = new - (new @ before.T) @ before
+            blocks.append(orthonormal(new))
+            products.append(product(blocks[-1]))
+        basis, images = np.concatenate(blocks), np.concatenate(products)
+    small = basis @ images.T
+    values, vectors = np.linalg.eigh(0.5 * (small + small.T))
+    chosen = leading(values, count, positive)
+    return values[chosen], vectors[:, chosen].T @ basis
+
+
+def leading(values: np.ndarray, count: int, positive: int | None = None) -> np.ndarray:
+    """Places of the `count` largest of rising values in size, or of the `positive` largest and the smallest.
+
+    Parameters
+    ----------
+    values : ndarray (n,)
+    count : int
+    positive : int, optional
+
+    Returns
+    -------
+    ndarray of int (count,)
+    """
+    if positive is None:
+        return np.argsort(-np.abs(values), kind="stable")[:count]
+    return np.r_[len(values) - positive : len(values), 0 : count - positive]
 
 
 def mirrored(upper: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from ..linalg import damped_solve
 from ..models import Parameters
 from ..random import Stream
-from ..solvers import DENSE_LIMIT
+from ..solvers import DENSE_LIMIT, GaussianCurvature
 from ..sweeps import Objective
 from .problem import ALL, Candidate, Problem
 from .residual import judge_residual
@@ -121,7 +121,8 @@ class Judge:
 
     def leaves_more(self, found: Candidate, best: Candidate) -> bool:
         """Whether what is left is worth a note, on all rows where these are not many more than the sub-sample's."""
-        few = found.rows == ALL and self.problem.n_rows(ALL) > self.policy.judged_again * self.problem.n_rows(best.rows)
+        many = self.problem.n_rows(ALL) > self.policy.judged_again * self.problem.n_rows(best.rows)
+        few = found.rows == ALL and (many or self.problem.p > self.policy.large)
         return bool(self.misfit(best if few else found, self.policy.worth_a_note))
 
     def of_one(self, candidate: Candidate) -> str:
@@ -167,12 +168,16 @@ class Judge:
         problem, state = self.problem, candidate.state
         if problem.model.penalty or not (self.loss.separable and state.converged and problem.p <= DENSE_LIMIT):
             return
-        matrix, objective = state.memory.get("matrix"), problem.objective(candidate)
-        if matrix is None:
-            few = max(self.policy.rows_per_labelled_parameter * problem.p, self.policy.fewest_rows)
-            sample = problem.engine.sample(few, problem.seed(Stream.SAMPLE))
-            matrix = Objective(sample, candidate.model).gauss_newton(state.theta)[2]
-        step = damped_solve(matrix, state.grad, 0.0)
+        objective, curvature = problem.objective(candidate), state.memory.get("preconditioner")
+        if isinstance(curvature, GaussianCurvature):
+            step = curvature.apply(state.grad)
+        else:
+            matrix = state.memory.get("matrix")
+            if matrix is None:
+                few = max(self.policy.rows_per_labelled_parameter * problem.p, self.policy.fewest_rows)
+                sample = problem.engine.sample(few, problem.seed(Stream.SAMPLE))
+                matrix = Objective(sample, candidate.model).gauss_newton(state.theta)[2]
+            step = damped_solve(matrix, state.grad, 0.0)
         if np.linalg.norm(step) > self.policy.long_step * np.linalg.norm(state.theta):
             state.converged, state.message = False, objective.divergence_message
 
@@ -182,7 +187,9 @@ class Judge:
         return not candidate.state.converged, cancelling, candidate.state.loss
 
     def _has_rows(self, candidate: Candidate) -> bool:
-        return self.problem.n_rows(candidate.rows) >= self.policy.rows_to_trust * self.problem.p
+        policy, p = self.policy, self.problem.p
+        each = policy.rows_to_trust if p <= policy.large else policy.rows_to_trust_of_many
+        return self.problem.n_rows(candidate.rows) >= each * p
 
     def _well_separated(self, found: Parameters) -> bool:
         """No two units nearly parallel, none far larger than the others: the marks of units that cancel."""

@@ -25,11 +25,20 @@ class Policy:
     more_rows: int = 8
     """Factor by which a sub-sample grows that hardly determines its minimiser."""
     large: int = 1500
-    """Parameters above which the first sub-sample has half as many rows for each, and no matrix is formed of one."""
+    """Parameters above which the first sub-sample has fewer rows for each, its verdict stands for that of all rows, and
+    no matrix is formed of one."""
+    rows_per_parameter_of_many: int = 5
+    """Rows of the first sub-sample for each of more parameters than that ..."""
+    rows_per_feature: int = 50
+    """... and for each feature, within half of `rows_per_parameter`."""
 
     # Refinement.
+    rows_in_span: int = 100
+    """Rows for each parameter of a network in the span of its start, whose matrices are small."""
     near: float = 1e-2
     """Tolerance on a sub-sample, in its statistical errors: its minimiser is a stepping stone."""
+    near_large: float = 0.1
+    """The same for many parameters, whose losses are told apart by far less than their statistical errors."""
     near_labelled: float = 0.5
     """The same for labels, whose minima need not be told apart by their losses."""
     iterations: int = 200
@@ -58,12 +67,16 @@ class Policy:
     """Steps with Fisher's matrix, which where labels leave a direction open is far from the Hessian."""
     dear_work: float = 1e8
     """Multiply-adds of a dense matrix above which the curvature of Gaussian rows is tried first."""
+    dear_work_of_labels: float = 5e9
+    """The same for labels."""
     rows_to_average: int = 4
     """Rows for each parameter from which the curvature of Gaussian rows is near that of the rows at hand."""
     first_steps: int = 7
     """Steps after which that curvature is taken anew: the start has then been left behind."""
     steps_of_few: int = 40
     """Steps on a sub-sample after which a minimum that is still far away calls for more rows."""
+    steps_of_many: int = 100
+    """The same for more parameters than `large`, of which a step on so few rows costs little."""
     precondition_rows: int = 6
     """Least rows for each parameter of a matrix that preconditions the corrections on all rows."""
     contraction: float = 1.35
@@ -82,6 +95,8 @@ class Policy:
     """Relative difference of losses up to which two minima count as one."""
     rows_to_trust: int = 10
     """Rows for each parameter from which a residual that looks like noise vouches for a fit."""
+    rows_to_trust_of_many: int = 3
+    """The same where there are more than `large`."""
     misfit_level: float = 1e-6
     """Chance of calling noise a misfit."""
     worth_a_note: float = 1e-3

@@ -162,11 +162,23 @@ class Problem:
     @cached_property
     def base(self) -> Rows:
         """The first sub-sample: enough rows to identify the weights."""
-        policy = self.policy
-        each = policy.rows_per_parameter if self.p <= policy.large else policy.rows_per_parameter // 2
+        policy, each = self.policy, self.policy.rows_per_parameter
         if not self.model.loss.in_response_units:
             each = policy.rows_per_labelled_parameter
+        elif self.p > policy.large:
+            # Moments want rows for each feature, refinement for each parameter.
+            d = self.engine.shape[1]
+            wanted = max(policy.rows_per_parameter_of_many * self.p, policy.rows_per_feature * d)
+            return self.drawn(ALL, min(wanted, each * self.p // 2), Stream.SAMPLE)
         return self.drawn(ALL, max(each * self.p, policy.fewest_rows), Stream.SAMPLE)
+
+    @cached_property
+    def base_of_cubic(self) -> Rows:
+        """What a start sees in place of the first sub-sample, more where it needs third moments of many parameters."""
+        cubic = self.model.activation.subspace_order == 3 and self.model.loss.in_response_units
+        if not cubic or self.p <= self.policy.large:
+            return self.base
+        return self.drawn(ALL, self.policy.rows_per_parameter * self.p, Stream.SAMPLE)
 
     def is_scarce(self, n_rows: int) -> bool:
         """Whether so few rows tell exact fits alone from wrong ones."""
@@ -196,9 +208,9 @@ class Problem:
 
     @property
     def has_gaussian_curvature(self) -> bool:
-        """Whether Gaussian rows give the curvature of the loss: half a square of the residual of one output."""
+        """Whether the curvature that Gaussian rows would give is known: of one output, without a penalty."""
         model = self.model
-        return self.expandable and model.loss.in_response_units and model.n_outputs == 1 and model.penalty is None
+        return model.n_patches == 1 and not model.is_quadratic_form and model.n_outputs == 1 and model.penalty is None
 
     @property
     def is_quartic(self) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from ..models import Network
+from ..linalg import orthonormal
+from ..models import Network, Parameters
 from ..random import Stream
 from ..solvers import (
     DENSE_LIMIT,
@@ -15,6 +17,7 @@ from ..solvers import (
     GaussianCurvature,
     GaussNewton,
     KinkedGaussNewton,
+    Monitor,
     QuarticConjugateGradients,
     Solver,
     State,
@@ -49,7 +52,7 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
     policy, labels = problem.policy, not problem.model.loss.in_response_units
     objective = Objective(problem.on(rows), model)
     # A sub-sample's minimiser is a stepping stone: a fraction of its own error is near enough.
-    near = policy.near_labelled if labels else policy.near
+    near = policy.near_labelled if labels else policy.near if problem.p <= policy.large else policy.near_large
     tol = problem.tol if rows == ALL else max(problem.tol, near)
     if model.ends_at_kinks:
         state = problem.run(LBFGS(), objective, theta, label, policy.kink_iterations, tol)
@@ -86,6 +89,43 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
         state = problem.run(LBFGS(preconditioner=metric), objective, state.theta, label, policy.iterations, tol)
         state = problem.run(solver, objective, state.theta, label, policy.iterations // 5, tol)
     return Candidate(_in_kinks(problem, objective, state, label, tol), model, rows, label)
+
+
+def in_span(problem: Problem, rows: Rows, start: Parameters) -> Parameters:
+    """The best network whose rows lie in the span of a start's: a small dense problem on projections of the rows.
+
+    A start by moments knows the span better than what lies in it, and what is left is for sweeps that see all
+    directions.  Where the matrix of all parameters costs no more than many gradients, the start is returned as it is.
+
+    Parameters
+    ----------
+    problem : Problem
+    rows : Rows
+    start : Parameters
+
+    Returns
+    -------
+    Parameters
+        With definite output weights.
+    """
+    model, theta = problem.with_signs(start)
+    if not _matrix_is_dear(problem, Objective(problem.on(rows), model)) or problem.spent:
+        return start
+    found = model.unpack(theta, problem.engine.shape[1])
+    basis = orthonormal(found.weights if found.linear is None else np.concatenate([found.weights, found.linear[None]]))
+    size = problem.policy.rows_in_span * model.n_parameters(len(basis))
+    few = problem.on(rows).sample(size, problem.seed(Stream.CURVATURE))
+    objective = Objective(few.projected(basis), model)
+
+    def turned(at: Parameters, matrix: np.ndarray) -> Parameters:
+        return replace(at, weights=at.weights @ matrix, linear=None if at.linear is None else at.linear @ matrix)
+
+    # Its steps are no passes over the data, and are not recorded.
+    monitor = problem.monitor
+    quiet = replace(problem, monitor=Monitor(max_seconds=monitor.max_seconds - monitor.seconds, interval=np.inf))
+    small, most = model.pack(turned(found, basis.T)), problem.policy.iterations
+    state = quiet.run(GaussNewton(), objective, small, "in the span", most, problem.policy.near)
+    return turned(objective.unpack(state.theta), basis)
 
 
 def _in_kinks(problem: Problem, objective: Objective, state: State, label: str, tol: float) -> State:
@@ -159,9 +199,12 @@ def polished(problem: Problem, best: Candidate) -> Candidate:
     if best.model.ends_at_kinks:
         state = problem.run(LBFGS(), objective, theta, "all rows", policy.kink_iterations)
         return Candidate(_in_kinks(problem, objective, state, "all rows", problem.tol), best.model, ALL, best.label)
-    if problem.has_gaussian_curvature or problem.spent:
+    # Labels say little, so that their matrix on a sub-sample is worth its cost unless it is dear.
+    responses = problem.model.loss.in_response_units
+    known = problem.has_gaussian_curvature and (responses or _matrix_is_dear(problem, problem.objective(best)))
+    if known or problem.spent:
         # Spent, it only tells the loss.
-        curvature = None if problem.spent else _curvature(problem, problem.objective(best), theta)
+        curvature = None if problem.spent else _curvature(problem, objective, theta)
         state = problem.run(LBFGS(preconditioner=curvature), objective, theta, "all rows", policy.iterations)
     elif problem.p <= policy.large:
         state = _preconditioned(problem, objective, best)
@@ -175,10 +218,11 @@ def polished(problem: Problem, best: Candidate) -> Candidate:
 
 def _matrix_is_dear(problem: Problem, objective: Objective) -> bool:
     """Whether forming it costs more than many gradients, with rows enough to be near that of Gaussian rows."""
-    if not problem.has_gaussian_curvature or problem.model.is_quadratic_form:
+    if not problem.has_gaussian_curvature:
         return False
     n, p, policy = objective.n_rows, problem.p, problem.policy
-    return p > DENSE_LIMIT or (n * p**2 > policy.dear_work and n > policy.rows_to_average * p)
+    dear = policy.dear_work if problem.model.loss.in_response_units else policy.dear_work_of_labels
+    return p > DENSE_LIMIT or (n * p**2 > dear and n > policy.rows_to_average * p)
 
 
 def _curvature(problem: Problem, objective: Objective, theta: np.ndarray) -> GaussianCurvature:
@@ -191,13 +235,14 @@ def _with_gaussian_curvature(
     """L-BFGS on the curvature of Gaussian rows, taken anew when the start has been left behind."""
     policy = problem.policy
     # Unconverged after these steps: the search tries more rows.
-    last = policy.iterations if rows == ALL else policy.steps_of_few
-    for most in (policy.first_steps, last):
-        solver = LBFGS(preconditioner=_curvature(problem, objective, theta))
-        state = problem.run(solver, objective, theta, label, most, tol)
-        theta = state.theta
-        if state.converged or problem.spent:
-            break
+    few = policy.steps_of_few if problem.p <= policy.large else policy.steps_of_many
+    last = policy.iterations if rows == ALL else few
+    solver = LBFGS(preconditioner=_curvature(problem, objective, theta))
+    state = problem.run(solver, objective, theta, label, policy.first_steps, tol)
+    if not (state.converged or problem.spent):
+        anew = replace(state, stopped=False, stalled=0)
+        anew = with_direction(anew, [], _curvature(problem, objective, state.theta))
+        state = problem.run(solver, objective, state.theta, label, last, tol, begun=anew)
     return state
 
 

@@ -14,12 +14,12 @@ import numpy as np
 
 from ..activations import Activation
 from ..engines import Engine
-from ..linalg import orthonormal
+from ..linalg import leading_eigenvectors, orthonormal
 from ..models import Parameters
 from ..sweeps import MomentSweeps
 
 _MOST_FEATURES, _MOST_WHOLE = 400, 100
-_DENSE, _DIRECTIONS, _ITERATIONS = 64, 2, 8
+_DIRECTIONS, _DEPTH = 8, 4  # which see an eigenvalue a quarter over the edge
 _EDGE, _SCORE = 2.5, 8.5  # a quarter over the edge, and six standard deviations of one entry
 
 
@@ -114,22 +114,21 @@ def _has_missing_unit(
     ``E[r x]`` is about ``sigma sqrt(d / n)`` long, the largest eigenvalue of P2 about ``2 sigma sqrt(d / n)``.
     """
     n, d = engine.shape
-    order, sweeps, rows = activation.subspace_order or 2, MomentSweeps(engine, found, activation), MomentSweeps(engine)
-    first, alpha = sweeps.first()[1], None
-    if order > 2:
-        alpha = rows.first()[1]
-        alpha /= max(float(np.linalg.norm(alpha)), 1e-300)
-    sizes = _largest(lambda v: sweeps.product(v, order, alpha), d, seed) / (order - 1), float(np.linalg.norm(first))
+    order, sweeps, first = activation.subspace_order or 2, MomentSweeps(engine, found, activation), np.zeros(d)
+    alpha = None if order == 2 else found.output_weights @ found.weights[:, :d]
+    alpha = None if alpha is None else alpha / max(float(np.linalg.norm(alpha)), 1e-300)
+
+    def product(v: np.ndarray) -> np.ndarray:
+        image, first[:] = sweeps.product_and_first(v, order, alpha)
+        return image
+
+    sizes = _largest(product, d, seed) / (order - 1), float(np.linalg.norm(first))
     edge = math.sqrt(2.0 * loss) * (_EDGE * math.sqrt(d / n) + _SCORE / math.sqrt(n))
     # Rows that vary by more than 1 in some direction only raise the edge.
-    return max(sizes) > edge and max(sizes) > edge * _largest(rows.covariance, d, seed)
+    return max(sizes) > edge and max(sizes) > edge * _largest(MomentSweeps(engine).covariance, d, seed)
 
 
 def _largest(product: Callable[[np.ndarray], np.ndarray], d: int, seed: np.random.SeedSequence) -> float:
-    """Largest eigenvalue in size of a symmetric matrix given by its products; of a small one, by all of them."""
-    if d <= _DENSE:
-        return float(np.abs(np.linalg.eigvalsh(product(np.eye(d)))).max())
-    v = np.random.default_rng(seed).standard_normal((_DIRECTIONS, d))
-    for _ in range(_ITERATIONS):
-        v = product(orthonormal(v))
-    return float(np.linalg.norm(v, 2))
+    """Largest eigenvalue in size of a symmetric matrix given by its products."""
+    rng = np.random.default_rng(seed)
+    return float(abs(leading_eigenvectors(product, d, 1, rng, depth=_DEPTH, block=_DIRECTIONS)[0][0]))

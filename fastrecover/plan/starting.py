@@ -24,7 +24,7 @@ from ..starts import (
 )
 from .judge import Judge
 from .problem import ALL, Candidate, Problem, Rows
-from .refine import refined
+from .refine import in_span, refined
 from .students import expanded_starts
 
 #: What ``init`` may be once it has been checked: a name, a function, rows of weights, or all parameters.
@@ -54,7 +54,8 @@ def refined_start(problem: Problem, judge: Judge, init: Init) -> tuple[Candidate
     """
     n, rows = problem.engine.shape[0], problem.base
     while True:
-        start = found_start(problem, rows, init)
+        shown = problem.base_of_cubic if rows == problem.base else rows
+        start = in_span(problem, shown, found_start(problem, shown, init))
         label = init if isinstance(init, str) else "given"
         label = "random" if problem.report.start == "random" else label
         candidate = refined(problem, rows, *problem.with_signs(start), label)

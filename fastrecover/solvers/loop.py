@@ -11,9 +11,9 @@ from ..sweeps import Function
 from .monitor import Monitor
 from .state import Solver, State
 
-#: Kinks limit the gradient's estimate of the distance to about KINK_DISTANCE / sqrt(n) standard errors; a tolerance
-#: within KINK_SLACK of that is not worth the passes in which steps are refused.
-_KINK_DISTANCE, _KINK_SLACK = 5.0, 20.0
+#: Kinks blur the distance to the minimiser; passes in which steps are refused are not worth a tolerance within this
+#: factor of what they let be seen.
+_BLURRED = 30.0
 
 _ROUNDING = 16  # units in the last place by which losses of equal points may differ
 DIVERGED = "the steps diverge: loss or weights grow beyond all bounds"
@@ -68,11 +68,7 @@ def run(
     State
         With ``converged`` and ``message`` set.
     """
-    least, patience = 1e-12, 6
-    if objective.kinked:
-        least, patience = objective.resolution * objective.n_parameters / objective.n_rows, 3
-        resolved = _KINK_DISTANCE / np.sqrt(objective.n_rows)
-        tol = max(tol, resolved) if resolved <= _KINK_SLACK * tol else tol
+    patience = 3 if objective.kinked else 6
     sampled = getattr(solver, "sampled", False)
     patience = max(max_iterations, 1) if sampled else patience
 
@@ -96,6 +92,7 @@ def run(
         if limit := monitor.limit(objective.passes):
             return _on_all_rows(state, objective, sampled, limit)
         before, state = state, solver.step(objective, state)
+        least = _least_gain(objective, before, tol)
         if not (np.isfinite(state.loss) and np.linalg.norm(state.theta) <= farthest):
             before.stopped = True
             return _on_all_rows(before, objective, sampled, DIVERGED)
@@ -111,6 +108,22 @@ def run(
     if not _settled(state, objective, tol, level(state), patience, first):
         return _on_all_rows(state, objective, sampled, f"not converged after {max_iterations} iterations")
     return state
+
+
+def _seen(objective: Function, state: State, tol: float) -> float:
+    """The tolerance, as far as kinks let it be seen."""
+    return max(tol, _blur(objective, state, tol))
+
+
+def _blur(objective: Function, state: State, tol: float) -> float:
+    return min(objective.blur(state.theta, state.loss), _BLURRED * tol) if objective.kinked else 0.0
+
+
+def _least_gain(objective: Function, state: State, tol: float) -> float:
+    """Relative decrease of the loss that counts as one: beyond rounding, and beyond what kinks blur."""
+    if not objective.kinked:
+        return 1e-12
+    return max(objective.resolution, _blur(objective, state, tol) ** 2) * objective.n_parameters / objective.n_rows
 
 
 def _on_all_rows(state: State, objective: Function, sampled: bool, message: str) -> State:
@@ -137,7 +150,7 @@ def _settled(
         state.converged, state.message = True, "exact fit: the loss is at rounding level"
     elif state.iteration == 0 and not np.any(state.grad):
         state.stopped, state.message = True, "the start is a stationary point that is no fit: begin elsewhere"
-    elif state.decrement <= tol * noise * np.sqrt(objective.n_parameters / objective.n_rows):
+    elif state.decrement <= _seen(objective, state, tol) * noise * np.sqrt(objective.n_parameters / objective.n_rows):
         state.converged, state.message = True, "converged: the distance to the minimiser is below tol"
     elif state.stopped or state.stalled >= patience:
         # Kinks bound what any step can gain; a smooth loss must show it by its gradient.

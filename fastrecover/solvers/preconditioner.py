@@ -14,12 +14,13 @@ from typing import Protocol
 
 import numpy as np
 
-from ..linalg import roots
-from ..models import Network
-from ..sweeps import MomentSweeps, Objective, local_rows
+from ..linalg import orthonormal, roots
+from ..models import Parameters
+from ..sweeps import MomentSweeps, Objective
 
 _DENSE_COVARIANCE = 400  # features above which S is taken to be the identity
-_ROWS_PER_PARAMETER, _ROWS_PER_FEATURE, _FEWEST_ROWS = 20, 50, 2000
+_ROWS_PER_PARAMETER, _MOST_ROWS_PER_PARAMETER, _ROWS_PER_FEATURE, _FEWEST_ROWS = 20, 200, 50, 2000
+_WORK = 1 << 30  # multiply-adds of the matrix in the span
 _RIDGE = 1e-3  # relative to the mean diagonal; units that hardly differ make both matrices near singular
 
 
@@ -129,8 +130,7 @@ def gaussian_curvature(
     Parameters
     ----------
     objective : Objective
-        Squared loss of a fully connected network; its rows, usually a sub-sample, give S and the law of the
-        projections.
+        Of a fully connected network of one output; its rows give S and the law of the projections.
     theta : ndarray (n_parameters,)
     seed : SeedSequence
         Of the rows whose projections are looked at.
@@ -147,41 +147,44 @@ def gaussian_curvature(
     white = white or d > _DENSE_COVARIANCE
     k, m = len(found.weights), min(len(found.weights), d)
     inside = (k + model.linear_term) * m
-    rows = max(_FEWEST_ROWS, _ROWS_PER_PARAMETER * min(inside, inside_limit), 0 if white else _ROWS_PER_FEATURE * d)
-    few = objective.engine.with_ones(False).sample(rows, seed)
-    weights, inverse = found.weights, None
+    size = max(min(inside, inside_limit), 1)
+    wanted = min(_MOST_ROWS_PER_PARAMETER * size, max(_ROWS_PER_PARAMETER * size, _WORK // size**2))
+    wanted = max(_FEWEST_ROWS, wanted, 0 if white else _ROWS_PER_FEATURE * d)
+    few = objective.engine.with_ones(False).sample(wanted, seed)
+    weights, linear, inverse = found.weights, found.linear, None
     if not white:
         s = MomentSweeps(few).covariance(np.eye(d))
         # A feature that does not vary among n rows may have a variance of 1 / n.
         root, inverse, _ = roots(s + np.trace(s) / (d * few.shape[0]) * np.eye(d))
-        weights = weights @ root
-    basis = np.linalg.qr(weights.T)[0].T
-    z, _, w = local_rows(few.projected(basis if inverse is None else basis @ inverse))
-    u = z @ (basis @ weights.T)
-    u = u if found.biases is None else u + found.biases
-    slopes = model.activation.derivative(u) * found.output_weights
-    if model.linear_term:
-        slopes = np.concatenate([slopes, np.ones((len(z), 1))], axis=1)
-    outer = _inverse(slopes, w)
-    inner = _inverse(_jacobian(model, slopes, z, u), w) if inside <= inside_limit else None
-    return GaussianCurvature(basis, inverse, outer, inner, k, model.free_v * k, model.linear_term, model.hidden_bias)
+        weights, linear = weights @ root, None if linear is None else linear @ root
+    basis = orthonormal(weights)
+    # A bias is what a unit does where x says nothing, so K is the matrix of the biases (and, for a linear term, of the
+    # intercept) on the projections, with the curvature of any loss.
+    whole = model.changed(hidden_bias=True, fit_intercept=model.fit_intercept or model.linear_term)
+    projected = Objective(few.projected(basis if inverse is None else basis @ inverse), whole)
+    linear = None if linear is None else linear @ basis.T
+    at = Parameters(weights @ basis.T, found.output_weights, linear, found.intercept, biases=found.biases)
+    matrix = projected.gauss_newton(whole.pack(at))[2]
+    ends = np.cumsum([k * m, k, model.free_v * k, model.linear_term * m])
+    units, biases, v, line, c = np.split(np.arange(len(matrix)), ends)
+    outer = np.concatenate([biases, c[:1] if model.linear_term else c[:0]])
+    within = np.concatenate(
+        [units, line, biases if model.hidden_bias else biases[:0], v, c if model.fit_intercept else c[:0]]
+    )
+    inner = _inverse(matrix[np.ix_(within, within)]) if inside <= inside_limit else None
+    return GaussianCurvature(
+        basis,
+        inverse,
+        _inverse(matrix[np.ix_(outer, outer)]),
+        inner,
+        k,
+        model.free_v * k,
+        model.linear_term,
+        model.hidden_bias,
+    )
 
 
-def _jacobian(model: Network, slopes: np.ndarray, z: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """Derivatives of the output by the rows inside the span, all else but them, of every row of z."""
-    parts = [(slopes[:, :, None] * z[:, None, :]).reshape(len(z), -1)]
-    if model.hidden_bias:
-        parts.append(slopes[:, : model.n_hidden])
-    if model.free_v:
-        parts.append(model.activation.value(u))
-    if model.fit_intercept:
-        parts.append(np.ones((len(z), 1)))
-    return np.concatenate(parts, axis=1)
-
-
-def _inverse(columns: np.ndarray, w: np.ndarray | None) -> np.ndarray:
-    """Inverse of the mean of the products of columns, with a small ridge."""
-    total = len(columns) if w is None else w.sum()
-    gram = columns.T @ (columns if w is None else columns * w[:, None]) / total
-    ridge = _RIDGE * np.trace(gram) / len(gram) or 1.0  # units that are nowhere active have no curvature
-    return np.linalg.inv(gram + ridge * np.eye(len(gram)))
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    """Inverse of a positive semidefinite matrix, with a small ridge."""
+    ridge = _RIDGE * np.trace(matrix) / len(matrix) or 1.0  # units that are nowhere active have no curvature
+    return np.linalg.inv(matrix + ridge * np.eye(len(matrix)))

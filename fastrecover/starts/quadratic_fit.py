@@ -12,16 +12,16 @@ import numpy as np
 
 from ..activations import get_activation
 from ..engines import Engine
-from ..linalg import orthonormal
+from ..linalg import leading_eigenvectors, orthonormal
 from ..models import Network, Parameters
 from ..sweeps import MomentSweeps
 from ..tensors import hermite_to_tensor
-from .affine import affine_fit
+from .affine import WIDE, affine_fit
 
 QUADRATIC = get_activation("quadratic")
-_POWERS = 6
+_DEPTH = 4  # passes of a Krylov space, whose last one six powers would not reach
 _FLAT = 4e-3  # gain to be expected of the next round: the gains fall like powers
-_QUICK = 2  # rounds that are enough where rows are many
+_ROUNDS, _QUICK = 12, 2  # the second are enough where rows are many
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class QuadraticFit:
 
 
 def quadratic_fit(
-    engine: Engine, affine: Parameters, k: int, rng: np.random.Generator, rounds: int = 12
+    engine: Engine, affine: Parameters, k: int, rng: np.random.Generator, rounds: int | None = None
 ) -> QuadraticFit:
     """Low-rank quadratic fit of the responses, rank k, by products with at most 3k vectors.
 
@@ -55,13 +55,15 @@ def quadratic_fit(
         Affine part of the responses.
     k : int
     rng : Generator
-    rounds : int
+    rounds : int, optional
+        At most so many, by default 12, and 2 where there are many features.
 
     Returns
     -------
     QuadraticFit
     """
     d, basis = engine.shape[1], leading_directions(MomentSweeps(engine, affine), min(k + 5, engine.shape[1]), rng)
+    rounds = rounds or (_ROUNDS if d <= WIDE else _QUICK)
     best: QuadraticFit | None = None
     previous, gain = basis[:0], 1.0
     for number in range(rounds):
@@ -74,7 +76,7 @@ def quadratic_fit(
             line = replace(affine, linear=affine.slope + first @ basis, intercept=affine.intercept + mean[0])
             previous = previous if best is None else best.basis
             best = QuadraticFit(vectors[:, top].T @ basis, values[top], line, loss)
-        if gain <= 0 or gain * gain / last < _FLAT:
+        if gain <= 0 or gain * gain / last < _FLAT or number == rounds - 1:
             break
         image, mean_r, first_r = MomentSweeps(engine, best.parameters(), QUADRATIC).second(best.basis)
         line = best.affine
@@ -91,21 +93,15 @@ def leading_directions(
 ) -> np.ndarray:
     """Orthonormal rows (count, d) that nearly span the leading eigenvectors of ``M_order(., ., alpha, ..)``.
 
-    Six block power iterations; where as many products form the matrix itself, its eigenvectors.
+    From a block Krylov space; where as many products form the matrix itself, its eigenvectors.
     """
     d = sweeps.n_features
-    if d <= _POWERS * count:
-        values, vectors = np.linalg.eigh(sweeps.product(np.eye(d), order, alpha))
-        return vectors[:, np.argsort(-np.abs(values))[:count]].T
-    basis = orthonormal(rng.standard_normal((count, d)))
-    for _ in range(_POWERS):
-        basis = orthonormal(sweeps.product(basis, order, alpha))
-    return basis
+    return leading_eigenvectors(lambda v: sweeps.product(v, order, alpha), d, count, rng, depth=_DEPTH, block=count)[1]
 
 
 def inertia(engine: Engine, k: int, rng: np.random.Generator) -> int:
     """Number of positive output weights by Sylvester's law, from the rank-k quadratic fit of the responses."""
-    fit = quadratic_fit(engine, affine_fit(engine), k, rng)
+    fit = quadratic_fit(engine, affine_fit(engine, rough=True), k, rng)
     return int((fit.eigenvalues > 0).sum())
 
 

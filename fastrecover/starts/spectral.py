@@ -8,14 +8,13 @@ products alone; inside their span the quadratic form is then fitted to the respo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from ..engines import Engine
-from ..linalg import orthonormal
+from ..linalg import leading, leading_eigenvectors
 from ..models import Network, Parameters, Quadratic
 from ..sweeps import MomentSweeps, Objective
 from ..tensors import hermite_to_tensor
@@ -24,8 +23,6 @@ from .base import StartError, check_plain
 from .quadratic_fit import QuadraticFit, quadratic_network
 from .tensor import check_resolvable
 
-_DEPTH = 8
-_SPARE = 4
 _LEAST_SHARE = 0.05
 _MOST_FEATURES = 1500
 
@@ -140,63 +137,6 @@ def _bounded(q: np.ndarray, mean: float, size: float) -> np.ndarray:
     return (q - mean) / (np.abs(q) + 0.5 * size)
 
 
-def leading_eigenvectors(
-    product: Callable[[np.ndarray], np.ndarray],
-    d: int,
-    count: int,
-    rng: np.random.Generator,
-    positive: int | None = None,
-    depth: int = _DEPTH,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Leading eigenvalues and eigenvectors of a symmetric matrix, by block Lanczos or, in few dimensions, outright.
-
-    Parameters
-    ----------
-    product : callable
-        ``product(v)`` multiplies the rows of v (m, d) by the matrix: one pass.
-    d : int
-    count : int
-        Eigenvectors wanted.
-    rng : Generator
-    positive : int, optional
-        So many of the largest eigenvalues, and the rest from the lower end; by default the largest in size.
-    depth : int
-        Passes.
-
-    Returns
-    -------
-    values : ndarray (count,)
-    vectors : ndarray (count, d)
-        Orthonormal rows.
-    """
-    block = min(2 * count + _SPARE, d)
-    if d <= 2 * block * depth:
-        basis = np.eye(d)
-        images = product(basis)
-    else:
-        blocks = [orthonormal(rng.standard_normal((block, d)))]
-        products = [product(blocks[0])]
-        for _ in range(depth - 1):
-            before = np.concatenate(blocks)
-            new = products[-1]
-            for _ in range(2):  # once is not orthogonal to rounding
-                new = new - (new @ before.T) @ before
-            blocks.append(orthonormal(new))
-            products.append(product(blocks[-1]))
-        basis, images = np.concatenate(blocks), np.concatenate(products)
-    small = basis @ images.T
-    values, vectors = np.linalg.eigh(0.5 * (small + small.T))
-    chosen = _chosen(values, count, positive)
-    return values[chosen], vectors[:, chosen].T @ basis
-
-
-def _chosen(values: np.ndarray, count: int, positive: int | None) -> np.ndarray:
-    """Places of the `count` largest of rising values in size, or of the `positive` largest and the smallest."""
-    if positive is None:
-        return np.argsort(-np.abs(values), kind="stable")[:count]
-    return np.r_[len(values) - positive : len(values), 0 : count - positive]
-
-
 def wider(engine: Engine, model: Network, at: Parameters, extra: int, rng: np.random.Generator) -> Parameters:
     """A quadratic network with more rows, along which its loss falls fastest, at the length where each stops falling.
 
@@ -256,7 +196,7 @@ def narrower(model: Network, at: Parameters) -> Parameters:
     q, r = np.linalg.qr(at.weights.T)
     values, vectors = np.linalg.eigh((r * at.output_weights) @ r.T * (model.activation.quadratic_coefficient or 1.0))
     positive = None if model.known_squares is None else int((model.known_squares > 0).sum())
-    chosen = _chosen(values, k, positive)
+    chosen = leading(values, k, positive)
     mean = Parameters(np.zeros((0, len(q))), np.zeros(0), at.slope, at.intercept + float(values.sum()))
     return quadratic_network(QuadraticFit((q @ vectors[:, chosen]).T, values[chosen], mean, 0.0), model)
 

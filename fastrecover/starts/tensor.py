@@ -20,7 +20,7 @@ from ..engines import Engine
 from ..models import Network, Parameters
 from ..sweeps import MomentSweeps
 from ..tensors import decompose, hermite_to_tensor
-from .affine import affine_fit
+from .affine import WIDE, affine_fit
 from .base import StartError, network, ridge_lengths
 from .quadratic_fit import QUADRATIC, leading_directions, quadratic_fit, quadratic_network
 from .ridge import ridge_start
@@ -28,6 +28,8 @@ from .ridge import ridge_start
 #: Ridge of the Hermite regression, whose Gram matrix is the identity in expectation.
 RIDGE = 0.2
 _MOST_FEATURES = 1500
+_ROUNDS, _QUICK = 12, 3
+_GRAM_WORK, _LEAST_ROWS_PER_FEATURE = 1 << 33, 8  # multiply-adds of a regression on all features
 _ROWS_TO_BEGIN = 100  # for each weight: enough for iterations that are then repeated on all rows
 _DUAL_ROWS = 4000
 _DUAL_GAIN = 8  # an average needs about as many times the rows of a regression
@@ -95,7 +97,7 @@ def tensor_start(engine: Engine, model: Network, seed: np.random.SeedSequence) -
     act, k = model.activation, model.n_hidden
     cubic = act.subspace_order != 2 and model.n_patches == 1
     few = engine.sample(_ROWS_TO_BEGIN * k * d, seed) if cubic else engine
-    affine = affine_fit(few)
+    affine = affine_fit(few, rough=True)
     if model.n_patches > 1:
         return filter_start(engine, model, affine, rng)
     if act.subspace_order == 2:
@@ -106,7 +108,9 @@ def tensor_start(engine: Engine, model: Network, seed: np.random.SeedSequence) -
     else:
         basis = cubic_subspace(engine, affine, k, rng, few=few)
         fitted = replace(affine, weights=np.zeros((1, d)), output_weights=np.zeros(1))
-    coefficients, spread = hermite_tensor(engine, fitted, basis, int(act.tensor_order or 4), rng)
+    degree = int(act.tensor_order or 4)
+    engine = _few_for_regression(engine, math.comb(k + degree, degree), rng)
+    coefficients, spread = hermite_tensor(engine, fitted, basis, degree, rng)
     coefficients[1] = coefficients[1] + basis @ fitted.slope
     if act.subspace_order == 2:
         coefficients[2] = coefficients[2] + np.diag(2.0 * fit.eigenvalues)
@@ -115,6 +119,14 @@ def tensor_start(engine: Engine, model: Network, seed: np.random.SeedSequence) -
     if act.degree is not None:
         return ridge_lengths(engine, model, network(model, rows, np.ones(len(rows))))
     return lengths_from_moments(model, rows, directions, coefficients, leading, float(affine.intercept))
+
+
+def _few_for_regression(engine: Engine, features: int, rng: np.random.Generator) -> Engine:
+    """As many rows as a regression on so many features can afford; all of them for averages."""
+    rows = max(_LEAST_ROWS_PER_FEATURE * features, _GRAM_WORK // features**2)
+    if features > _MOST_FEATURES or rows >= engine.shape[0]:
+        return engine
+    return engine.sample(rows, np.random.SeedSequence(int(rng.integers(1 << 63))))
 
 
 def _assigned(found: Parameters, model: Network) -> Parameters:
@@ -157,7 +169,12 @@ def filter_start(engine: Engine, model: Network, affine: Parameters, rng: np.ran
 
 
 def cubic_subspace(
-    engine: Engine, affine: Parameters, k: int, rng: np.random.Generator, rounds: int = 12, few: Engine | None = None
+    engine: Engine,
+    affine: Parameters,
+    k: int,
+    rng: np.random.Generator,
+    rounds: int | None = None,
+    few: Engine | None = None,
 ) -> np.ndarray:
     """k directions from third-order moments: higher-order orthogonal iteration.
 
@@ -172,7 +189,8 @@ def cubic_subspace(
         Affine part of the responses.
     k : int
     rng : Generator
-    rounds : int
+    rounds : int, optional
+        At most so many, by default 12, and 3 where there are many features.
     few : Engine, optional
         Some of the rows, for the first guess.
 
@@ -185,7 +203,7 @@ def cubic_subspace(
     sweeps, d = MomentSweeps(few, affine), engine.shape[1]
     alpha = affine.slope / max(float(np.linalg.norm(affine.slope)), 1e-300)
     basis, sweeps = leading_directions(sweeps, min(2 * k, d), rng, 3, alpha), MomentSweeps(engine, affine)
-    for _ in range(rounds):
+    for _ in range(rounds or (_ROUNDS if d <= WIDE else _QUICK)):
         i, j = np.triu_indices(len(basis))
         slices = sweeps.slices(basis) * np.where(i == j, 1.0, math.sqrt(2.0))[:, None]
         new = np.linalg.svd(slices.T, full_matrices=False)[0][:, :k].T

@@ -50,6 +50,10 @@ class Function(Protocol):
         """Share of the statistical excess ``loss p / n`` below which decreases are those jumps; 0 for none."""
         ...
 
+    def blur(self, theta: np.ndarray, loss: float) -> float:
+        """Distance to the minimiser, in its statistical errors, within which those jumps hide the way; 0 for none."""
+        ...
+
     def noise(self, loss: float) -> float:
         """Scale against which gradients are small."""
         ...

@@ -91,6 +91,10 @@ class Landscape:
         new._move(engine)
         return new
 
+    def blur(self, theta: np.ndarray, loss: float) -> float:
+        """Distance within which jumps of the gradient hide the way: none."""
+        return 0.0
+
     def noise(self, loss: float) -> float:
         """Scale against which gradients are small: the responses', since G itself has no zero."""
         return self.engine.response_variance() ** 0.5
@@ -184,6 +188,10 @@ class TensorLandscape(Landscape):
     def on(self, engine: Engine) -> Landscape:
         """The tensor has no rows to exchange."""
         raise ValueError("a landscape of a tensor cannot move to other rows: make it from their tensor")
+
+    def blur(self, theta: np.ndarray, loss: float) -> float:
+        """Distance within which jumps of the gradient hide the way: none."""
+        return 0.0
 
     def noise(self, loss: float) -> float:
         """Scale against which gradients are small."""

@@ -78,8 +78,12 @@ class MomentSweeps:
 
     def covariance(self, v: np.ndarray) -> np.ndarray:
         """``E[x x^T] V^T`` for rows v (m, d): (m, d)."""
+        return self.covariance_and_mean(v)[0]
+
+    def covariance_and_mean(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """:meth:`covariance`, and ``E[x]`` (d,) from the same pass."""
         a, s = self._run(Op.MOMENT, v, len(v), unit_response=True)
-        return a[: len(v)] / s[0]
+        return a[: len(v)] / s[0], a[-1] / s[0]
 
     def gram(self) -> np.ndarray:
         """Second moments of ``[x, 1, y]``, (d + 2, d + 2): all that an affine fit of the responses needs."""
@@ -101,8 +105,7 @@ class MomentSweeps:
 
     def mean(self) -> np.ndarray:
         """``E[x]``, (d,)."""
-        a, s = self._run(Op.MOMENT, np.zeros((0, self.n_features)), 0, unit_response=True)
-        return a[-1] / s[0]
+        return self.covariance_and_mean(np.zeros((0, self.n_features)))[1]
 
     def second(self, v: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
         """``M_2 v_j = E[r (x x^T - I)] v_j`` for rows v (m, d), with the mean of r and ``E[r x]``.
@@ -133,9 +136,16 @@ class MomentSweeps:
         -------
         ndarray (m, d)
         """
+        return self.product_and_first(v, order, alpha)[0]
+
+    def product_and_first(
+        self, v: np.ndarray, order: int = 2, alpha: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """:meth:`product` and, for order 2 or 3, ``E[r x]`` (d,) from the same pass."""
         m = len(v)
         if order == 2:
-            return self.second(v)[0]
+            image, _, first = self.second(v)
+            return image, first
         if alpha is None:
             raise ValueError(f"order {order} needs a direction alpha")
         norm2 = float(alpha @ alpha)
@@ -144,9 +154,8 @@ class MomentSweeps:
         b, va = a[m + 1], v @ alpha
         times = order - 2
         cross = times * (va[:, None] * b + (v @ b)[:, None] * alpha)
-        if order == 3:
-            return a[:m] - cross - s[2] * v
-        return a[:m] - cross - s[3] * v + 2.0 * s[1] * va[:, None] * alpha
+        product = a[:m] - cross - s[order - 1] * v
+        return product if order == 3 else product + 2.0 * s[1] * va[:, None] * alpha, b
 
     def slices(self, v: np.ndarray) -> np.ndarray:
         """``M_3(., v_a, v_b)`` for all a <= b, orthonormal rows v (m, d): (m (m + 1) / 2, d)."""

@@ -6,6 +6,7 @@ Each method is one sweep: every row is read once.  The methods fit ``scipy.optim
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +23,7 @@ _INFINITE = 100.0
 # Where a row crosses a kink the empirical gradient jumps, and decreases of this fraction of ``loss p / n`` are those
 # jumps; a penalty draws minima into kinks, and what is won there is real.
 _RESOLUTION, _RESOLUTION_IN_KINKS = 1e-4, 1e-6
+_BLUR, _BLUR_OF_NOISE = 5.0, 8.0
 
 
 class Objective:
@@ -81,6 +83,21 @@ class Objective:
         if not self.kinked:
             return 0.0
         return _RESOLUTION if self.model.penalty is None else _RESOLUTION_IN_KINKS
+
+    def blur(self, theta: np.ndarray, loss: float) -> float:
+        """Distance to the minimiser, in its statistical errors, within which those jumps hide the way to it.
+
+        On a way of length delta the rows that cross a kink, each with a residual and d features, change the gradient
+        at random by as much as sqrt(delta sigma sqrt(d / n)) in this unit, delta in units of a unit's size.
+        """
+        if not self.kinked:
+            return 0.0
+        if self.model.penalty is not None or not self.model.loss.in_response_units:
+            return _BLUR / math.sqrt(self.n_rows)
+        found = self.unpack(theta)
+        size = float(np.median(found.sizes * np.linalg.norm(found.rows, axis=1)))
+        noise = self.noise(loss) * math.sqrt(self.n_features) / max(size, 1e-300)
+        return max(_BLUR, _BLUR_OF_NOISE * noise) / math.sqrt(self.n_rows)
 
     def runs_off(self, theta: np.ndarray) -> bool:
         """Whether a classification has no finite optimum in sight."""

@@ -59,6 +59,27 @@ def test_gaussian_rows_have_this_matrix(activation, options, correlated):
     assert plain[-1] / plain[0] > 8.0
 
 
+@pytest.mark.parametrize("kind", ["fcn", "fcn with biases", "logistic", "poisson", "relu with biases"])
+def test_gaussian_rows_have_the_curvature_of_any_loss(kind):
+    rng = np.random.default_rng(4)
+    x, rows = rng.standard_normal((N, D)), rng.standard_normal((K, D)) * 1.5 / np.sqrt(D)
+    free = {"hidden_bias": True, "fit_intercept": True}
+    model = {
+        "fcn": fr.models.Classification(K),
+        "fcn with biases": fr.models.Classification(K, hidden_bias=True),
+        "logistic": fr.models.Logistic("tanh", K),
+        "poisson": fr.models.Poisson("tanh", K, "log", "free", **free),
+        "relu with biases": Regression("relu", K, "free", **free),
+    }[kind]
+    v = model.known_v if model.known_v is not None else np.array([1.0, -1.3, 0.8])
+    biases = np.array([0.3, -0.5, 0.2]) if model.hidden_bias else None
+    found = Parameters(rows, v, None, -0.4 if model.fit_intercept else 0.0, biases=biases)
+    y = rng.integers(0, 2, N).astype(float)
+    solved, plain = spectrum(fr.objective(x, y, model, n_jobs=1), model.pack(found), white=True)
+    ridge = 1e-3 * plain.mean() / plain[0]
+    assert solved[0] > 0.65 / (1.0 + 2.0 * ridge) and solved[-1] < 1.35
+
+
 def test_weights_count():
     solved, _ = spectrum(*problem("relu", weighted=True))
     assert solved[0] > 0.75 and solved[-1] < 1.3

@@ -171,6 +171,21 @@ def test_affine_fit_is_least_squares(d, weighted):
     assert found.weights.shape == (0, d)
 
 
+@pytest.mark.parametrize("mean", [0.0, 0.3])
+def test_rough_affine_fit_is_within_its_statistical_error(mean):
+    """Noise leaves coefficients uncertain by sqrt(d / n) of their length; three passes where rows are white."""
+    rng = np.random.default_rng(2)
+    d, n = 420, 12_000
+    x, b = rng.standard_normal((n, d)) + mean, rng.standard_normal(d) / np.sqrt(d)
+    rows = engine(x, x @ b + rng.standard_normal(n) + 5.0)
+    found, exact = affine_fit(rows, rough=True), None
+    assert mean or rows.meter.passes <= 3.0
+    exact = affine_fit(rows)
+    assert np.linalg.norm(found.linear - exact.linear) < 1.5 * np.linalg.norm(exact.linear - b)
+    small = affine_fit(engine(x[:, :10], x[:, 0].copy()), rough=True)
+    np.testing.assert_allclose(small.linear, np.eye(10)[0], atol=1e-12)
+
+
 def test_affine_fit_of_dependent_columns():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((100, 4))

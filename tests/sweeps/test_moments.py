@@ -81,6 +81,9 @@ def test_first_mean_covariance(case):
     np.testing.assert_allclose(sweeps.mean(), np.average(x, axis=0, weights=w), atol=1e-13)
     v = rng.standard_normal((2, D))
     np.testing.assert_allclose(sweeps.covariance(v), v @ (x.T @ (w[:, None] * x)) / w.sum(), atol=1e-13)
+    product, mean = sweeps.covariance_and_mean(v)
+    np.testing.assert_array_equal(product, sweeps.covariance(v))
+    np.testing.assert_allclose(mean, np.average(x, axis=0, weights=w), atol=1e-13)
 
 
 def test_gram(case):
@@ -113,6 +116,10 @@ def test_products(case):
     np.testing.assert_allclose(product, v @ m2, atol=1e-12)
     assert mean == pytest.approx(np.average(r, weights=w), abs=1e-13)
     np.testing.assert_allclose(first, m1, atol=1e-13)
+    for order in (2, 3):
+        product, first = sweeps.product_and_first(v, order, alpha)
+        np.testing.assert_array_equal(product, sweeps.product(v, order, alpha))
+        np.testing.assert_allclose(first, m1, atol=1e-12)
 
 
 def test_products_need_a_direction(case):

@@ -308,3 +308,22 @@ def test_no_second_derivative():
         o.hessp(theta, u, gauss_newton=True), twin.hessp(theta, u, gauss_newton=True), atol=1e-13
     )
     np.testing.assert_allclose(o.value_and_grad(theta)[1], twin.value_and_grad(theta)[1], atol=1e-13)
+
+
+def test_kinks_blur_what_noise_and_features_hide():
+    """Nothing without kinks; with them 5 / sqrt(n), and more in proportion to noise and the root of the features."""
+    rng = np.random.default_rng(0)
+
+    def blur(activation, n, d, loss, size=1.0):
+        x = rng.standard_normal((n, d))
+        objective = fr.objective(x, x[:, 0], activation, 2, output_weights="ones")
+        return objective.blur(size * np.eye(2, d).ravel(), loss)
+
+    assert blur("tanh", 100, 4, 0.5) == blur("squared_relu", 100, 4, 0.5) == 0.0
+    assert blur("relu", 100, 4, 1e-9) == pytest.approx(0.5)
+    wide = blur("relu", 100, 100, 0.5)
+    assert wide > 0.5
+    assert blur("relu", 400, 100, 0.5) == pytest.approx(wide / 2)
+    assert blur("relu", 100, 400, 0.5) == pytest.approx(wide * 2)
+    assert blur("relu", 100, 100, 0.5, size=0.5) == pytest.approx(wide * 2)
+    assert blur("relu", 100, 100, 2.0) == pytest.approx(wide * 2)
