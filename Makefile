@@ -12,6 +12,8 @@ INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("
 NEEDS_C := $(if $(filter-out 0,$(FASTRECOVER_NO_EXTENSION)),,yes)
 PYTEST_ARGS ?= -n auto --maxprocesses 8
 BENCH_ARGS ?=
+BASE ?=
+HEAD ?=
 OLDEST_PYTHON ?= python3.11
 OLDEST := .oldest
 N ?= 100000
@@ -20,7 +22,7 @@ SANITIZE := .sanitize
 library = $(shell $(CC) -print-file-name=lib$(1).so)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test oldest fuzz sanitize lint bench build clean distclean always
+.PHONY: demo test oldest fuzz sanitize lint bench compare build clean distclean always
 
 demo: $(VENV)/.demo
 	$(BIN)/fastrecover demo --plot demo.png
@@ -73,6 +75,11 @@ lint: $(VENV)/.test
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
+# The kernels of two revisions, timed in turn: without BASE that which the work in this folder began from, without
+# HEAD this folder as it is.
+compare: $(VENV)/.compare
+	$(BIN)/python -m bench.compare $(BASE) $(if $(HEAD),$(if $(BASE),$(HEAD),$(error HEAD needs a BASE))) $(BENCH_ARGS)
+
 build: $(VENV)/.build
 
 $(VENV)/.python:
@@ -105,7 +112,8 @@ endif
 $(VENV)/.demo: EXTRAS := plot,progress
 $(VENV)/.test: EXTRAS := test,lint,sklearn
 $(VENV)/.bench: EXTRAS := bench
-$(VENV)/.demo $(VENV)/.test $(VENV)/.bench: pyproject.toml | $(VENV)/.build
+$(VENV)/.compare: EXTRAS := compare
+$(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.compare: pyproject.toml | $(VENV)/.build
 	$(PIP) 'fastrecover[$(EXTRAS)]'
 	@touch $@
 

@@ -1,7 +1,8 @@
 """Command line: ``python -m bench [case ...] [--quick] [--out DIR] [--threads N] [--data DIR] [--resume]``.
 
 A case is a module with a generator ``run(context)`` of plain rows, or a study of ``bench.studies``.  Rows are written
-to the result file as they come, so an interruption costs at most the one that was being measured.
+to the result file as they come, so an interruption costs at most the one that was being measured.  ``compare`` as the
+first word hands the others on to :mod:`bench.compare`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from . import report, studies
+from . import compare, report, studies
 from .harness import Context, Results
 from .probes import Probes
 
@@ -37,6 +38,9 @@ CASES = (*MODULES, *studies.STUDIES)
 
 def main(argv: list[str] | None = None) -> int:
     """Run cases, print, write JSON and pictures; 1 if a case failed or nothing can be written, 130 after Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["compare"]:
+        return compare.main(argv[1:])
     options = _options(argv)
     context = Context(options.threads, options.quick, data=options.data)
     try:

