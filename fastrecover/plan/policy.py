@@ -34,7 +34,13 @@ class Policy:
 
     # Refinement.
     rows_in_span: int = 100
-    """Rows for each parameter of a network in the span of its start, whose matrices are small."""
+    """Rows for each parameter of a network in the span of its start, whose matrices are small ..."""
+    fewest_rows_in_span: int = 10_000
+    """... and the least of them: what lies outside the span is noise there."""
+    unexplained: float = 0.1
+    """Share of the variance of the responses above which the loss in the span leaves signs open."""
+    starts_of_a_sign: int = 3
+    """Random starts in the span for each number of positive signs."""
     near: float = 1e-2
     """Tolerance on a sub-sample, in its statistical errors: its minimiser is a stepping stone."""
     near_large: float = 0.1

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..linalg import orthonormal
-from ..models import Network, Parameters
+from ..models import Network
 from ..random import Stream
 from ..solvers import (
     DENSE_LIMIT,
@@ -17,7 +16,6 @@ from ..solvers import (
     GaussianCurvature,
     GaussNewton,
     KinkedGaussNewton,
-    Monitor,
     QuarticConjugateGradients,
     Solver,
     State,
@@ -57,7 +55,7 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
     if model.ends_at_kinks:
         state = problem.run(LBFGS(), objective, theta, label, policy.kink_iterations, tol)
         return Candidate(_in_kinks(problem, objective, state, label, tol), model, rows, label)
-    if _matrix_is_dear(problem, objective):
+    if matrix_is_dear(problem, objective):
         state = _with_gaussian_curvature(problem, rows, objective, theta, label, tol)
         if state.converged or problem.p > DENSE_LIMIT or problem.spent:
             return Candidate(state, model, rows, label)
@@ -89,43 +87,6 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
         state = problem.run(LBFGS(preconditioner=metric), objective, state.theta, label, policy.iterations, tol)
         state = problem.run(solver, objective, state.theta, label, policy.iterations // 5, tol)
     return Candidate(_in_kinks(problem, objective, state, label, tol), model, rows, label)
-
-
-def in_span(problem: Problem, rows: Rows, start: Parameters) -> Parameters:
-    """The best network whose rows lie in the span of a start's: a small dense problem on projections of the rows.
-
-    A start by moments knows the span better than what lies in it, and what is left is for sweeps that see all
-    directions.  Where the matrix of all parameters costs no more than many gradients, the start is returned as it is.
-
-    Parameters
-    ----------
-    problem : Problem
-    rows : Rows
-    start : Parameters
-
-    Returns
-    -------
-    Parameters
-        With definite output weights.
-    """
-    model, theta = problem.with_signs(start)
-    if not _matrix_is_dear(problem, Objective(problem.on(rows), model)) or problem.spent:
-        return start
-    found = model.unpack(theta, problem.engine.shape[1])
-    basis = orthonormal(found.weights if found.linear is None else np.concatenate([found.weights, found.linear[None]]))
-    size = problem.policy.rows_in_span * model.n_parameters(len(basis))
-    few = problem.on(rows).sample(size, problem.seed(Stream.CURVATURE))
-    objective = Objective(few.projected(basis), model)
-
-    def turned(at: Parameters, matrix: np.ndarray) -> Parameters:
-        return replace(at, weights=at.weights @ matrix, linear=None if at.linear is None else at.linear @ matrix)
-
-    # Its steps are no passes over the data, and are not recorded.
-    monitor = problem.monitor
-    quiet = replace(problem, monitor=Monitor(max_seconds=monitor.max_seconds - monitor.seconds, interval=np.inf))
-    small, most = model.pack(turned(found, basis.T)), problem.policy.iterations
-    state = quiet.run(GaussNewton(), objective, small, "in the span", most, problem.policy.near)
-    return turned(objective.unpack(state.theta), basis)
 
 
 def _in_kinks(problem: Problem, objective: Objective, state: State, label: str, tol: float) -> State:
@@ -201,7 +162,7 @@ def polished(problem: Problem, best: Candidate) -> Candidate:
         return Candidate(_in_kinks(problem, objective, state, "all rows", problem.tol), best.model, ALL, best.label)
     # Labels say little, so that their matrix on a sub-sample is worth its cost unless it is dear.
     responses = problem.model.loss.in_response_units
-    known = problem.has_gaussian_curvature and (responses or _matrix_is_dear(problem, problem.objective(best)))
+    known = problem.has_gaussian_curvature and (responses or matrix_is_dear(problem, problem.objective(best)))
     if known or problem.spent:
         # Spent, it only tells the loss.
         curvature = None if problem.spent else _curvature(problem, objective, theta)
@@ -216,8 +177,18 @@ def polished(problem: Problem, best: Candidate) -> Candidate:
     return Candidate(state, best.model, ALL, best.label)
 
 
-def _matrix_is_dear(problem: Problem, objective: Objective) -> bool:
-    """Whether forming it costs more than many gradients, with rows enough to be near that of Gaussian rows."""
+def matrix_is_dear(problem: Problem, objective: Objective) -> bool:
+    """Whether forming it costs more than many gradients, with rows enough to be near that of Gaussian rows.
+
+    Parameters
+    ----------
+    problem : Problem
+    objective : Objective
+
+    Returns
+    -------
+    bool
+    """
     if not problem.has_gaussian_curvature:
         return False
     n, p, policy = objective.n_rows, problem.p, problem.policy

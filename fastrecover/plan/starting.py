@@ -24,7 +24,8 @@ from ..starts import (
 )
 from .judge import Judge
 from .problem import ALL, Candidate, Problem, Rows
-from .refine import in_span, refined
+from .refine import refined
+from .span import in_span
 from .students import expanded_starts
 
 #: What ``init`` may be once it has been checked: a name, a function, rows of weights, or all parameters.

@@ -11,9 +11,9 @@ from ..sweeps import Function
 from .monitor import Monitor
 from .state import Solver, State
 
-#: Kinks blur the distance to the minimiser; passes in which steps are refused are not worth a tolerance within this
-#: factor of what they let be seen.
-_BLURRED = 30.0
+#: Kinks blur the distance to the minimiser: so many times the tolerance, and so many statistical errors at most, are
+#: not worth the passes in which steps are refused.
+_BLURRED, _MOST_BLURRED = 100.0, 0.3
 
 _ROUNDING = 16  # units in the last place by which losses of equal points may differ
 DIVERGED = "the steps diverge: loss or weights grow beyond all bounds"
@@ -45,8 +45,8 @@ def run(
 
     Converged means: the loss is at rounding level (`exact_loss`); or the Newton decrement is below `tol` times
     the statistical error of the minimiser in the same metric, ``sqrt(2 loss p / n)``; or several steps
-    in a row have changed nothing measurable (for kinked activations: nothing above the resolution of the kinks, which
-    also bounds `tol` from below where it is not far above it; for others neither the loss nor the decrement, which is
+    in a row have changed nothing measurable (for kinked activations: nothing above what their kinks blur, which
+    also bounds `tol` from below; for others neither the loss nor the decrement, which is
     measurable far below the rounding of the loss).
 
     Parameters
@@ -86,13 +86,18 @@ def run(
     farthest = _FAR * max(1.0, float(np.linalg.norm(state.theta)))
     if begun is None:
         monitor.record(objective, stage, state.loss, state.grad)
+    blur = _blur(objective, state, tol)
     for _ in range(max_iterations):
-        if _settled(state, objective, tol, level(state), patience, first):
+        if _settled(state, objective, max(tol, blur), level(state), patience, first):
             return state
         if limit := monitor.limit(objective.passes):
             return _on_all_rows(state, objective, sampled, limit)
         before, state = state, solver.step(objective, state)
-        least = _least_gain(objective, before, tol)
+        # Relative decrease that counts as one: beyond rounding, and beyond what kinks hide.
+        least = 1e-12
+        if objective.kinked:
+            least = max(objective.resolution, blur**2) * objective.n_parameters / objective.n_rows
+        blur = _blur(objective, state, tol)
         if not (np.isfinite(state.loss) and np.linalg.norm(state.theta) <= farthest):
             before.stopped = True
             return _on_all_rows(before, objective, sampled, DIVERGED)
@@ -105,25 +110,16 @@ def run(
         nearest = state.decrement if nearer else nearest
         state.stalled = 0 if nearer or before.loss - state.loss > least * abs(before.loss) else state.stalled + 1
         monitor.record(objective, stage, state.loss, state.grad)
-    if not _settled(state, objective, tol, level(state), patience, first):
+    if not _settled(state, objective, max(tol, blur), level(state), patience, first):
         return _on_all_rows(state, objective, sampled, f"not converged after {max_iterations} iterations")
     return state
 
 
-def _seen(objective: Function, state: State, tol: float) -> float:
-    """The tolerance, as far as kinks let it be seen."""
-    return max(tol, _blur(objective, state, tol))
-
-
 def _blur(objective: Function, state: State, tol: float) -> float:
-    return min(objective.blur(state.theta, state.loss), _BLURRED * tol) if objective.kinked else 0.0
-
-
-def _least_gain(objective: Function, state: State, tol: float) -> float:
-    """Relative decrease of the loss that counts as one: beyond rounding, and beyond what kinks blur."""
+    """Distance that kinks hide, in statistical errors; 0 where there are none."""
     if not objective.kinked:
-        return 1e-12
-    return max(objective.resolution, _blur(objective, state, tol) ** 2) * objective.n_parameters / objective.n_rows
+        return 0.0
+    return min(objective.blur(state.theta, state.loss), _BLURRED * tol, _MOST_BLURRED)
 
 
 def _on_all_rows(state: State, objective: Function, sampled: bool, message: str) -> State:
@@ -150,7 +146,7 @@ def _settled(
         state.converged, state.message = True, "exact fit: the loss is at rounding level"
     elif state.iteration == 0 and not np.any(state.grad):
         state.stopped, state.message = True, "the start is a stationary point that is no fit: begin elsewhere"
-    elif state.decrement <= _seen(objective, state, tol) * noise * np.sqrt(objective.n_parameters / objective.n_rows):
+    elif state.decrement <= tol * noise * np.sqrt(objective.n_parameters / objective.n_rows):
         state.converged, state.message = True, "converged: the distance to the minimiser is below tol"
     elif state.stopped or state.stalled >= patience:
         # Kinks bound what any step can gain; a smooth loss must show it by its gradient.

@@ -22,6 +22,7 @@ QUADRATIC = get_activation("quadratic")
 _DEPTH = 4  # passes of a Krylov space, whose last one six powers would not reach
 _FLAT = 4e-3  # gain to be expected of the next round: the gains fall like powers
 _ROUNDS, _QUICK = 12, 2  # the second are enough where rows are many
+_ROUNDS_OF_WIDE = 1  # what follows the start mends a coarse span in fewer passes
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,14 @@ def quadratic_fit(
     k : int
     rng : Generator
     rounds : int, optional
-        At most so many, by default 12, and 2 where there are many features.
+        At most so many, by default 12, and 1 where there are many features.
 
     Returns
     -------
     QuadraticFit
     """
     d, basis = engine.shape[1], leading_directions(MomentSweeps(engine, affine), min(k + 5, engine.shape[1]), rng)
-    rounds = rounds or (_ROUNDS if d <= WIDE else _QUICK)
+    rounds = rounds or (_ROUNDS if d <= WIDE else _ROUNDS_OF_WIDE)
     best: QuadraticFit | None = None
     previous, gain = basis[:0], 1.0
     for number in range(rounds):

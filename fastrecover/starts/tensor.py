@@ -30,6 +30,7 @@ RIDGE = 0.2
 _MOST_FEATURES = 1500
 _ROUNDS, _QUICK = 12, 3
 _GRAM_WORK, _LEAST_ROWS_PER_FEATURE = 1 << 33, 8  # multiply-adds of a regression on all features
+_ROWS_OF_WIDE = 10_000  # where a pass costs more than the regression
 _ROWS_TO_BEGIN = 100  # for each weight: enough for iterations that are then repeated on all rows
 _DUAL_ROWS = 4000
 _DUAL_GAIN = 8  # an average needs about as many times the rows of a regression
@@ -123,7 +124,8 @@ def tensor_start(engine: Engine, model: Network, seed: np.random.SeedSequence) -
 
 def _few_for_regression(engine: Engine, features: int, rng: np.random.Generator) -> Engine:
     """As many rows as a regression on so many features can afford; all of them for averages."""
-    rows = max(_LEAST_ROWS_PER_FEATURE * features, _GRAM_WORK // features**2)
+    affordable = _ROWS_OF_WIDE if engine.shape[1] > WIDE else _GRAM_WORK // features**2
+    rows = max(_LEAST_ROWS_PER_FEATURE * features, affordable)
     if features > _MOST_FEATURES or rows >= engine.shape[0]:
         return engine
     return engine.sample(rows, np.random.SeedSequence(int(rng.integers(1 << 63))))

@@ -95,8 +95,8 @@ class Objective:
         if self.model.penalty is not None or not self.model.loss.in_response_units:
             return _BLUR / math.sqrt(self.n_rows)
         found = self.unpack(theta)
-        size = float(np.median(found.sizes * np.linalg.norm(found.rows, axis=1)))
-        noise = self.noise(loss) * math.sqrt(self.n_features) / max(size, 1e-300)
+        square = float(found.sizes**2 @ np.einsum("ij,ij->i", found.weights, found.weights)) / len(found.weights)
+        noise = self.noise(loss) * math.sqrt(self.n_features / max(square, 1e-300))
         return max(_BLUR, _BLUR_OF_NOISE * noise) / math.sqrt(self.n_rows)
 
     def runs_off(self, theta: np.ndarray) -> bool:

@@ -12,7 +12,7 @@ from fastrecover._blas import one_blas_thread
 from fastrecover.engines import engine_on
 from fastrecover.plan import Problem
 from fastrecover.plan.problem import ALL
-from fastrecover.plan.refine import in_span
+from fastrecover.plan.span import in_span
 from fastrecover.solvers import Monitor
 from fastrecover.sources import ArraySource
 
@@ -40,7 +40,7 @@ def problem(model, d=60, n=8000, seed=0, **options):
     ],
 )
 def test_the_span_of_the_teacher_holds_the_teacher(model, options):
-    """Without noise the best network in a span that holds the teacher is the teacher, for one pass over some rows."""
+    """Without noise the best network in a span that holds the teacher is the teacher, for two passes at most."""
     teacher, made = problem(model, **options)
     truth = teacher.parameters
     mixed = np.eye(3) + 0.2 * np.random.default_rng(5).standard_normal((3, 3))
@@ -49,7 +49,7 @@ def test_the_span_of_the_teacher_holds_the_teacher(model, options):
     found = in_span(made, ALL, start)
     # It ends at a fraction of the statistical error, and that of an exact fit goes to nothing.
     assert teacher.model.error(found, truth) < 1e-6
-    assert made.engine.meter.passes <= 1.0 and not made.monitor.history["pass"]
+    assert made.engine.meter.passes <= 2.0 and not made.monitor.history["pass"]
 
 
 def test_where_a_matrix_is_cheap_the_start_stays():
