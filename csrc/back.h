@@ -3,12 +3,13 @@
 
 /* What the tiles of one panel have in common: so many rows x, `stride` apart, whose vectors of features are `apart` apart
    but for the last one, which may overlap the one before; from the coefficients of one row to those of the next; between
-   rows of sums; where a copy of what is read goes, vector by vector and row by row. */
+   rows of sums; where a copy of what is read goes, vector by vector and row by row; whether it was read before. */
 typedef struct {
     const REAL *x;
     int64_t stride, rows, apart, last, step, lda;
     REAL *copy;
     fr_ahead *ahead;
+    int again;
 } FR_T(panel);
 
 /* a[m, :] += sum over rows of g[row, m] x[row, :], for mq coefficients of a row and nv vectors of features. */
@@ -18,7 +19,7 @@ FR_INLINE void FR_T(back_tile)(const FR_T(panel) *p, const REAL *g, double *a, c
     const int64_t stride = p->stride, rows = p->rows, apart = p->apart, last = p->last, step = p->step;
     const REAL *x = p->x;
     REAL *copy = p->copy;
-    fr_ahead ahead = fr_on(p->ahead);
+    fr_ahead ahead = fr_on(p->ahead, p->again);
     FR_V acc[FR_MQ][FR_NV(1)];
 #pragma GCC unroll 8
     for (int m = 0; m < mq; m++)
@@ -75,41 +76,41 @@ static void (*const FR_T(back_tiles)[2][FR_MQ + 1][FR_NV(1) + 1])(const FR_T(pan
 };
 #undef FR_TILE
 
-/* Coefficients as back takes them: of a group of units those of one row lie next to each other. */
+/* Coefficients as back takes them: by groups, of which those of one row lie next to each other. */
 static void FR_T(back_coefficients)(int64_t gn, int64_t rows, const double *g, int64_t ldg, REAL *restrict to)
 {
-    const fr_panels shape = fr_panels_of(gn, 0, FR_VL);
-    for (int64_t m = 0, mq; m < gn; m += mq, to += mq * rows) {
-        mq = fr_panel_rows(&shape, m);
-        for (int64_t i = 0; i < mq; i++)
-            for (int64_t r = 0; r < rows; r++) to[r * mq + i] = (REAL)g[(m + i) * ldg + r];
+    const fr_cut groups = fr_cut_of(gn, FR_MQ);
+    for (int64_t group = 0; group < groups.parts; group++) {
+        const int64_t mq = fr_part(&groups, group);
+        for (int64_t m = 0; m < mq; m++, g += ldg)
+            for (int64_t r = 0; r < rows; r++) to[r * mq + m] = (REAL)g[r];
+        to += mq * rows;
     }
 }
 
-/* A += G' X for coefficients G (rows, gn), rows `step` apart, or as back_coefficients makes them (`step` 0), and X (rows,
-   l), A as in panels.h.  `copy` is room for rows x FR_COPY doubles: a panel that is read more than once is copied by the
-   first group of coefficients, since rows a power of two apart share a few sets of the first-level cache, and so is one
-   that is narrower than a vector. */
+/* A += G' X for coefficients G and X (rows, l), A as in panels.h.  G is laid down by back_coefficients (`step` 0) or
+   (rows, step).  `copy` is room for rows x FR_COPY doubles: a panel that is read more than once is copied by the first
+   group of coefficients, since rows a power of two apart share a few sets of the first-level cache, and so is one that is
+   narrower than a vector. */
 void FR_HERE(FR_T(back))(const REAL *x, int64_t stride, int64_t rows, int64_t l, const REAL *g, int64_t step, int64_t gn,
                          double *a, int upper, REAL *copy, fr_ahead *ahead)
 {
     const fr_panels shape = fr_panels_of(gn, l, FR_VL);
-    for (int64_t j = 0, nv; j < shape.vectors; j += nv) {
-        nv = fr_panel(&shape, j);
-        const int64_t width = nv * FR_VL, end = FR_MIN((j + nv) * FR_VL, l);
-        FR_T(panel) p = {.x = x + j * FR_VL, .stride = stride, .rows = rows, .apart = FR_VL,
-                         .last = end - (j + 1) * FR_VL, .lda = width, .copy = copy, .ahead = ahead};
-        int copied = shape.groups > 1;
+    for (int64_t i = 0, j = 0; i < shape.vectors.parts; i++) {
+        const int64_t nv = fr_part(&shape.vectors, i), width = nv * FR_VL, end = FR_MIN(j + width, l);
+        FR_T(panel) p = {.x = x + j, .stride = stride, .rows = rows, .apart = FR_VL, .last = end - j - FR_VL,
+                         .lda = width, .copy = copy, .ahead = ahead};
+        int copied = shape.rows.parts > 1;
         if (l < FR_VL) {
             memset(copy, 0, (size_t)(rows * FR_VL) * sizeof(REAL));
             for (int64_t r = 0; r < rows; r++)
-                for (int64_t i = 0; i < l; i++) copy[(r + 1) * FR_VL - l + i] = x[r * stride + i];
+                for (int64_t c = 0; c < l; c++) copy[(r + 1) * FR_VL - l + c] = x[r * stride + c];
             p.x = copy;
             p.stride = FR_VL;
             copied = p.last = 0;
         }
-        for (int64_t m = 0, mq; m < gn && !(upper && m >= end); m += mq, a += mq * width, copied = 0) {
-            mq = fr_panel_rows(&shape, m);
+        for (int64_t group = 0, m = 0; group < shape.rows.parts && !(upper && m >= end); group++) {
+            const int64_t mq = fr_part(&shape.rows, group);
             p.step = step ? step : mq;
             FR_T(back_tiles)[copied][mq][nv](&p, g + (step ? m : m * rows), a);
             if (copied) {
@@ -117,6 +118,11 @@ void FR_HERE(FR_T(back))(const REAL *x, int64_t stride, int64_t rows, int64_t l,
                 p.stride = width;
                 p.last = width - FR_VL;
             }
+            copied = 0;
+            p.again = 1;
+            m += mq;
+            a += mq * width;
         }
+        j = end;
     }
 }

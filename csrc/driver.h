@@ -85,8 +85,8 @@ static void FR_T(unpack)(const fr_data *dt, const fr_op *op, const double *sums,
     }
 }
 
-/* Moves the stream on to what follows the tile of `rows` rows from `x` on, of which `left` rows are left; it gets at
-   most so far ahead of the tile.  Rows that lie far apart, or backwards, are left to the hardware. */
+/* Moves the stream on to what follows the tile of `rows` rows from `x` on, where `left` rows are left: as many bytes as
+   a tile has, which are to stay in the second-level cache with it.  Rows that lie far apart, or backwards, are left to the hardware. */
 static void FR_T(fetch_after)(fr_ahead *ahead, const fr_data *dt, const REAL *x, int64_t rows, int64_t left)
 {
     const int dense = 0 < dt->stride && 4 * dt->stride <= 5 * dt->d;
@@ -95,7 +95,7 @@ static void FR_T(fetch_after)(fr_ahead *ahead, const fr_data *dt, const REAL *x,
     if (!dense || rest <= 0)
         *ahead = (fr_ahead){(const char *)x, (const char *)x, 0};
     else
-        *ahead = (fr_ahead){ahead->at < from || ahead->at > from + rest ? from : ahead->at, from + FR_MIN(rest, FR_AHEAD), 0};
+        *ahead = (fr_ahead){ahead->at < from || ahead->at > from + rest ? from : ahead->at, from + FR_MIN(rest, dt->tile * dt->stride * (int64_t)sizeof(REAL)), 0};
 }
 
 /* Sums of one block of `rows` rows from `start`; 0 where the watch has ended the sweep in between. */

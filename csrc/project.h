@@ -40,15 +40,39 @@ FR_INLINE void FR_T(lane_sums)(FR_V *v, const int n)
 }
 #undef FR_MERGE
 
+#define FR_SWAP(S) \
+    _Pragma("GCC unroll 16") for (int i = 0; i < FR_VL; i++) if (!(i & S)) \
+    { \
+        const FR_V low = FR_ZIP(v[i], v[i + S], S, 0), high = FR_ZIP(v[i], v[i + S], S, 1); \
+        v[i] = low; \
+        v[i + S] = high; \
+    }
+
+/* Transposes FR_VL vectors. */
+FR_INLINE void FR_T(turn)(FR_V *v)
+{
+    FR_SWAP(1)
+#if FR_VL > 2
+    FR_SWAP(2)
+#endif
+#if FR_VL > 4
+    FR_SWAP(4)
+#endif
+#if FR_VL > 8
+    FR_SWAP(8)
+#endif
+}
+#undef FR_SWAP
+
 /* z[column * ldz + row], set or (add) increased, for mr rows and kg columns over so many vectors of features, and one
    more (where `ragged`) from `last` on, of which `mask` keeps what was not counted yet. */
 FR_INLINE void FR_T(dot_tile)(const REAL *x, int64_t stride, int64_t vectors, int ragged, int64_t last, FR_VI mask,
                               const REAL *restrict w, const int mr, const int kg, double *restrict z, int64_t ldz,
-                              int add, fr_ahead *stream)
+                              int add, fr_ahead *stream, int again)
 {
     const int sums = (mr * kg + FR_VL - 1) / FR_VL * FR_VL;
     FR_V acc[FR_DOTS + FR_VL], b[8];
-    fr_ahead ahead = fr_on(stream);
+    fr_ahead ahead = fr_on(stream, again);
 #pragma GCC unroll 32
     for (int i = mr * kg; i < sums; i++) acc[i] = (FR_V){0};
 #pragma GCC unroll 8
@@ -98,13 +122,6 @@ static int FR_T(by_dots)(int64_t q, int64_t d)
     return d >= FR_VL && q > 0 && (q <= FR_MIN(FR_VL, 8) || 5 * q < 4 * ((q + FR_VL - 1) / FR_VL * FR_VL));
 }
 
-/* Columns from c on that are taken together, and vectors of features whose part of P stays in the first-level cache. */
-static int64_t FR_T(dot_group)(int64_t q, int64_t c)
-{
-    const int64_t groups = (q - c + FR_DOT_K - 1) / FR_DOT_K;
-    return (q - c + groups - 1) / groups;
-}
-
 /* Vectors of features of a chunk, of nearly equal size: 16 KiB of P for so many columns. */
 static int64_t FR_T(chunk)(int64_t columns, int64_t d)
 {
@@ -114,7 +131,7 @@ static int64_t FR_T(chunk)(int64_t columns, int64_t d)
 }
 
 #define FR_DOT_ROWS(MR, K) \
-    FR_T(dot_tile)(xr, stride, full, ragged, last, mask, w, MR, K, z + c * ldz + r, ldz, j > 0, ahead)
+    FR_T(dot_tile)(xr, stride, full, ragged, last, mask, w, MR, K, z + c * ldz + r, ldz, j > 0, ahead, c > 0)
 /* A group of fewer columns than the first, by one, would take more rows, but takes those of the first. */
 #define FR_DOT(K) \
     case K: \
@@ -129,7 +146,8 @@ static int64_t FR_T(chunk)(int64_t columns, int64_t d)
 static void FR_T(project_dots)(const REAL *x, int64_t stride, int64_t rows, int64_t d, int64_t q, const REAL *packed,
                                double *z, int64_t ldz, fr_ahead *ahead)
 {
-    const int64_t width = FR_T(chunk)(q, d) * FR_VL, together = FR_DOT_R(FR_T(dot_group)(q, 0));
+    const fr_cut groups = fr_cut_of(q, FR_DOT_K);
+    const int64_t width = FR_T(chunk)(q, d) * FR_VL, together = FR_DOT_R(fr_part(&groups, 0));
     FR_VI mask;
     for (int i = 0; i < FR_VL; i++) mask[i] = i < FR_VL - d % FR_VL ? 0 : -1;
     for (int64_t j = 0; j < d; j += width) {
@@ -138,8 +156,8 @@ static void FR_T(project_dots)(const REAL *x, int64_t stride, int64_t rows, int6
         for (int64_t r = 0, step; r < rows; r += step) {
             const REAL *xr = x + r * stride + j, *w = packed;
             step = rows - r >= together ? together : 1;
-            for (int64_t c = 0, kg; c < q; c += kg) {
-                kg = FR_T(dot_group)(q, c);
+            for (int64_t group = 0, c = 0; group < groups.parts; group++) {
+                const int64_t kg = fr_part(&groups, group);
                 switch (kg) {
                 FR_DOT(1);
                 FR_DOT(2);
@@ -153,6 +171,7 @@ static void FR_T(project_dots)(const REAL *x, int64_t stride, int64_t rows, int6
 #endif
                 }
                 w += kg * (vectors + 1) * FR_VL;
+                c += kg;
             }
         }
         packed += q * (vectors + 1) * FR_VL;
@@ -164,11 +183,12 @@ static void FR_T(project_dots)(const REAL *x, int64_t stride, int64_t rows, int6
 /* Sums of mr rows by np vectors of columns over so many features, into rows of z, `ldz` apart.  They go on from rows
    of `from`, `ldf` apart. */
 FR_INLINE void FR_T(column_tile)(const REAL *x, int64_t stride, int64_t features, const REAL *restrict w, const int mr,
-                                 const int np, const REAL *from, int64_t ldf, REAL *z, int64_t ldz, fr_ahead *stream)
+                                 const int np, const REAL *from, int64_t ldf, REAL *z, int64_t ldz, fr_ahead *stream,
+                                 int again)
 {
     FR_V acc[FR_MOST(FR_MR(1), FR_MR(FR_NP) * FR_NP)]; /* at least FR_MR(np) np */
     const REAL *xr[4]; /* of every third row, so that the two after it are addressed from there */
-    fr_ahead ahead = fr_on(stream);
+    fr_ahead ahead = fr_on(stream, again);
 #pragma GCC unroll 16
     for (int r = 0; r < mr; r++)
 #pragma GCC unroll 4
@@ -211,51 +231,26 @@ FR_INLINE void FR_T(column_tile)(const REAL *x, int64_t stride, int64_t features
         for (int v = 0; v < np; v++) *(FR_V *)(z + r * ldz + v * FR_VL) = acc[r * np + v];
 }
 
-#define FR_TURN(S) \
-    _Pragma("GCC unroll 16") for (int i = 0; i < FR_VL; i++) if (!(i & S)) \
-    { \
-        const FR_V low = FR_ZIP(v[i], v[i + S], S, 0), high = FR_ZIP(v[i], v[i + S], S, 1); \
-        v[i] = low; \
-        v[i + S] = high; \
-    }
-
 /* z (q, ldz) of double from rows of sums; both have room for whole vectors of rows. */
-static void FR_T(turn)(int64_t rows, int64_t q, const REAL *restrict sums, int64_t lds, double *restrict z, int64_t ldz)
+static void FR_T(put_columns)(int64_t rows, int64_t q, const REAL *restrict sums, int64_t lds, double *restrict z,
+                              int64_t ldz)
 {
     for (int64_t r = 0; r < rows; r += FR_VL)
         for (int64_t c = 0; c < q; c += FR_VL) {
             FR_V v[FR_VL];
 #pragma GCC unroll 16
             for (int i = 0; i < FR_VL; i++) v[i] = *(const FR_V *)(sums + (r + i) * lds + c);
-            FR_TURN(1);
-#if FR_VL > 2
-            FR_TURN(2);
-#endif
-#if FR_VL > 4
-            FR_TURN(4);
-#endif
-#if FR_VL > 8
-            FR_TURN(8);
-#endif
+            FR_T(turn)(v);
 #pragma GCC unroll 16
             for (int i = 0; i < FR_VL; i++)
                 if (i < q - c) FR_T(put)(z + (c + i) * ldz + r, v[i]);
         }
 }
-#undef FR_TURN
 
-/* Vectors of columns of the widest and of a whole row of sums, and those from vector `c` on that are taken together: as
-   few panels as can be, of nearly equal width. */
 static int64_t FR_T(column_vectors)(int64_t q) { return (q + FR_VL - 1) / FR_VL; }
 
-static int64_t FR_T(panel_width)(int64_t vectors, int64_t c)
-{
-    const int64_t panels = (vectors - c + FR_NP - 1) / FR_NP;
-    return (vectors - c + panels - 1) / panels;
-}
-
 #define FR_COLUMNS(MR, NP) \
-    FR_T(column_tile)(xr, stride, features, w, MR, NP, from, first ? 0 : lds, to, lds, ahead)
+    FR_T(column_tile)(xr, stride, features, w, MR, NP, from, first ? 0 : lds, to, lds, ahead, c > 0)
 #define FR_ROWS(NP) \
     case NP: \
         if (step == 1) \
@@ -276,17 +271,19 @@ static void FR_T(project)(const REAL *x, int64_t stride, int64_t rows, int64_t d
         return;
     }
     if (q == 0) return;
-    const int64_t vectors = FR_T(column_vectors)(q), lds = vectors * FR_VL, width = FR_T(chunk)(FR_T(panel_width)(vectors, 0) * FR_VL, d) * FR_VL;
+    const int64_t vectors = FR_T(column_vectors)(q), lds = vectors * FR_VL;
+    const fr_cut panels = fr_cut_of(vectors, FR_NP);
+    const int64_t width = FR_T(chunk)(fr_part(&panels, 0) * FR_VL, d) * FR_VL;
     const REAL *starts = packed, *w = packed + lds;
     for (int64_t j = 0; j < d || j == 0; j += width) {
         const int64_t features = FR_MIN(d - j, width);
         const int first = j == 0;
-        for (int64_t c = 0, np; c < vectors; c += np, w += np * FR_VL * features) {
-            np = FR_T(panel_width)(vectors, c);
+        for (int64_t panel = 0, c = 0; panel < panels.parts; panel++) {
+            const int64_t np = fr_part(&panels, panel);
             for (int64_t r = 0, step; r < rows; r += step) {
                 const REAL *xr = x + r * stride + j;
-                REAL *to = sums + r * lds + c * FR_VL;
-                const REAL *from = first ? starts + c * FR_VL : to;
+                REAL *to = sums + r * lds + c;
+                const REAL *from = first ? starts + c : to;
                 const int64_t full = FR_MR(np);
                 step = rows - r >= full ? full : rows - r >= 4 ? 4 : 1;
                 switch (np) {
@@ -298,9 +295,11 @@ static void FR_T(project)(const REAL *x, int64_t stride, int64_t rows, int64_t d
 #endif
                 }
             }
+            w += np * FR_VL * features;
+            c += np * FR_VL;
         }
     }
-    FR_T(turn)(rows, q, sums, lds, z, ldz);
+    FR_T(put_columns)(rows, q, sums, lds, z, ldz);
 }
 #undef FR_COLUMNS
 #undef FR_ROWS
@@ -319,10 +318,11 @@ static void FR_T(pack)(const double *p, int64_t ones, int64_t q, int64_t d, REAL
 {
     const int64_t ld = d + ones;
     if (FR_T(by_dots)(q, d)) {
+        const fr_cut groups = fr_cut_of(q, FR_DOT_K);
         const int64_t width = FR_T(chunk)(q, d) * FR_VL;
         for (int64_t start = 0; start < d; start += width)
-            for (int64_t c = 0, kg; c < q; c += kg) {
-                kg = FR_T(dot_group)(q, c);
+            for (int64_t group = 0, c = 0; group < groups.parts; c += fr_part(&groups, group++)) {
+                const int64_t kg = fr_part(&groups, group);
                 memset(packed, 0, (size_t)(kg * FR_VL) * sizeof(REAL));
                 for (int64_t i = 0; i < kg && ones && start == 0; i++) packed[i * FR_VL] = (REAL)p[(c + i) * ld + d];
                 packed += kg * FR_VL;
@@ -335,12 +335,13 @@ static void FR_T(pack)(const double *p, int64_t ones, int64_t q, int64_t d, REAL
         return;
     }
     if (q == 0) return;
-    const int64_t vectors = FR_T(column_vectors)(q), lds = vectors * FR_VL, width = FR_T(chunk)(FR_T(panel_width)(vectors, 0) * FR_VL, d) * FR_VL;
+    const int64_t vectors = FR_T(column_vectors)(q), lds = vectors * FR_VL;
+    const fr_cut panels = fr_cut_of(vectors, FR_NP);
+    const int64_t width = FR_T(chunk)(fr_part(&panels, 0) * FR_VL, d) * FR_VL;
     for (int64_t c = 0; c < lds; c++) *packed++ = ones && c < q ? (REAL)p[c * ld + d] : 0;
     for (int64_t start = 0; start < d; start += width)
-        for (int64_t c = 0, np; c < vectors; c += np) {
-            np = FR_T(panel_width)(vectors, c);
+        for (int64_t panel = 0, c = 0; panel < panels.parts; c += fr_part(&panels, panel++) * FR_VL)
             for (int64_t j = start; j < FR_MIN(start + width, d); j++)
-                for (int64_t i = c * FR_VL; i < (c + np) * FR_VL; i++) *packed++ = i < q ? (REAL)p[i * ld + j] : 0;
-        }
+                for (int64_t i = c; i < c + fr_part(&panels, panel) * FR_VL; i++)
+                    *packed++ = i < q ? (REAL)p[i * ld + j] : 0;
 }

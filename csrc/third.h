@@ -110,10 +110,10 @@ static void FR_T(third_product)(int64_t rows, int64_t ld, const REAL *x, int64_t
     enum { MOST = 4, VECTORS = 2 };
 #endif
     const int64_t apart = FR_VL < FR_SIDE ? FR_VL : FR_SIDE * ld;
-    int64_t left = columns / FR_VL, parts = (left + VECTORS - 1) / VECTORS;
+    const fr_cut vectors = fr_cut_of(columns / FR_VL, VECTORS);
     fr_ahead none = {(const char *)x, (const char *)x, 0};
-    for (int64_t j = 0, nv; j < columns; j += nv * FR_VL, left -= nv, parts--) {
-        nv = (left + parts - 1) / parts;
+    for (int64_t i = 0, j = 0; i < vectors.parts; j += fr_part(&vectors, i++) * FR_VL) {
+        const int64_t nv = fr_part(&vectors, i);
         FR_T(panel) p = {.x = x + j / FR_SIDE * FR_SIDE * ld + j % FR_SIDE, .stride = FR_SIDE, .rows = rows,
                          .apart = apart, .last = (nv - 1) * apart, .step = FR_SIDE, .lda = columns,
                          .ahead = &none};

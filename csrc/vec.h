@@ -75,6 +75,20 @@
 #define FR_SIDE_F64 FR_MOST(FR_VBYTES / 8, 8)
 #define FR_SIDE_F32 FR_MOST(FR_VBYTES / 4, 8)
 
+/* So many things in parts of at most `most`: as few as can be, and of nearly equal size, the first `longer` of them with
+   one more than `least`.  A small last part would wait for its own sums. */
+typedef struct {
+    int64_t parts, least, longer;
+} fr_cut;
+
+FR_INLINE fr_cut fr_cut_of(int64_t count, int64_t most)
+{
+    const int64_t parts = FR_MOST((count + most - 1) / most, 1);
+    return (fr_cut){parts, count / parts, count % parts};
+}
+
+FR_INLINE int64_t fr_part(const fr_cut *cut, int64_t i) { return cut->least + (i < cut->longer); }
+
 typedef double fr_vd __attribute__((vector_size(FR_VBYTES)));
 typedef double fr_vdu __attribute__((vector_size(FR_VBYTES), aligned(8), may_alias));
 typedef float fr_vf __attribute__((vector_size(FR_VBYTES)));
@@ -84,22 +98,23 @@ typedef int64_t fr_vl __attribute__((vector_size(FR_VBYTES)));
 typedef int32_t fr_vi __attribute__((vector_size(FR_VBYTES)));
 
 /* Rows that are fetched while earlier ones are multiplied, in the order in which they lie in memory, whatever is being
-   computed: the hardware follows several streams in one page badly.  Beyond its end it stays on a line (step 0). */
+   computed: the hardware follows several streams in one page badly.  Each product fetches half of them, while it reads
+   its own rows for the first time.  A step is half a line where vectors are no longer: a prefetch may get lost, and many
+   small steps keep memory busy more evenly than few long ones.  Beyond its end the stream stays where it is. */
 typedef struct {
     const char *at, *end;
     int64_t step;
 } fr_ahead;
 
-#define FR_LINE 64
-#define FR_AHEAD (64 << 10)
+#define FR_AHEAD FR_MOST(FR_VBYTES, 32)
 #define FR_FETCH(stream) (__builtin_prefetch((stream).at, 0, 2), (stream).at += (stream).step)
-/* Half as many lines as such a number of bytes that are read. */
-#define FR_HALF(bytes) (((bytes) + 2 * FR_LINE - 1) / (2 * FR_LINE))
+/* Steps over half as many bytes as are read. */
+#define FR_HALF(bytes) (((bytes) + 2 * FR_AHEAD - 1) / (2 * FR_AHEAD))
 
-/* The stream as the next product takes it. */
-FR_INLINE fr_ahead fr_on(const fr_ahead *ahead)
+/* The stream as a product takes it, which reads its rows for the first time or again. */
+FR_INLINE fr_ahead fr_on(const fr_ahead *ahead, int again)
 {
-    return (fr_ahead){ahead->at, ahead->end, ahead->at < ahead->end ? FR_LINE : 0};
+    return (fr_ahead){ahead->at, ahead->end, !again && ahead->at < ahead->end ? FR_AHEAD : 0};
 }
 
 /* a = v and a += v, in double. */
