@@ -86,21 +86,14 @@ FR_INLINE void FR_T(dot_tile)(const REAL *x, int64_t stride, int64_t vectors, in
         FR_KEEP(p); \
         _Pragma("GCC unroll 8") for (int r = 0; r < mr; r++) acc[c * mr + r] += b[r] * p; \
     }
-#define FR_STEP(I) \
-    do { \
-        _Pragma("GCC unroll 8") for (int r = 0; r < mr; r++) b[r] = *(const FR_VU *)(x + r * stride + (I) * FR_VL); \
-        FR_MULTIPLY() \
-    } while (0)
-    int64_t i = 0;
-    for (; i + 2 <= vectors; i += 2) {
-        FR_STEP(i);
-        FR_STEP(i + 1);
+    for (int64_t i = 0; i < vectors; i++) {
 #pragma GCC unroll 8
-        for (int f = 0; f < FR_HALF(2 * mr * FR_VBYTES); f++) FR_FETCH(ahead);
+        for (int r = 0; r < mr; r++) b[r] = *(const FR_VU *)(x + r * stride + i * FR_VL);
+#pragma GCC unroll 8
+        for (int f = 0; f < FR_HALF(mr * FR_VBYTES); f++) FR_FETCH(ahead);
+        FR_MULTIPLY()
     }
-    if (i < vectors) FR_STEP(i);
     stream->at = ahead.at;
-#undef FR_STEP
     if (ragged) {
 #pragma GCC unroll 8
         for (int r = 0; r < mr; r++) b[r] = (FR_V)((FR_VI) * (const FR_VU *)(x + r * stride + last) & mask);

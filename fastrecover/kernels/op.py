@@ -273,8 +273,11 @@ def layout(op: RowFunction, d: int, itemsize: int) -> tuple[int, int]:
     elif op.op == Op.THIRD:
         tile = min(512 // itemsize, (768 << 10) // bytes_per_row)
     else:
-        # Few coefficients: as small as the row function allows.  Many: the sums are read and written once a tile.
-        tile = min(max(2 * (op.columns + g), 32), (768 << 10) // bytes_per_row)
+        # Many coefficients: more rows, since the sums are read and written once a tile, and so with short rows, but not
+        # in single precision, whose sums are made double then.  Two tiles are to fit in the second-level cache.
+        least = 32 if itemsize == 4 else min(max((40 << 10) // bytes_per_row, 48), 96)
+        tile = max(min(max(2 * (op.columns + g), least), 96, (384 << 10) // bytes_per_row), 16)
+        return max(min(tile // 4 * 4, block) // group, 1) * group, max(block // group, 1) * group
     # A power of two, so that tiles divide a block.
     tile = min(1 << max(min(tile, 128), 8).bit_length() - 1, block)
     return max(tile // group, 1) * group, max(block // group, 1) * group
