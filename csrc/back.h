@@ -19,12 +19,16 @@ FR_INLINE void FR_T(back_tile)(const FR_T(panel) *p, const REAL *g, double *a, c
     const int64_t stride = p->stride, rows = p->rows, apart = p->apart, last = p->last, step = p->step;
     const REAL *x = p->x;
     REAL *copy = p->copy;
-    fr_ahead ahead = fr_on(p->ahead, p->again);
+    fr_ahead ahead = fr_on(p->ahead, 0);
     FR_V acc[FR_MQ][FR_NV(1)];
 #pragma GCC unroll 8
     for (int m = 0; m < mq; m++)
 #pragma GCC unroll 8
         for (int v = 0; v < nv; v++) acc[m][v] = (FR_V){0};
+#pragma GCC unroll 8
+    for (int m = 0; m < mq; m++)
+#pragma GCC unroll 12
+        for (int i = 0; i < nv * FR_VL; i += 8) __builtin_prefetch(a + m * p->lda + i, 1, 3); /* to be added to */
 #define FR_ROW(R) \
     do { \
         FR_V b[FR_NV(1)]; \
@@ -44,14 +48,19 @@ FR_INLINE void FR_T(back_tile)(const FR_T(panel) *p, const REAL *g, double *a, c
         FR_APART(x); \
         FR_APART(g); \
     } while (0)
-    int64_t r = 0;
-    for (; r + 2 <= rows; r += 2, copy += 2 * nv * FR_VL) {
-#pragma GCC unroll 4
-        for (int i = 0; i < 2; i++) FR_ROW(i);
-#pragma GCC unroll 16
-        for (int f = 0; f < FR_HALF(2 * nv * FR_VBYTES); f++) FR_FETCH(ahead);
+    const int64_t fetched = p->again ? 0 : FR_HALF(8 * nv * FR_VBYTES);
+    int64_t left = rows;
+    for (; left >= 8; left -= 8) {
+#pragma GCC unroll 1
+        for (int i = 0; i < 4; i++, copy += 2 * nv * FR_VL) {
+            FR_ROW(0);
+            FR_ROW(1);
+        }
+#pragma GCC unroll 1
+        for (int64_t f = 0; f < fetched; f++) FR_FETCH(ahead);
     }
-    for (; r < rows; r++, copy += nv * FR_VL) FR_ROW(0);
+#pragma GCC unroll 1
+    for (; left; left--, copy += nv * FR_VL) FR_ROW(0);
 #undef FR_ROW
     p->ahead->at = ahead.at;
 #pragma GCC unroll 8

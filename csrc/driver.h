@@ -61,12 +61,13 @@ static int64_t fr_third_size(const fr_data *dt, const fr_op *op) { return op->m 
 static int64_t FR_T(third_side)(const fr_op *op) { return op->m ? FR_SIDE_F64 : FR_SIDE; }
 
 /* Doubles of the sums of a sweep while it is under way: [by X, in panels (or the third moment, in its own order) | by
-   the constant, where apart | s]. */
+   the constant, where apart | s], in whole cache lines. */
 static int64_t FR_T(sums)(const fr_data *dt, const fr_op *op)
 {
-    if (op->op == FR_THIRD) return fr_third_sums(fr_third_size(dt, op), FR_T(third_side)(op)) + dt->s;
-    if (fr_is_gram(op)) return dt->g / dt->l * fr_panels_size(dt->l, dt->l, FR_VD) + dt->s;
-    return fr_panels_size(dt->g, dt->d, FR_VL) + (fr_apart(dt, op) ? dt->g : 0) + dt->s;
+    const int64_t by_x = op->op == FR_THIRD ? fr_third_sums(fr_third_size(dt, op), FR_T(third_side)(op))
+                         : fr_is_gram(op)   ? dt->g / dt->l * fr_panels_size(dt->l, dt->l, FR_VD)
+                                            : fr_panels_size(dt->g, dt->d, FR_VL);
+    return (by_x + (fr_apart(dt, op) ? dt->g : 0) + dt->s + 7) / 8 * 8;
 }
 
 /* a (g, l) of such sums. */
@@ -80,8 +81,8 @@ static void FR_T(unpack)(const fr_data *dt, const fr_op *op, const double *sums,
             fr_panels_unpack(sums, l, l, FR_VD, 1, a + m * l, l);
     else {
         fr_panels_unpack(sums, dt->g, dt->d, FR_VL, 0, a, l);
-        sums += fr_panels_size(dt->g, dt->d, FR_VL);
-        for (int64_t m = 0; m < dt->g && fr_apart(dt, op); m++) a[m * l + dt->d] = sums[m];
+        const double *apart = sums + FR_T(sums)(dt, op) - dt->s - dt->g;
+        for (int64_t m = 0; m < dt->g && fr_apart(dt, op); m++) a[m * l + dt->d] = apart[m];
     }
 }
 

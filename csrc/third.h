@@ -104,22 +104,24 @@ FR_INLINE void FR_T(third_pairs)(int64_t rows, int64_t ld, const int64_t panels,
 static void FR_T(third_product)(int64_t rows, int64_t ld, const REAL *x, int64_t columns, const REAL *g, int64_t width,
                                 int64_t count, double *a)
 {
-#if FR_VBYTES == 64
-    enum { MOST = 8, VECTORS = 3 };
-#else
-    enum { MOST = 4, VECTORS = 2 };
-#endif
     const int64_t apart = FR_VL < FR_SIDE ? FR_VL : FR_SIDE * ld;
-    const fr_cut vectors = fr_cut_of(columns / FR_VL, VECTORS);
-    fr_ahead none = {(const char *)x, (const char *)x, 0};
+    const fr_cut vectors = fr_cut_of(columns / FR_VL, FR_NV(FR_MQ));
+    fr_ahead none = {NULL, NULL, 0};
     for (int64_t i = 0, j = 0; i < vectors.parts; j += fr_part(&vectors, i++) * FR_VL) {
         const int64_t nv = fr_part(&vectors, i);
         FR_T(panel) p = {.x = x + j / FR_SIDE * FR_SIDE * ld + j % FR_SIDE, .stride = FR_SIDE, .rows = rows,
                          .apart = apart, .last = (nv - 1) * apart, .step = FR_SIDE, .lda = columns,
-                         .ahead = &none};
-        for (int64_t m = 0, mq; m < count; m += mq) {
-            mq = FR_MIN(FR_MIN(width - m % width, count - m), MOST);
-            FR_T(back_tiles)[0][mq][nv](&p, g + m / width * ld * FR_SIDE + m % width, a + m * columns + j);
+                         .ahead = &none, .again = 1};
+        double *at = a + j;
+        for (int64_t first = 0; first < count; first += width) {
+            const fr_cut groups = fr_cut_of(FR_MIN(width, count - first), FR_MQ);
+            const REAL *from = g + first / width * ld * FR_SIDE;
+            for (int64_t group = 0; group < groups.parts; group++) {
+                const int64_t mq = fr_part(&groups, group);
+                FR_T(back_tiles)[0][mq][nv](&p, from, at);
+                from += mq;
+                at += mq * columns;
+            }
         }
     }
 }
