@@ -87,16 +87,15 @@ static void FR_T(unpack)(const fr_data *dt, const fr_op *op, const double *sums,
 }
 
 /* Moves the stream on to what follows the tile of `rows` rows from `x` on, where `left` rows are left: as many bytes as
-   a tile has, which are to stay in the second-level cache with it.  Rows that lie far apart, or backwards, are left to the hardware. */
+   a tile has, which are to stay in the second-level cache with it.  Rows that lie far apart, or backwards, are left to
+   the hardware. */
 static void FR_T(fetch_after)(fr_ahead *ahead, const fr_data *dt, const REAL *x, int64_t rows, int64_t left)
 {
+    const int64_t next = FR_MIN(left - rows, dt->tile) * dt->stride * (int64_t)sizeof(REAL);
     const int dense = 0 < dt->stride && 4 * dt->stride <= 5 * dt->d;
-    const char *from = (const char *)(x + rows * dt->stride);
-    const int64_t rest = (left - rows) * dt->stride * (int64_t)sizeof(REAL);
-    if (!dense || rest <= 0)
-        *ahead = (fr_ahead){(const char *)x, (const char *)x, 0};
-    else
-        *ahead = (fr_ahead){ahead->at < from || ahead->at > from + rest ? from : ahead->at, from + FR_MIN(rest, dt->tile * dt->stride * (int64_t)sizeof(REAL)), 0};
+    const char *from = (const char *)(dense ? x + rows * dt->stride : x), *end = dense ? from + next : from;
+    if (ahead->at < from || ahead->at > end) ahead->at = from;
+    ahead->end = end;
 }
 
 /* Sums of one block of `rows` rows from `start`; 0 where the watch has ended the sweep in between. */
@@ -187,7 +186,8 @@ static int64_t FR_T(make_room)(const fr_data *dt, const fr_op *op, int64_t most,
     }
     if (!memory) return total * (int64_t)sizeof(double);
     room->raw_ld = raw_ld;
-    room->ahead = (fr_ahead){NULL, NULL, 0};
+    const int twice = dt->g && !gram && op->op != FR_THIRD; /* whether rows are read by both products */
+    room->ahead = (fr_ahead){NULL, NULL, twice ? FR_STEP_AHEAD : 2 * FR_STEP_AHEAD};
     memset(room->zr, 0, (size_t)zr * sizeof(REAL));
     k_->ld = ld, k_->d = features, k_->l = dt->l;
     memset(k_->y, 0, (size_t)outputs * sizeof(double));

@@ -98,23 +98,24 @@ typedef int64_t fr_vl __attribute__((vector_size(FR_VBYTES)));
 typedef int32_t fr_vi __attribute__((vector_size(FR_VBYTES)));
 
 /* Rows that are fetched while earlier ones are multiplied, in the order in which they lie in memory, whatever is being
-   computed: the hardware follows several streams in one page badly.  Each product fetches half of them, while it reads
-   its own rows for the first time.  A step is half a line where vectors are no longer: a prefetch may get lost, and many
-   small steps keep memory busy more evenly than few long ones.  Beyond its end the stream stays where it is. */
+   computed: the hardware follows several streams in one page badly.  Each product makes steps over half of them, while
+   it reads its own rows for the first time.  A step is half a line where vectors are no longer: a prefetch may get lost,
+   and many small steps keep memory busy more evenly than few long ones.  Where only one product reads the rows, steps are
+   twice as long.  Beyond its end the stream stays where it is. */
 typedef struct {
     const char *at, *end;
     int64_t step;
 } fr_ahead;
 
-#define FR_AHEAD FR_MOST(FR_VBYTES, 32)
+#define FR_STEP_AHEAD FR_MOST(FR_VBYTES, 32)
 #define FR_FETCH(stream) (__builtin_prefetch((stream).at, 0, 2), (stream).at += (stream).step)
 /* Steps over half as many bytes as are read. */
-#define FR_HALF(bytes) (((bytes) + 2 * FR_AHEAD - 1) / (2 * FR_AHEAD))
+#define FR_HALF(bytes) (((bytes) + 2 * FR_STEP_AHEAD - 1) / (2 * FR_STEP_AHEAD))
 
 /* The stream as a product takes it, which reads its rows for the first time or again. */
 FR_INLINE fr_ahead fr_on(const fr_ahead *ahead, int again)
 {
-    return (fr_ahead){ahead->at, ahead->end, !again && ahead->at < ahead->end ? FR_AHEAD : 0};
+    return (fr_ahead){ahead->at, ahead->end, !again && ahead->at < ahead->end ? ahead->step : 0};
 }
 
 /* a = v and a += v, in double. */
