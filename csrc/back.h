@@ -1,9 +1,9 @@
 /* The back-projection of coefficients on rows for one data type.  It runs along features, panel by panel, and its sums
    lie in the order in which they are made until panels.h puts them in rows. */
 
-/* What the tiles of one panel have in common: so many rows x, `stride` apart, whose vectors of features are `apart` apart
-   but for the last one, which may overlap the one before; from the coefficients of one row to those of the next; between
-   rows of sums; where a copy of what is read goes, vector by vector and row by row; whether it was read before. */
+/* What the tiles of one panel have in common: so many rows x, `stride` apart, whose vectors of features are `apart`
+   apart but for the `last` one, which may overlap the one before; distances between the coefficients of two rows, and
+   between rows of sums; where a copy of what is read goes, row by row; whether it was read before. */
 typedef struct {
     const REAL *x;
     int64_t stride, rows, apart, last, step, lda;
@@ -52,15 +52,18 @@ FR_INLINE void FR_T(back_tile)(const FR_T(panel) *p, const REAL *g, double *a, c
     int64_t left = rows;
     for (; left >= 8; left -= 8) {
 #pragma GCC unroll 1
-        for (int i = 0; i < 4; i++, copy += 2 * nv * FR_VL) {
+        for (int i = 0; i < 4; i++) {
             FR_ROW(0);
             FR_ROW(1);
+            if (copied) copy += 2 * nv * FR_VL;
         }
 #pragma GCC unroll 1
         for (int64_t f = 0; f < fetched; f++) FR_FETCH(ahead);
     }
-#pragma GCC unroll 1
-    for (; left; left--, copy += nv * FR_VL) FR_ROW(0);
+    for (; left; left--) {
+        FR_ROW(0);
+        if (copied) copy += nv * FR_VL;
+    }
 #undef FR_ROW
     p->ahead->at = ahead.at;
 #pragma GCC unroll 8
@@ -99,10 +102,10 @@ static void FR_T(back_coefficients)(int64_t gn, int64_t rows, const double *g, i
 
 /* A += G' X for coefficients G and X (rows, l), A as in panels.h.  G is laid down by back_coefficients (`step` 0) or
    (rows, step).  `copy` is room for rows x FR_COPY doubles: a panel that is read more than once is copied by the first
-   group of coefficients, since rows a power of two apart share a few sets of the first-level cache, and so is one that is
-   narrower than a vector. */
-void FR_HERE(FR_T(back))(const REAL *x, int64_t stride, int64_t rows, int64_t l, const REAL *g, int64_t step, int64_t gn,
-                         double *a, int upper, REAL *copy, fr_ahead *ahead)
+   group of coefficients, since rows a power of two apart share a few sets of the first-level cache, and so is one that
+   is narrower than a vector. */
+void FR_HERE(FR_T(back))(const REAL *x, int64_t stride, int64_t rows, int64_t l, const REAL *g, int64_t step,
+                         int64_t gn, double *a, int upper, REAL *copy, fr_ahead *ahead)
 {
     const fr_panels shape = fr_panels_of(gn, l, FR_VL);
     for (int64_t i = 0, j = 0; i < shape.vectors.parts; i++) {

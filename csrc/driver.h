@@ -160,7 +160,7 @@ static int64_t FR_T(make_room)(const fr_data *dt, const fr_op *op, int64_t most,
     const int64_t raw_ld = (FR_MIN(dt->tile, dt->n) + 15) / 16 * 16, ld = (raw_ld / group + 15) / 16 * 16;
     const int64_t fold = group > 1 ? (dt->q > dt->g ? dt->q : dt->g) * raw_ld : 0;
     const int64_t units = op->k * ld, outputs = op->outputs * ld;
-    const int64_t zr = FR_T(column_vectors)(dt->q) * FR_VL * raw_ld;
+    const int64_t zr = FR_T(by_dots)(dt->q, dt->d) ? 0 : FR_T(column_vectors)(dt->q) * FR_VL * raw_ld;
     const int64_t third = op->op == FR_THIRD ? fr_third_room(fr_third_size(dt, op), FR_T(third_side)(op), ld) : 0;
     const int gram = fr_is_gram(op);
     FR_T(room) *room = memory, unused;
@@ -197,7 +197,8 @@ static int64_t FR_T(make_room)(const fr_data *dt, const fr_op *op, int64_t most,
     return total * (int64_t)sizeof(double);
 }
 
-/* Sums over blocks [first, first + count), of the driver's own layout; of no meaning once the watch has ended the sweep. */
+/* Sums over blocks [first, first + count), as FR_T(sums) counts them; of no meaning once the watch has ended the
+   sweep. */
 static void FR_T(sum_blocks)(const fr_data *dt, const fr_op *op, const void *packed, int64_t first, int64_t count,
                              void *memory, double *sums, fr_watch *watch)
 {

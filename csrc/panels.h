@@ -1,6 +1,5 @@
 /* How the sums of a back-projection lie until a sweep ends: panel by panel of a few vectors of features, group by group
-   of coefficient rows, as whole tiles.  Groups and panels are as few as can be, of nearly equal size: a small last one
-   would wait for its own sums. */
+   of coefficient rows, as whole tiles. */
 #ifndef FR_PANELS_H
 #define FR_PANELS_H
 

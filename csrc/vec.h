@@ -75,16 +75,16 @@
 #define FR_SIDE_F64 FR_MOST(FR_VBYTES / 8, 8)
 #define FR_SIDE_F32 FR_MOST(FR_VBYTES / 4, 8)
 
-/* So many things in parts of at most `most`: as few as can be, and of nearly equal size, the first `longer` of them with
-   one more than `least`.  A small last part would wait for its own sums. */
+/* So many things in parts of at most `most`: as few as can be, and of nearly equal size, the first `longer` of them
+   with one more than `least`.  A small last part would wait for its own sums. */
 typedef struct {
     int64_t parts, least, longer;
 } fr_cut;
 
 FR_INLINE fr_cut fr_cut_of(int64_t count, int64_t most)
 {
-    const int64_t parts = FR_MOST((count + most - 1) / most, 1);
-    return (fr_cut){parts, count / parts, count % parts};
+    const int64_t parts = (count + most - 1) / most;
+    return parts ? (fr_cut){parts, count / parts, count % parts} : (fr_cut){0, 0, 0};
 }
 
 FR_INLINE int64_t fr_part(const fr_cut *cut, int64_t i) { return cut->least + (i < cut->longer); }
@@ -99,9 +99,9 @@ typedef int32_t fr_vi __attribute__((vector_size(FR_VBYTES)));
 
 /* Rows that are fetched while earlier ones are multiplied, in the order in which they lie in memory, whatever is being
    computed: the hardware follows several streams in one page badly.  Each product makes steps over half of them, while
-   it reads its own rows for the first time.  A step is half a line where vectors are no longer: a prefetch may get lost,
-   and many small steps keep memory busy more evenly than few long ones.  Where only one product reads the rows, steps are
-   twice as long.  Beyond its end the stream stays where it is. */
+   it reads its own rows for the first time.  A step is half a line where vectors are no longer: a prefetch may get
+   lost, and many small steps keep memory busy more evenly than few long ones.  Where only one product reads the rows,
+   steps are twice as long.  Beyond its end the stream stays where it is. */
 typedef struct {
     const char *at, *end;
     int64_t step;
