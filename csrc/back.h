@@ -48,22 +48,17 @@ FR_INLINE void FR_T(back_tile)(const FR_T(panel) *p, const REAL *g, double *a, c
         FR_APART(x); \
         FR_APART(g); \
     } while (0)
-    const int64_t fetched = p->again ? 0 : FR_HALF(8 * nv * FR_VBYTES);
+    const int again = p->again;
     int64_t left = rows;
-    for (; left >= 8; left -= 8) {
-#pragma GCC unroll 1
-        for (int i = 0; i < 4; i++) {
-            FR_ROW(0);
-            FR_ROW(1);
-            if (copied) copy += 2 * nv * FR_VL;
-        }
-#pragma GCC unroll 1
-        for (int64_t f = 0; f < fetched; f++) FR_FETCH(ahead);
-    }
-    for (; left; left--) {
+    for (; left >= 2; left -= 2) {
         FR_ROW(0);
-        if (copied) copy += nv * FR_VL;
+        FR_ROW(1);
+        if (copied) copy += 2 * nv * FR_VL;
+        if (!again)
+#pragma GCC unroll 8
+            for (int f = 0; f < FR_HALF(2 * nv * FR_VBYTES); f++) FR_FETCH(ahead);
     }
+    if (left) FR_ROW(0);
 #undef FR_ROW
     p->ahead->at = ahead.at;
 #pragma GCC unroll 8
