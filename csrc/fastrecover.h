@@ -73,20 +73,17 @@ typedef struct {
 typedef struct fr_watch fr_watch;
 int fr_ended(fr_watch *watch);
 
-/* What a job needs of the driver for one data type.  Sums are in one piece: by X (g, l), and then s; where fr_apart says
-   so, the first are [by X (g, d) | by the constant (g,)]. */
+/* What a job needs of the driver for one data type.  Sums are in one piece of `sums` doubles, in an order of the
+   driver's own but for s, which comes last; unpack makes a (g, l) of them. */
 typedef struct {
     int64_t (*packed_bytes)(const fr_data *data);
     void (*pack)(const fr_data *data, void *packed);
     int64_t (*make_room)(const fr_data *data, const fr_op *op, int64_t most, void *memory);
+    int64_t (*sums)(const fr_data *data, const fr_op *op);
     void (*sum_blocks)(const fr_data *data, const fr_op *op, const void *packed, int64_t first, int64_t count,
                        void *room, double *sums, fr_watch *watch);
+    void (*unpack)(const fr_data *data, const fr_op *op, const double *sums, double *a);
 } fr_driver;
-
-static inline int64_t fr_sums(const fr_data *dt)
-{
-    return dt->g * dt->l + dt->s;
-}
 
 /* Whether sums go back to the rows, of which the constant is kept apart until the end. */
 static inline int fr_apart(const fr_data *dt, const fr_op *op)

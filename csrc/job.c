@@ -137,7 +137,8 @@ int fr_job_new(const fr_data *data, const fr_op *record, int bits, int64_t first
     fr_job *job = malloc(bytes + (size_t)driver->packed_bytes(data) + LINE);
     if (!job) return FR_NO_MEMORY;
     *job = (fr_job){.data = *data, .op = resolved(record), .driver = driver, .first = first, .blocks = count,
-                    .size = size, .parts = parts, .sums = fr_sums(data)};
+                    .size = size, .parts = parts};
+    job->sums = driver->sums(data, &job->op);
     atomic_init(&job->next, 0);
     atomic_init(&job->status, 0);
     if (pthread_mutex_init(&job->lock, NULL)) {
@@ -292,19 +293,13 @@ int fr_job_finish(fr_job *job, fr_poll_fn poll, void *context, double *a, double
     const fr_data *dt = &job->data;
     const double *sums = total(job);
     const int64_t left = dt->g * dt->l; /* either part may be empty, and then have no address */
-    if (!sums) {
-        if (left) memset(a, 0, (size_t)left * sizeof(double));
-        if (dt->s) memset(s, 0, (size_t)dt->s * sizeof(double));
-        return 0;
-    }
-    if (!fr_apart(dt, &job->op)) {
-        if (left) memcpy(a, sums, (size_t)left * sizeof(double));
-    } else {
-        for (int64_t m = 0; m < dt->g; m++) {
-            memcpy(a + m * (dt->d + 1), sums + m * dt->d, (size_t)dt->d * sizeof(double));
-            a[m * (dt->d + 1) + dt->d] = sums[dt->g * dt->d + m];
-        }
-    }
-    if (dt->s) memcpy(s, sums + left, (size_t)dt->s * sizeof(double));
+    if (left && sums)
+        job->driver->unpack(dt, &job->op, sums, a);
+    else if (left)
+        memset(a, 0, (size_t)left * sizeof(double));
+    if (dt->s && sums)
+        memcpy(s, sums + job->sums - dt->s, (size_t)dt->s * sizeof(double));
+    else if (dt->s)
+        memset(s, 0, (size_t)dt->s * sizeof(double));
     return 0;
 }

@@ -2,6 +2,7 @@
 #include "isa.h"
 #if FR_BUILT
 
+#include "panels.h"
 #include "rows.h"
 #include "vec.h"
 
@@ -24,10 +25,10 @@
 #endif
 
 /* What row functions make is double whatever X is: its products are those of the unit for 64 bits. */
-void FR_HERE(fr_back_f64)(const double *x, int64_t stride, int64_t rows, int64_t l, const double *g, int64_t ldg,
-                          int64_t gn, double *a, int upper, double *copy, const double *next);
+void FR_HERE(fr_back_f64)(const double *x, int64_t stride, int64_t rows, int64_t l, const double *g, int64_t step,
+                          int64_t gn, double *a, int upper, double *copy, fr_ahead *ahead);
 void FR_HERE(fr_third_f64)(int64_t rows, int64_t ld, int64_t d, const double *x, int64_t stride, const double *z,
-                           const double *e, double *room, double *first);
+                           const double *e, double *sums, double *room, double *first);
 
 #include "project.h"
 

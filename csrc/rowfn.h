@@ -125,17 +125,18 @@ static void fr_predict(const fr_op *op, int64_t rows, const double *y, const dou
     }
 }
 
-/* Left factor = transpose of the feature rows held in g; then g takes the weights. */
+/* Left factor = transpose of the feature rows held in g; then g becomes the same with weights. */
 static void fr_gram_factors(int64_t rows, const double *w, fr_work *k_)
 {
     const int64_t ld = k_->ld, l = k_->l;
     for (int64_t i0 = 0; i0 < rows; i0 += 8)
         for (int64_t j = 0; j < l; j++)
             for (int64_t i = i0; i < FR_MIN(i0 + 8, rows); i++) k_->left[i * l + j] = k_->g[j * ld + i];
-    if (!w) return;
-    for (int64_t j = 0; j < l; j++) {
-        double *restrict g = k_->g + j * ld;
-        for (int64_t i = 0; i < rows; i++) g[i] *= w[i];
+    if (!w) memcpy(k_->g, k_->left, (size_t)(rows * l) * sizeof(double));
+    for (int64_t i = 0; i < rows && w; i++) {
+        const double *restrict from = k_->left + i * l;
+        double *restrict to = k_->g + i * l;
+        for (int64_t j = 0; j < l; j++) to[j] = w[i] * from[j];
     }
 }
 

@@ -15,7 +15,7 @@ typedef struct {
     double *b;                        /* (outputs, ld): room for the weights of the rows of J ... */
     const double *bend;               /* ... which are these (NULL: ones), those of one output `bend_ld` after */
     int64_t bend_ld;                  /* those of another */
-    double *g;                        /* (g, ld): coefficients of the back-projection */
+    double *g;                        /* (g, ld): coefficients of the back-projection; for a Gram matrix (ld, l) */
     double *left;                     /* (ld, l): left factor where it is not X itself */
     double *xt;                       /* (d, ld): the tile, transposed, for FR_GRAM */
     int64_t part;                     /* FR_GRAM: the set and output whose features are wanted, rep outputs + output */

@@ -18,11 +18,11 @@ static int64_t fr_third_sums(int64_t d, int64_t side)
     return size;
 }
 
-/* Room in doubles for a tile of ld rows: sums; the tile; the tile times c, each group twice; pairs; c. */
+/* Room in doubles for a tile of ld rows: the tile; the tile times c, each group twice; pairs; c. */
 static int64_t fr_third_room(int64_t d, int64_t side, int64_t ld)
 {
     const int64_t columns = (d + side - 1) / side * side;
-    return (fr_third_sums(d, side) + 7) / 8 * 8 + (3 * columns + side * side + 1) * ld;
+    return (3 * columns + side * side + 1) * ld;
 }
 
 /* Where (a, b, b) with a <= b stands among the distinct entries of order 3, in lexicographic order. */
@@ -104,31 +104,35 @@ FR_INLINE void FR_T(third_pairs)(int64_t rows, int64_t ld, const int64_t panels,
 static void FR_T(third_product)(int64_t rows, int64_t ld, const REAL *x, int64_t columns, const REAL *g, int64_t width,
                                 int64_t count, double *a)
 {
-#if FR_VBYTES == 64
-    enum { MOST = 8, VECTORS = 3 };
-#else
-    enum { MOST = 4, VECTORS = 2 };
-#endif
-    int64_t left = columns / FR_VL, parts = (left + VECTORS - 1) / VECTORS;
-    for (int64_t j = 0, nv; j < columns; j += nv * FR_VL, left -= nv, parts--) {
-        nv = (left + parts - 1) / parts;
+    const int64_t apart = FR_VL < FR_SIDE ? FR_VL : FR_SIDE * ld;
+    const fr_cut vectors = fr_cut_of(columns / FR_VL, FR_NV(FR_MQ));
+    fr_ahead none = {NULL, NULL, 0};
+    for (int64_t i = 0, j = 0; i < vectors.parts; j += fr_part(&vectors, i++) * FR_VL) {
+        const int64_t nv = fr_part(&vectors, i);
         FR_T(panel) p = {.x = x + j / FR_SIDE * FR_SIDE * ld + j % FR_SIDE, .stride = FR_SIDE, .rows = rows,
-                         .last = FR_VL < FR_SIDE ? FR_VL : FR_SIDE * ld, .lda = columns};
-        for (int64_t m = 0, mq; m < count; m += mq) {
-            mq = FR_MIN(FR_MIN(width - m % width, count - m), MOST);
-            FR_T(back_tiles)[FR_PANELS][nv][mq](&p, g + m / width * ld * FR_SIDE + m % width, a + m * columns + j);
+                         .apart = apart, .last = (nv - 1) * apart, .step = FR_SIDE, .lda = columns,
+                         .ahead = &none, .again = 1};
+        double *at = a + j;
+        for (int64_t first = 0; first < count; first += width) {
+            const fr_cut groups = fr_cut_of(FR_MIN(width, count - first), FR_MQ);
+            const REAL *from = g + first / width * ld * FR_SIDE;
+            for (int64_t group = 0; group < groups.parts; group++) {
+                const int64_t mq = fr_part(&groups, group);
+                FR_T(back_tiles)[0][mq][nv](&p, from, at);
+                from += mq;
+                at += mq * columns;
+            }
         }
     }
 }
 
 /* Adds a tile, whose rows are given by `x` and `stride`, or by columns z (d, ld) where x is NULL; e: coefficients.
-   The sums at the start of `room` are those of fr_third_unpack; first[j] += sum e x_j. */
+   The sums are those of fr_third_unpack; first[j] += sum e x_j. */
 void FR_HERE(FR_T(third))(int64_t rows, int64_t ld, int64_t d, const REAL *x, int64_t stride, const double *z,
-                          const double *e, double *room, double *first)
+                          const double *e, double *sums, double *room, double *first)
 {
     const int64_t columns = (d + FR_SIDE - 1) / FR_SIDE * FR_SIDE;
-    double *sums = room;
-    REAL *tile = (REAL *)(room + (fr_third_sums(d, FR_SIDE) + 7) / 8 * 8);
+    REAL *tile = (REAL *)room;
     REAL *scaled = tile + columns * ld, *pairs = scaled + 2 * columns * ld, *c = pairs + FR_SIDE * FR_SIDE * ld;
     for (int64_t r = 0; r < rows; r++) c[r] = (REAL)e[r];
     FR_T(third_copy)(rows, ld, d, x, stride, z, c, tile, scaled, first);

@@ -273,8 +273,12 @@ def layout(op: RowFunction, d: int, itemsize: int) -> tuple[int, int]:
     elif op.op == Op.THIRD:
         tile = min(512 // itemsize, (768 << 10) // bytes_per_row)
     else:
-        # Few coefficients: as small as the row function allows.  Many: the sums are read and written once a tile.
-        tile = min(max(2 * (op.columns + g), 32), (768 << 10) // bytes_per_row)
+        # Many coefficients: more rows, since the sums are read and written once a tile; few: what the first-level cache
+        # holds, but in single precision, whose sums are made double then, no more.  Two tiles fit in the second level.
+        both = op.columns + g
+        more = 0 if itemsize == 4 else max(min(3 * both, 48), (24 << 10) // bytes_per_row)
+        tile = max(min(max(2 * both, 32, more), 96, (384 << 10) // bytes_per_row), 16)
+        return max(min(tile // 4 * 4, block) // group, 1) * group, max(block // group, 1) * group
     # A power of two, so that tiles divide a block.
     tile = min(1 << max(min(tile, 128), 8).bit_length() - 1, block)
     return max(tile // group, 1) * group, max(block // group, 1) * group

@@ -310,15 +310,45 @@ def test_the_third_moment_of_rows_themselves_takes_no_constant(backend):
 
 
 def check_products(dtype):
-    """Both products for any number of columns: whole and broken vectors, rows and columns left over, chunks of rows."""
+    """Both products for any number of columns: whole and broken vectors, rows and columns left over, chunks of
+    features, tiles of which the last is shorter; every other time of rows that lie apart and have a constant."""
     rng = np.random.default_rng(17)
-    for d, columns in ((5, (1, 4)), (16, range(1, 27)), (17, range(1, 27)), (401, (1, 3, 7, 10)), (1031, (8, 13, 49))):
-        x, y = draw(rng, (45, d), dtype), rng.standard_normal(45)
+    few, many = (1, 3, 4, 5, 8, 9, 12, 13, 17, 24, 33), range(1, 27)
+    sizes = ((0, few), (1, few), (3, few), (5, (1, 4)), (16, many), (17, many), (63, few), (64, few), (65, few))
+    sizes += ((401, (1, 3, 7, 10)), (1031, (8, 13, 49)))
+    for i, ((d, columns), blocks) in enumerate(itertools.product(sizes, ((32, 32), (12, 64), (21, 64)))):
+        ones = max(i % 2, d == 0)
+        x, y = draw(rng, (75, d + 3 * ones), dtype)[:, ones : ones + d], rng.standard_normal(75)
         for k in columns:
             row = RowFunction(Op.LOSS, activation=activation("tanh"), k=k, v=rng.standard_normal((1, k)), grad=True)
-            p = rng.standard_normal((k, d)) / math.sqrt(d)
-            result, expected = (run(b, x, y, None, p, row, (32, 32)) for b in ("compiled", "reference"))
-            assert_close(result, expected, TOLERANCE[dtype], f"d={d} k={k}")
+            p = rng.standard_normal((k, d + ones)) / math.sqrt(max(d, 1))
+            result, expected = (run(b, x, y, None, p, row, blocks) for b in ("compiled", "reference"))
+            assert_close(result, expected, TOLERANCE[dtype], f"d={d} k={k} blocks={blocks} ones={ones}")
+
+
+@pytest.mark.parametrize("group", [1, 3, 5])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_tiles_are_whole_samples_within_a_block(dtype, group):
+    size = np.dtype(dtype).itemsize
+    for d, k in itertools.product((1, 7, 20, 128, 1000, 10_000, 100_000), (1, 4, 16, 64)):
+        for op in (Op.LOSS, Op.PREDICT):
+            row = RowFunction(op, k=k * group, group=group, v=np.ones((1, k * group)), grad=True)
+            tile, block = kernels.layout(row, d, size)
+            assert 0 < tile <= block and tile % group == 0 == block % group
+            if dtype == np.float32:  # in which a tile is summed
+                assert tile <= max(32, 4 * k * (1 + (op == Op.LOSS))) + group
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_sums_over_tiles_are_double(dtype):
+    """Those of one tile have few enough bits to be exact in single precision, those of all have not."""
+    n, d, k, small = 40_000, 24, 3, 2.0**-10
+    row = RowFunction(Op.LOSS, k=k, v=np.ones((1, k)), grad=True)
+    x, y = np.ones((n, d), dtype), np.full(n, -small)
+    a, s, _ = run("compiled", x, y, None, np.full((k, d), 1 / 16), row, None)
+    residual = k * d / 16 + small
+    assert s[1] == 0.5 * n * residual**2
+    assert (a == n * residual).all()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
