@@ -11,9 +11,9 @@ from ..sweeps import Function
 from .monitor import Monitor
 from .state import Solver, State
 
-#: Kinks blur the distance to the minimiser: so many times the tolerance, and so many statistical errors at most, are
-#: not worth the passes in which steps are refused.
-_BLURRED, _MOST_BLURRED = 100.0, 0.3
+#: Kinks blur the distance to the minimiser: so many times the tolerance (for many parameters, whose passes are dear),
+#: and so many statistical errors at most, are not worth the passes in which steps are refused.
+_BLURRED, _BLURRED_OF_MANY, _MANY, _MOST_BLURRED = 30.0, 100.0, 1500, 0.3
 
 _ROUNDING = 16  # units in the last place by which losses of equal points may differ
 DIVERGED = "the steps diverge: loss or weights grow beyond all bounds"
@@ -119,7 +119,8 @@ def _blur(objective: Function, state: State, tol: float) -> float:
     """Distance that kinks hide, in statistical errors; 0 where there are none."""
     if not objective.kinked:
         return 0.0
-    return min(objective.blur(state.theta, state.loss), _BLURRED * tol, _MOST_BLURRED)
+    most = _BLURRED if objective.n_parameters <= _MANY else _BLURRED_OF_MANY
+    return min(objective.blur(state.theta, state.loss), most * tol, _MOST_BLURRED)
 
 
 def _on_all_rows(state: State, objective: Function, sampled: bool, message: str) -> State:
