@@ -114,6 +114,9 @@ class Judge:
         moved = max(model.error(found, start), model.error(start, found))
         # Nearly parallel units have wrong minima whose residual no test of few projections tells from noise.
         close = moved < (policy.close_third if model.activation.subspace_order == 3 else policy.close_second)
+        # Of many parameters moments vouch late; what is far less than one unit does hides none that is wrong.
+        little = policy.little_of_a_unit * self.problem.response_variance / model.n_hidden
+        close = close or (self.problem.p > policy.large and 2.0 * candidate.state.loss < little)
         # A tiny unit may be what is left where another has taken the place of two nearly parallel ones.
         size = np.linalg.norm(found.weights, axis=1)
         clear = _condition(found) < policy.parallel and size.min() > policy.tiny * np.median(size)

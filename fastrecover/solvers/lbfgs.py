@@ -59,7 +59,8 @@ class LBFGS:
         known = bool(pairs) or preconditioner is not None
         first = 1.0 if known else min(1.0, np.sqrt(2 * abs(state.loss)) / np.linalg.norm(g))
         trials = self._trials(objective, state, direction, slope, first)
-        found = next((trial for trial in trials if self._lower(state.loss, slope, direction, *trial)), None)
+        rounding = objective.rounding(state.loss)
+        found = next((trial for trial in trials if self._lower(state.loss, rounding, slope, direction, *trial)), None)
         if found is None:
             if pairs:
                 return with_direction(replace(state), [], preconditioner)
@@ -71,11 +72,13 @@ class LBFGS:
         return with_direction(new, extended(pairs, t * direction, grad - g, self.memory), preconditioner)
 
     @staticmethod
-    def _lower(before: float, slope: float, direction: np.ndarray, t: float, loss: float, grad: np.ndarray) -> bool:
+    def _lower(
+        before: float, rounding: float, slope: float, direction: np.ndarray, t: float, loss: float, grad: np.ndarray
+    ) -> bool:
         """Armijo's condition or, at rounding level, that the gradient along the direction has shrunk."""
         if loss <= before + _ARMIJO * t * slope:
             return True
-        return indistinct(before, loss) and abs(float(direction @ grad)) <= _FLATTER * abs(slope)
+        return indistinct(before, loss, rounding) and abs(float(direction @ grad)) <= _FLATTER * abs(slope)
 
     @staticmethod
     def _trials(

@@ -24,9 +24,16 @@ SHRUNK = 0.7
 G = TypeVar("G", bound=Function)
 
 
-def indistinct(old: float, new: float) -> bool:
-    """Whether two losses differ by rounding only, so that gradients must tell which point is nearer the minimiser."""
-    return bool(abs(new - old) <= _ROUNDING * np.finfo(np.float64).eps * abs(old))
+def indistinct(old: float, new: float, rows: float = 0.0) -> bool:
+    """Whether two losses differ by rounding only, so that gradients must tell which point is nearer the minimiser.
+
+    Parameters
+    ----------
+    old, new : float
+    rows : float
+        Share of the loss that rounding of single precision rows adds (:meth:`Objective.rounding`).
+    """
+    return bool(abs(new - old) <= (_ROUNDING * np.finfo(np.float64).eps + rows) * abs(old))
 
 
 def run(

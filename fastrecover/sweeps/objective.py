@@ -24,6 +24,7 @@ _INFINITE = 100.0
 # jumps; a penalty draws minima into kinks, and what is won there is real.
 _RESOLUTION, _RESOLUTION_IN_KINKS = 1e-4, 1e-6
 _BLUR, _BLUR_OF_NOISE = 5.0, 8.0
+_UNITS = 8.0  # in the last place by which outputs of single precision rows are off
 
 
 class Objective:
@@ -98,6 +99,20 @@ class Objective:
         square = float(found.sizes**2 @ np.einsum("ij,ij->i", found.weights, found.weights)) / len(found.weights)
         noise = self.noise(loss) * math.sqrt(self.n_features / max(square, 1e-300))
         return max(_BLUR, _BLUR_OF_NOISE * noise) / math.sqrt(self.n_rows)
+
+    def rounding(self, loss: float) -> float:
+        """Share of a loss by which rounding of single precision rows may change it; 0 for double precision.
+
+        Each output is off by about a unit in its last place, at random, times the residual.
+        """
+        if self.engine.dtype != np.float32:
+            return 0.0
+        size = math.sqrt(self._response_variance / max(2.0 * loss, 1e-300)) if self.response_degree else 1.0
+        return _UNITS * float(np.finfo(np.float32).eps) * size / math.sqrt(self.n_rows)
+
+    @cached_property
+    def _response_variance(self) -> float:
+        return self.engine.response_variance()
 
     def runs_off(self, theta: np.ndarray) -> bool:
         """Whether a classification has no finite optimum in sight."""

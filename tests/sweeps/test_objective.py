@@ -327,3 +327,18 @@ def test_kinks_blur_what_noise_and_features_hide():
     assert blur("relu", 100, 400, 0.5) == pytest.approx(wide * 2)
     assert blur("relu", 100, 100, 0.5, size=0.5) == pytest.approx(wide * 2)
     assert blur("relu", 100, 100, 2.0) == pytest.approx(wide * 2)
+
+
+def test_rounding_bounds_what_single_precision_does_to_differences_of_losses():
+    """Of 20 steps so short that losses differ by less than rounding: most errors are far below, none above."""
+    rng = np.random.default_rng(1)
+    x, w = rng.standard_normal((20_000, 50)).astype(np.float32), rng.standard_normal((3, 50)) / 5.0
+    y = np.maximum(x @ w.T.astype(np.float64), 0.0).sum(axis=1) + 0.1 * rng.standard_normal(len(x))
+    single, double = (fr.objective(a, y, "relu", 3, output_weights="ones") for a in (x, x.astype(np.float64)))
+    theta = w.ravel()
+    loss, errors = double.value(theta), []
+    for _ in range(20):
+        near = theta + 1e-5 * rng.standard_normal(len(theta))
+        errors.append(abs((single.value(near) - single.value(theta)) - (double.value(near) - loss)) / loss)
+    assert double.rounding(loss) == 0.0
+    assert 0.01 * single.rounding(loss) < np.median(errors) and max(errors) < single.rounding(loss)
