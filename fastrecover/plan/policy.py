@@ -116,7 +116,7 @@ class Policy:
     close_third: float = 1.0
     """The same for third moments, which are noisier, but whose odd units have no signs to get wrong."""
     little_of_a_unit: float = 0.1
-    """Share of what one unit does to the responses below which, where parameters are many, no start needs to be near."""
+    """Share of what one unit does to the responses below which no start of many parameters needs to be near."""
     parallel: float = 3.0
     """Condition number of unit rows above which wrong minima leave a residual that no test of few projections sees."""
     tiny: float = 0.2
