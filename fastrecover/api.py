@@ -106,7 +106,9 @@ def fit(
         Threads (None: all processors).  Results have the same bits for any number.
     random_state : None, int, SeedSequence, Generator or RandomState
     tol : float, optional
-        Distance to the minimiser at which to stop, in units of its statistical error (default 1e-3).
+        Distance to the minimiser at which to stop, in units of its statistical error (default 1e-3).  Kinks blur it:
+        with noise, relu units stop at up to 30 times as much, with more than 1,500 parameters at up to 100 times,
+        where steps no longer shorten it.
     max_passes, max_seconds : float, optional
         Budget in full passes over the data, and in seconds.  A start that would exceed it is left for random rows; a
         minimum that could not be judged within it is not called converged.

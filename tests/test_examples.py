@@ -66,7 +66,9 @@ def test_three_classes(tmp_path, capsys):
     out = capsys.readouterr().out
     assert rec.classes.tolist() == ["common", "frequent", "rare"] and rec.biases.all()
     losses = rec.info["alphas"]
-    assert float(min(losses, key=losses.get)) == rec.info["alpha"] and out.count("<-") == 1
+    # The largest that is not worse than the least by more than a standard error.
+    best, chosen = min(losses, key=losses.get), f"{rec.info['alpha']:g}"
+    assert float(best) <= rec.info["alpha"] and losses[chosen] <= 1.1 * losses[best] and out.count("<-") == 1
     # The class of one row in ten is found as well as the others, which are found far above their shares.
     recall = [float(line.split()[1 + i]) for i, line in enumerate(out.split("told as:")[1].splitlines()[2:5])]
     assert min(recall) > 0.6

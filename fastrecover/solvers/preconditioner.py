@@ -20,7 +20,7 @@ from ..sweeps import MomentSweeps, Objective
 
 _DENSE_COVARIANCE = 400  # features above which S is taken to be the identity
 _ROWS_PER_PARAMETER, _MOST_ROWS_PER_PARAMETER, _ROWS_PER_FEATURE, _FEWEST_ROWS = 20, 200, 50, 2000
-_WORK = 1 << 30  # multiply-adds of the matrix in the span
+_WORK = 1 << 29  # multiply-adds of the matrix in the span
 _RIDGE = 1e-3  # relative to the mean diagonal; units that hardly differ make both matrices near singular
 
 

@@ -110,7 +110,8 @@ def test_nothing_beside_a_minimum_is_lower(kind):
         state = solver.step(objective, state)
         if state.stopped or state.decrement < 1e-8:
             break
-    assert state.decrement < 1e-8
+    # Half its square is what a step gains, and sixteen roundings of a loss near 1/2 are not told apart.
+    assert state.decrement < 6e-8
     # The gradient is far from zero: the minimum lies in kinks, and descent along gradients cannot see that it is one.
     assert np.linalg.norm(state.grad) > 1e-4
     rng = np.random.default_rng(3)

@@ -134,7 +134,7 @@ def test_sweeps_of_a_view_have_the_bits_of_a_copy():
 @pytest.mark.filterwarnings("ignore:fit did not converge")
 def test_a_fit_needs_little_beside_the_rows():
     """Of 45,000 rows 20,480 are needed, 42 MB of 92; without a copy 25 MB are held, to test the inputs."""
-    teacher = fr.datasets.make_teacher("relu", 256, 8, random_state=0)
+    teacher = fr.datasets.make_teacher("relu", 256, 16, random_state=0)
     x, y = teacher.sample(45_000, noise=0.1, random_state=1)
     fr.fit(x[:2000, :10], x[:2000, 0] + y[:2000], "relu", 1, random_state=0, max_passes=9)  # loads what is loaded late
     tracemalloc.start()
