@@ -14,7 +14,7 @@ import numpy as np
 
 from ..engines import Engine
 from ..kernels import Op, RowFunction
-from ..linalg import least_squares, mirrored
+from ..linalg import least_squares, mirrored, pieces
 from ..losses import SQUARED
 from ..models import Network, Parameters
 
@@ -457,7 +457,7 @@ class Objective:
         features = Objective(first, alone)._features(_silent(at, alone), k)[:-1, :-1]
         objective = Objective(self.engine, wide)
         grad = objective.value_and_grad(wide.pack(_silent(at, wide)))[1]
-        parts = np.split(-grad, np.cumsum(wide.sizes(d))[:-1])[2:]
+        parts = pieces(-grad, wide.sizes(d))[2:]
         products = np.concatenate([part.reshape(m, -1) for part in parts], axis=1).T
         if wide.shares:  # whose curvature at outputs of zero is about 1 / m
             products *= m
