@@ -58,9 +58,8 @@ class Parameters:
 
     def with_rows(self, rows: np.ndarray) -> Parameters:
         """The same network with other :attr:`rows`."""
-        if self.biases is None:
-            return replace(self, weights=rows)
-        return replace(self, weights=rows[:, :-1], biases=rows[:, -1])
+        weights, biases = (rows, None) if self.biases is None else (rows[:, :-1], rows[:, -1])
+        return Parameters(weights, self.output_weights, self.linear, self.intercept, self.errors, biases)
 
     @property
     def n_outputs(self) -> int:
