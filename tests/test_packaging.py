@@ -63,6 +63,7 @@ LAYERS = (
     ("papers",),
     ("request",),
     ("penalised",),
+    ("model_objective",),
     ("api",),
     TOP,
 )
