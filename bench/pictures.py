@@ -56,6 +56,10 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
     ),
     "memory": (Bars(("model", "n", "d", "k"), ("*MB*",)),),
     "costs": (Bars(("sweep", "n", "d", "k", "dtype"), ("ratio", "goal"), log=""),),
+    "modules": (
+        Bars(("n", "d", "k", "m", "batch", "threads"), ("torch / ours",), line=1.0),
+        Bars(("n", "d", "k", "m", "activation"), ("torch / ours",), line=10.0),
+    ),
     "published": (
         Bars(("set",), ("above best",), log=""),
         Bars(("set",), ("MINPACK / ours",), line=20.0),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from . import solvers as solvers
     from . import sources as sources
     from . import tensors as tensors
+    from . import torch as torch
     from .activations import Activation as Activation
     from .api import fit as fit
     from .api import objective as objective
@@ -42,7 +43,7 @@ _WHERE = {
     "set_kernels": "kernels",
     "get_kernels": "kernels",
 }
-_MODULES = ("activations", "datasets", "kernels", "models", "moments", "solvers", "sources", "tensors")
+_MODULES = ("activations", "datasets", "kernels", "models", "moments", "solvers", "sources", "tensors", "torch")
 
 __all__ = ["ConvergenceWarning", *_WHERE, *_MODULES, "__version__"]
 

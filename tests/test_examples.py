@@ -22,7 +22,7 @@ def load(name: str):
 def test_every_example_is_tried():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "classify", "covariance_sketch", "neuron_subunits", "recover_relu", "scipy_solvers",
-        "three_classes",
+        "three_classes", "torch_module",
     }  # fmt: skip
 
 

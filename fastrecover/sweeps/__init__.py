@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .factors import damped_steps, distances, triangular_factors
 from .function import Function
+from .jacobian import directional, pulled_back
 from .kinks import KinkedModel, kinked_model
 from .landscape import Landscape, TensorLandscape, population_tensor
 from .leverage import leverages, score_products
@@ -19,11 +20,13 @@ __all__ = [
     "Objective",
     "TensorLandscape",
     "damped_steps",
+    "directional",
     "distances",
     "kinked_model",
     "leverages",
     "local_rows",
     "population_tensor",
+    "pulled_back",
     "score_products",
     "triangular_factors",
 ]
