@@ -12,9 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from .array import ArraySource, choose
-from .base import Block, Source, gathered
-
-_LARGEST_COPY = 32 << 20
+from .base import LARGEST_COPY, Block, Source, gathered
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +99,7 @@ class KeptSource:
 def kept(some: KeptSource) -> Source:
     """The same samples, in memory where these are few."""
     n, d = some.shape
-    if n * some.group * d * some.dtype.itemsize > _LARGEST_COPY:
+    if n * some.group * d * some.dtype.itemsize > LARGEST_COPY:
         return some
     x, y, w = some.read(0, n)
     return ArraySource(x.reshape(n, -1), y, w, some.group)
