@@ -12,7 +12,7 @@ import mmap
 
 import numpy as np
 
-from .base import LARGEST_COPY, Block
+from .base import Block
 
 _PAGE = 4096
 
@@ -41,7 +41,7 @@ class ArraySource:
         w: np.ndarray | None = None,
         group: int = 1,
         *,
-        largest_copy: int = LARGEST_COPY,
+        largest_copy: int = 32 << 20,
     ) -> None:
         self.x = x if group == 1 else x.reshape(len(x) * group, x.shape[1] // group)
         self.y, self.w, self.group, self.largest_copy = y, w, group, largest_copy

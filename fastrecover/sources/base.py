@@ -11,9 +11,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-#: Bytes of rows up to which a sub-sample is a copy, the same for all sources; a fit may hold two.
-LARGEST_COPY = 16 << 20
-
 
 class Block(NamedTuple):
     """Consecutive samples as they are swept.

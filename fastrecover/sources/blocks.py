@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from .array import ArraySource, choose, thin
-from .base import LARGEST_COPY, Block, gathered
+from .base import Block, gathered
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class BlockSource:
     w: np.ndarray | None = None
     type: np.dtype = np.dtype(np.float64)
     group: int = 1
-    largest_copy: int = LARGEST_COPY
+    largest_copy: int = 32 << 20
 
     gives_views: ClassVar[bool] = False
 

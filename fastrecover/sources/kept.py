@@ -12,7 +12,9 @@ from typing import ClassVar
 import numpy as np
 
 from .array import ArraySource, choose
-from .base import LARGEST_COPY, Block, Source, gathered
+from .base import Block, Source, gathered
+
+_LARGEST_COPY = 32 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +101,7 @@ class KeptSource:
 def kept(some: KeptSource) -> Source:
     """The same samples, in memory where these are few."""
     n, d = some.shape
-    if n * some.group * d * some.dtype.itemsize > LARGEST_COPY:
+    if n * some.group * d * some.dtype.itemsize > _LARGEST_COPY:
         return some
     x, y, w = some.read(0, n)
     return ArraySource(x.reshape(n, -1), y, w, some.group)
