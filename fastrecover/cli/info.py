@@ -17,6 +17,7 @@ from ..engines.processors import cpu_count
 #: Extras of the package and the distributions that they bring.
 EXTRAS = {
     "sklearn": ("scikit-learn",),
+    "torch": ("torch",),
     "progress": ("rich",),
     "plot": ("matplotlib",),
 }
