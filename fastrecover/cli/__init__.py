@@ -14,10 +14,17 @@ import sys
 from typing import Any, NoReturn
 
 from .. import __version__, kernels
-from . import bench, demo, fit, info
+from . import bench, demo, fit, info, phase, predict
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-_COMMANDS: dict[str, Any] = {"demo": demo, "fit": fit, "info": info, "bench": bench}
+_COMMANDS: dict[str, Any] = {
+    "demo": demo,
+    "fit": fit,
+    "predict": predict,
+    "phase": phase,
+    "info": info,
+    "bench": bench,
+}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -13,10 +13,10 @@ import itertools
 import re
 import sys
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 import numpy as np
 
@@ -39,6 +39,7 @@ _MISSING = {"", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"}
 #: What stands over an index: nothing, or what pandas makes of nothing.
 _INDEX = re.compile(r"(Unnamed: \d+)?")
 
+T = TypeVar("T")
 Lines = Iterable[tuple[int, list[str]]]
 
 
@@ -122,11 +123,33 @@ def from_csv(args: argparse.Namespace, labelled: bool) -> tuple[np.ndarray, np.n
     OSError, ValueError
         The file cannot be read, or does not hold what was asked for.
     """
+    return _told_by_file(args, lambda file: _read(file, args, labelled))
+
+
+def rows_from_csv(args: argparse.Namespace) -> np.ndarray:
+    """Rows (n, d): all columns but those of ``--drop`` and an index.
+
+    Raises
+    ------
+    OSError, ValueError
+        The file cannot be read, or does not hold what was asked for.
+    """
+
+    def read(file: TextIO) -> np.ndarray:
+        head, lines, table = _begun(file)
+        dropped = set() if args.drop is None else set(table.columns("--drop", args.drop))
+        return _columns(args, head, lines, table, dropped, [], None)[0]
+
+    return _told_by_file(args, read)
+
+
+def _told_by_file(args: argparse.Namespace, read: Callable[[TextIO], T]) -> T:
+    """What is read of the file; errors begin with its name."""
     if args.x_key is not None:
         raise ValueError("--x-key goes with .npz files; a .csv file gives all columns but the responses")
     try:
         with _opened(args.data) as file:
-            return _read(file, args, labelled)
+            return read(file)
     except UnicodeError:
         raise ValueError(f"{args.data.name} is not a text file in UTF-8 or UTF-16: save it as UTF-8") from None
     except ValueError as error:
@@ -141,34 +164,53 @@ def _opened(path: Path) -> TextIO:
 
 
 def _read(file: TextIO, args: argparse.Namespace, labelled: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    lines = _lines(file)
-    head = list(itertools.islice(lines, _LOOKED_AT))
-    if not head:
-        raise ValueError("the file has no rows")
-    table = _layout(head)
+    head, lines, table = _begun(file)
     ys = [table.width - 1] if args.y_key is None else table.columns("--y-key", args.y_key)
     w = None if args.weight_key is None else table.column("--weight-key", args.weight_key)
     if w in ys:
         raise ValueError("--y-key and --weight-key name the same column")
-    labelled = labelled and len(ys) == 1  # several columns are probabilities
-    index = _index(table) - {*ys, w}
-    features = [j for j in range(table.width) if j not in (*ys, w) and j not in index]
+    labelled, codes = labelled and len(ys) == 1, _Codes()  # several columns are probabilities
+    numbers = [j for j in (w, *(() if labelled else ys)) if j is not None]
+    X, values = _columns(args, head, lines, table, {*ys, w}, numbers, (ys[0], codes) if labelled else None)
+    y = values[:, ys[0]] if len(ys) == 1 else values[:, ys]
+    responses = codes.decoded(y, table) if labelled else y
+    return X, responses, None if w is None else values[:, w]
+
+
+def _begun(file: TextIO) -> tuple[list[tuple[int, list[str]]], Lines, _Table]:
+    """The first lines, those that follow, and how they are written."""
+    lines = _lines(file)
+    head = list(itertools.islice(lines, _LOOKED_AT))
+    if not head:
+        raise ValueError("the file has no rows")
+    return head, lines, _layout(head)
+
+
+def _columns(
+    args: argparse.Namespace,
+    head: list[tuple[int, list[str]]],
+    lines: Lines,
+    table: _Table,
+    others: Collection[int | None],
+    numbers: list[int],
+    labels: tuple[int, _Codes] | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, d), and all columns; of the `others` those that are neither `numbers` nor `labels` are not read."""
+    index = _index(table).difference(j for j in others if j is not None)
+    features = [j for j in range(table.width) if j not in others and j not in index]
     if not features:
         what = "one column: at least one feature and the responses are needed" if table.width == 1 else "no features"
         raise ValueError(f"the file has {what}")
-    _check_first(table, head, [j for j in (*features, w, *(() if labelled else ys)) if j is not None])
-    codes = _Codes()
-    rows = itertools.chain(head[table.titles is not None :], lines)
-    values = _numbers(rows, table, index, (ys[0], codes) if labelled else None)
+    _check_first(table, head, [*features, *numbers])
+    away = {j for j in others if j is not None and j not in numbers} - ({labels[0]} if labels else set())
+    values = _numbers(itertools.chain(head[table.titles is not None :], lines), table, index | away, labels)
     if not len(values):
         raise ValueError("the file has no rows")
     if index:
         untitled = f"the first {len(index)} columns have" if len(index) > 1 else "the first column has"
         note = f"{args.data.name}: {untitled} no title: left out as an index"
-        print(f"fastrecover fit: note: {note}", file=sys.stderr)
-    y = values[:, ys[0]] if len(ys) == 1 else values[:, ys]
-    responses = codes.decoded(y, table) if labelled else y
-    return np.ascontiguousarray(values[:, features]), responses, None if w is None else values[:, w]
+        print(f"fastrecover {args.command}: note: {note}", file=sys.stderr)
+    return np.ascontiguousarray(values[:, features]), values
 
 
 def _lines(file: TextIO) -> Iterator[tuple[int, list[str]]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import numpy as np
 from ..models import nearest
 from ..sources import lagged
 from ..storage import said
-from .csv_file import from_csv
+from .csv_file import from_csv, rows_from_csv
 
 
 @dataclass
@@ -101,6 +103,34 @@ def read(args: argparse.Namespace, labelled: bool = False) -> Table:
     return table if args.lags is None else _windows(table, args.lags, args.lag_shift or 0)
 
 
+def rows(args: argparse.Namespace) -> np.ndarray:
+    """Rows alone (n, d), for predictions.
+
+    Parameters
+    ----------
+    args : Namespace
+        With ``data``, ``x_key``, ``drop`` and ``lags``.
+
+    Raises
+    ------
+    OSError, ValueError
+        A file cannot be read, or does not hold rows.
+    """
+    if args.drop is not None and args.data.suffix != ".csv":
+        raise ValueError(f"--drop goes with .csv files, and {args.data.name} is none")
+    if args.x_key is not None and args.data.suffix == ".npy":
+        raise ValueError(f"--x-key goes with .npz files, and {args.data.name} is none")
+    readers = {".npy": lambda args: array(args.data), ".npz": _rows_of_npz, ".csv": rows_from_csv}
+    if args.data.suffix not in readers:
+        raise ValueError(f"cannot tell what {args.data.name} is: its name must end in {', '.join(readers)}")
+    X = readers[args.data.suffix](args)
+    if args.lags is not None:
+        if not 1 <= args.lags <= len(X):
+            raise ValueError(f"--lags must be at least 1 and at most {len(X)} frames, got {args.lags}")
+        X = lagged(X, args.lags)
+    return X
+
+
 def split(args: argparse.Namespace, n: int) -> tuple[slice, slice | None]:
     """Training rows, and test rows if any, of n.
 
@@ -178,13 +208,24 @@ def array(path: Path) -> np.ndarray:
         raise ValueError(_unreadable(path.name, ".npy file", error)) from None
 
 
-def _from_npz(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    with open(args.data, "rb") as file:
+@contextmanager
+def _archive(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    with open(path, "rb") as file:
         try:
             archive = np.load(file, allow_pickle=False)
             archive.files  # noqa: B018  (an array under the name of an archive has none)
         except Exception as error:
-            raise ValueError(_unreadable(args.data.name, ".npz file", error)) from None
+            raise ValueError(_unreadable(path.name, ".npz file", error)) from None
+        yield archive
+
+
+def _rows_of_npz(args: argparse.Namespace) -> np.ndarray:
+    with _archive(args.data) as archive:
+        return _member(archive, "--x-key", args.x_key or "X", args.data)
+
+
+def _from_npz(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    with _archive(args.data) as archive:
         return (
             _member(archive, "--x-key", args.x_key or "X", args.data),
             _member(archive, "--y-key", args.y_key or "y", args.data),

@@ -217,7 +217,10 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _count(text: str) -> int | str:
-    return text if text == "auto" else int(text)
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be an integer, or auto, got {text!r}") from None
 
 
 def _alpha(text: str) -> str | float | list[float]:
@@ -381,6 +384,7 @@ def _json(recovery: Recovery, figures: dict[str, dict[str, Any]], ranges: dict[s
         "seconds": recovery.seconds,
         "alpha": recovery.info.get("alpha", 0.0),
         "units": units,
+        "weights": p.weights.tolist(),
         "linear_norm": None if p.linear is None else math.hypot(*p.linear.ravel()),
         "intercept": np.asarray(p.intercept).tolist(),
         "classes": None if recovery.classes is None else recovery.classes.tolist(),

@@ -1,6 +1,7 @@
 """One line of progress that overwrites itself, and tables.
 
-The line appears only where somebody watches (a terminal on standard error), so logs and pipes stay clean.
+The line appears only where somebody watches (a terminal on standard error); logs and pipes get a line of their own
+every ten seconds, so that what is soon done leaves them clean.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 _EVERY = 0.1  # seconds between two changes of the line
+_LOGGED = 10.0  # seconds between two lines where nobody watches
 
 
 class StatusLine:
@@ -20,7 +22,7 @@ class StatusLine:
     def __init__(self) -> None:
         self.stream = sys.stderr
         self.watched = self.stream.isatty()
-        self.last = -_EVERY
+        self.last = -_EVERY if self.watched else time.perf_counter()
 
     def __enter__(self) -> StatusLine:
         return self
@@ -35,11 +37,12 @@ class StatusLine:
             width = shutil.get_terminal_size().columns - 1
             self.stream.write(f"\r\x1b[K{text[:width]}")
             self.stream.flush()
+        elif not self.watched and text and time.perf_counter() - self.last >= _LOGGED:
+            self.last = time.perf_counter()
+            print(text, file=self.stream, flush=True)
 
-    def follow(self, label: str) -> Callable[[dict[str, Any]], None] | None:
-        """Callback for a fit that shows its steps after `label`; None where nobody watches."""
-        if not self.watched:
-            return None
+    def follow(self, label: str) -> Callable[[dict[str, Any]], None]:
+        """Callback for a fit that shows its steps after `label`."""
 
         def tell(event: dict[str, Any]) -> None:
             place = f"{event['stage']}, pass {event['pass']:.1f}, loss {event['loss']:.3e}"
