@@ -62,6 +62,8 @@ class Recovery(Uncertainty):
     determined : array_like (n_hidden, n_features) of bool, optional
         False for weights that the rows of the fit leave open: another value, with others changed, gives the same
         outputs, or their standard error exceeds their unit.  All True if not given.
+    left : optional
+        Where the solver has ended, for a fit that goes on from there; a copy does not keep it.
 
     Raises
     ------
@@ -86,6 +88,7 @@ class Recovery(Uncertainty):
         objective: Objective | None = None,
         determined: ArrayLike | None = None,
         feature_names: list[str] | None = None,
+        left: Any = None,
     ) -> None:
         self.model, self.parameters, self.objective = model, parameters, objective
         self.loss, self.n_passes, self.seconds = float(loss), float(n_passes), float(seconds)
@@ -93,7 +96,7 @@ class Recovery(Uncertainty):
         every = np.ones(parameters.weights.shape, bool)
         self.determined = every if determined is None else np.asarray(determined, bool)
         self.history, self.info = _history.as_arrays(history), dict(info or {})
-        self.feature_names = feature_names
+        self.feature_names, self.left = feature_names, left
         labels = np.arange(max(model.n_outputs, 2)) if classes is None else np.asarray(classes)
         self.classes = labels if model.loss.takes_labels else None
 
@@ -316,7 +319,7 @@ class Recovery(Uncertainty):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "objective": None}
+        return {**self.__dict__, "objective": None, "left": None}
 
 
 def load(path: str | os.PathLike[str]) -> Recovery:

@@ -64,9 +64,10 @@ class Coordinates:
         loss, penalty = model.loss.in_units(self.scale), model.penalty
         if penalty is not None:
             rows, v = _factors(model, self.scale)
-            metric = None
+            metric = penalty.metric
             if self.matrix is not None:
-                metric = self.matrix**2 if self.matrix.ndim == 1 else self.matrix @ self.matrix.T
+                right = penalty.times(self.matrix)
+                metric = self.matrix * right if self.matrix.ndim == 1 else self.matrix @ right.T
             unit = self.scale**2 if loss.in_response_units else 1.0
             penalty = Penalty(
                 penalty.rows * rows**2 / unit,
@@ -102,6 +103,13 @@ class Coordinates:
                     intercept = intercept - linear @ self.centre
                 found = replace(found, biases=biases, intercept=intercept)
         return replace(found, intercept=found.intercept + self.shift)
+
+    def alike(self, other: Coordinates) -> bool:
+        """Whether they are the same, bit for bit."""
+        return all(
+            np.array_equal(getattr(self, name), getattr(other, name))  # type: ignore[arg-type]
+            for name in ("matrix", "shift", "scale", "centre")
+        )
 
     @property
     def is_white(self) -> bool:

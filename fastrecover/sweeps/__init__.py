@@ -10,6 +10,7 @@ from .leverage import leverages, score_products
 from .local import local_rows
 from .moments import MomentSweeps
 from .objective import Objective
+from .penalty import penalty_on
 
 __all__ = [
     "Function",
@@ -23,6 +24,7 @@ __all__ = [
     "kinked_model",
     "leverages",
     "local_rows",
+    "penalty_on",
     "population_tensor",
     "score_products",
     "triangular_factors",
