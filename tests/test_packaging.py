@@ -62,8 +62,9 @@ LAYERS = (
     ("plan",),
     ("papers",),
     ("request",),
-    ("penalised",),
+    ("penalised", "increments"),
     ("api",),
+    ("estimators",),
     TOP,
 )
 IMPORTED_ONLY_BY = {
@@ -78,7 +79,7 @@ IMPORTED_ONLY_BY = {
         "api",
         *TOP,
     ),  # to open rows that are handed in
-    **dict.fromkeys(FACES, (*FACES, "api", *TOP)),
+    **dict.fromkeys(FACES, (*FACES, "api", "estimators", *TOP)),
 }
 TOUCH_ROWS = ("sources", "engines", "sweeps")
 IMPORTERS = ("import_module", "__import__")

@@ -153,13 +153,15 @@ class Restarts:
     ) -> tuple[np.ndarray, np.ndarray]:
         """All starts side by side: by their matrices where these are small, else by gradients.
 
-        Where the best of so many is asked for, each pass is a step of the fit, at the lowest of its runs.
+        Where the best of so many is asked for, each pass that takes the lowest of its runs lower is a step of the fit.
         """
-        policy = problem.policy
+        policy, lowest = problem.policy, np.inf
 
         def tell(thetas: np.ndarray, losses: np.ndarray, v: np.ndarray | None = v) -> None:
-            if problem.restarts:
-                best = int(np.argmin(losses))
+            nonlocal lowest
+            best = int(np.argmin(losses))
+            if problem.restarts and losses[best] < lowest:
+                lowest = losses[best]
                 own = objective if v is None else objective.with_model(objective.model.with_output_weights(v[best]))
                 problem.monitor.record(own, stage, float(losses[best]), theta=thetas[best].copy())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .anchored import Anchored
 from .factors import damped_steps, distances, triangular_factors
 from .function import Function
 from .kinks import KinkedModel, kinked_model
@@ -13,6 +14,7 @@ from .objective import Objective
 from .penalty import penalty_on
 
 __all__ = [
+    "Anchored",
     "Function",
     "KinkedModel",
     "Landscape",
