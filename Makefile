@@ -19,10 +19,11 @@ OLDEST := .oldest
 N ?= 100000
 , := ,
 SANITIZE := .sanitize
+SKLEARN := .sklearn
 library = $(shell $(CC) -print-file-name=lib$(1).so)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test oldest fuzz sanitize lint bench compare build clean distclean always
+.PHONY: demo test sklearn-matrix oldest fuzz sanitize lint bench compare build clean distclean always
 
 demo: $(VENV)/.demo
 	$(BIN)/fastrecover demo --plot demo.png
@@ -40,6 +41,22 @@ oldest:
 	$(OLDEST_PYTHON) tests/floors.py >$(OLDEST)/floors.txt
 	PIP_CONSTRAINT='$(CURDIR)/$(OLDEST)/floors.txt' PIP_BUILD_CONSTRAINT='$(CURDIR)/$(OLDEST)/floors.txt' \
 	  $(MAKE) -C $(OLDEST) PYTHON=$(OLDEST_PYTHON) test
+
+# The tests of estimators on the oldest release of scikit-learn that is supported and on the newest, each in an
+# environment of its own that shares the kernels built here; data frames of polars too.
+sklearn-matrix: $(SKLEARN)/oldest/.ready $(SKLEARN)/newest/.ready
+	for release in oldest newest; do \
+	  PYTHONPATH='$(CURDIR)' $(SKLEARN)/$$release/bin/python -c 'import sklearn; print("scikit-learn", sklearn.__version__)' && \
+	  PYTHONPATH='$(CURDIR)' $(SKLEARN)/$$release/bin/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/estimators \
+	    || exit 1; done
+
+$(SKLEARN)/oldest/.ready: RELEASE = $(shell $(BIN)/python tests/floors.py | grep -e '^scikit-learn==' -e '^narwhals==')
+$(SKLEARN)/newest/.ready: RELEASE = --upgrade scikit-learn
+$(SKLEARN)/%/.ready: pyproject.toml | $(VENV)/.build
+	$(PYTHON) -m venv $(SKLEARN)/$*
+	$(SKLEARN)/$*/bin/python -m pip install -qq --disable-pip-version-check $(RELEASE) numpy scipy threadpoolctl numba \
+	  pytest pytest-xdist hypothesis pandas pyarrow polars
+	@touch $@
 
 # Many more calls than a test run draws, other ones every time.
 fuzz: $(VENV)/.test
@@ -123,4 +140,4 @@ clean:
 	find fastrecover tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean
-	rm -rf $(VENV) $(OLDEST) $(SANITIZE)
+	rm -rf $(VENV) $(OLDEST) $(SANITIZE) $(SKLEARN)

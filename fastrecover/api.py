@@ -311,5 +311,5 @@ def _recovery(
         classes=data.classes,
         objective=Objective(problem.raw_on(ALL), resolved.changed(loss=asked.loss, penalty=penalty)),
         feature_names=names,
-        left=Left(units, resolved, state),
+        left=Left(units, resolved, state, data.weight_unit if isinstance(data, Data) else 1.0),
     )

@@ -63,21 +63,23 @@ class Increments:
         engine : Engine
             On its rows, as they were given.
         """
-        total, penalty = engine.weights().total, left.model.penalty
+        total, penalty = engine.weights().total * left.weight_unit, left.model.penalty
         model = left.model.changed(penalty=None if penalty is None else _times(penalty, total))
         theta = left.state.theta
         objective = Objective(left.coordinates.engine(engine), model.changed(penalty=None))
         return cls(left.coordinates, model, theta, total * _curvature(objective, theta), total, left.state.loss)
 
-    def added(self, engine: Engine) -> Increments:
+    def added(self, engine: Engine, weight_unit: float = 1.0) -> Increments:
         """The same with another batch: a few steps from where it is, and the matrix of the batch where these end.
 
         Parameters
         ----------
         engine : Engine
             On the rows of the batch, as they were given.
+        weight_unit : float
+            What their weights were divided by.
         """
-        own, total, penalty = self.units.engine(engine), engine.weights().total, self.model.penalty
+        own, total, penalty = self.units.engine(engine), engine.weights().total * weight_unit, self.model.penalty
         model = self.model.changed(penalty=None if penalty is None else _times(penalty, 1.0 / total))
         objective = Anchored(own, model, self.theta, self.matrix / total)
         metric = None

@@ -21,7 +21,7 @@ def load(name: str):
 
 def test_every_example_is_tried():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
-        "classify", "covariance_sketch", "neuron_subunits", "recover_relu", "three_classes",
+        "classify", "covariance_sketch", "neuron_subunits", "recover_relu", "sklearn_pipeline", "three_classes",
     }  # fmt: skip
 
 
@@ -78,3 +78,12 @@ def test_three_classes(tmp_path, capsys):
         again.parameters.flat().tolist() == rec.parameters.flat().tolist()
         and again.classes.tolist() == rec.classes.tolist()
     )
+
+
+def test_sklearn_pipeline(capsys):
+    scores = load("sklearn_pipeline").main(n=400)
+    out = capsys.readouterr().out
+    assert out.count("s a fit") == 3 and "onehiddenlayerregressor0" in out
+    ours = scores.pop("OneHiddenLayerRegressor")
+    assert ours > 0.85 and scores.pop("search") >= ours - 1e-9
+    assert ours > max(scores.values())

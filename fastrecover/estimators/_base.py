@@ -21,6 +21,7 @@ from ..papers import PRESETS, preset
 from ..random import Stream, seed_sequence, stream
 from ..recovery import Recovery
 from ._follow import CallbackSupportMixin, Follower, HeldOut, held_out_model
+from ._frames import titled
 from ._rows import varying
 
 _DTYPES = [np.float64, np.float32]
@@ -46,6 +47,11 @@ class OneHiddenLayer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     """Parameters, fit and hidden units of both estimators."""
 
     _labels = False
+    #: Attributes that a fit sets.
+    _FITTED = (
+        *("recovery_", "weights_", "biases_", "output_weights_", "linear_", "intercept_", "n_iter_", "n_passes_"),
+        *("loss_curve_", "validation_curve_", "_columns"),
+    )
 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Outputs of the hidden units, ``phi(w_j . x + a_j)``: features that the fit has learned.
@@ -74,13 +80,13 @@ class OneHiddenLayer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     def _inputs(self, X: ArrayLike) -> np.ndarray:
         """Rows to predict for, without the columns that did not vary in the fit."""
-        rows = validate_data(self, X, reset=False, dtype=_DTYPES)
+        rows = validate_data(self, titled(X), reset=False, dtype=_DTYPES)
         return rows if self._columns.all() else rows[:, self._columns]
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, reset: bool = True) -> tuple[np.ndarray, np.ndarray, Any]:
         """Rows, responses and weights as arrays, checked as scikit-learn does."""
         X, y = validate_data(
-            self, X, y, reset=reset, dtype=_DTYPES, multi_output=not self._labels, y_numeric=not self._labels
+            self, titled(X), y, reset=reset, dtype=_DTYPES, multi_output=not self._labels, y_numeric=not self._labels
         )
         if sample_weight is None:
             return X, y, None

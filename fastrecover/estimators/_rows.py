@@ -31,7 +31,7 @@ def merged(X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.
         X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
     if X.size > _NUMBERS or len(X) < 2:
         return X, y, weight
-    table = np.column_stack([X, y]).astype(np.float64) + 0.0  # of -0.0 and 0.0 one
+    table = np.column_stack([X[:, varying(X)], y]).astype(np.float64) + 0.0  # of -0.0 and 0.0 one
     key = _keys(table)
     w = np.ones(len(X)) if weight is None else weight
     order = np.lexsort((w, key))

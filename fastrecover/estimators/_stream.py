@@ -18,10 +18,20 @@ _PASSES = 20.0  # over kept rows, once a first fit is there
 
 @dataclass(eq=False)
 class Stream:
-    """Rows so far: themselves, or what is left of them."""
+    """Rows so far: themselves, or what is left of them.
+
+    Attributes
+    ----------
+    rows : tuple of ndarray, or None
+        Rows, responses and weights.
+    sums : Increments or None
+    begun : int
+        Rows of the last fit that began anew.
+    """
 
     rows: tuple[np.ndarray, np.ndarray, np.ndarray] | None
     sums: Increments | None = None
+    begun: int = 0
 
 
 def go_on(
@@ -51,7 +61,7 @@ def go_on(
             before, last, own = stream.rows
             new = np.concatenate([before, X]), np.concatenate([last, targets]), np.concatenate([own, w])
         stream.rows = new
-        _fit_kept(estimator, *new, class_weight)
+        _fit_kept(estimator, stream, *new, class_weight)
         found = estimator.recovery_
         if new[0].size > _KEPT and found.left is not None:
             stream.rows, stream.sums = None, Increments.of(found.left, found.objective.engine)
@@ -60,10 +70,21 @@ def go_on(
     estimator._stream = stream
 
 
-def _fit_kept(estimator: Any, X: np.ndarray, targets: np.ndarray, weight: np.ndarray, class_weight: Any) -> None:
-    """Fit all rows so far: from anew where there is no fit yet, else some passes further."""
+def _fit_kept(
+    estimator: Any, stream: Stream, X: np.ndarray, targets: np.ndarray, weight: np.ndarray, class_weight: Any
+) -> None:
+    """Fit all rows so far: some passes further and, where they have doubled, from anew; the lower loss is kept."""
     rows = merged(X, targets, weight)
-    estimator._fitted(*rows, class_weight, further=_PASSES if hasattr(estimator, "recovery_") else None)
+    further = None
+    if hasattr(estimator, "recovery_"):
+        estimator._fitted(*rows, class_weight, further=_PASSES)
+        if len(X) < 2 * stream.begun:
+            return
+        further = {name: value for name, value in vars(estimator).items() if name in estimator._FITTED}
+    stream.begun = len(X)
+    estimator._fitted(*rows, class_weight)
+    if further is not None and not further["recovery_"].loss >= estimator.recovery_.loss:
+        vars(estimator).update(further)
 
 
 def _add(
@@ -75,7 +96,7 @@ def _add(
     if not weight.any():
         return
     data = Data.of(X[:, columns], targets, weight, before.model, class_weight)
-    stream.sums = stream.sums.added(data.engine(estimator.n_jobs))
+    stream.sums = stream.sums.added(data.engine(estimator.n_jobs), data.weight_unit)
     d = before.model.filter_length(int(columns.sum()))
     found = of_network(before.model, stream.sums.parameters(d), len(X))
     found.loss = stream.sums.loss

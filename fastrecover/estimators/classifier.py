@@ -274,7 +274,8 @@ class OneHiddenLayerClassifier(ClassifierMixin, OneHiddenLayer):
         """Take in another batch of rows.
 
         Rows are kept, and fitted together, until they hold a million numbers: the first call fits them, every later one
-        goes on for 20 passes over all of them.  From then on a batch is fitted under what is left of the rows before
+        goes on for 20 passes over all of them, and where they have doubled a new fit takes its place if it is better.
+        From then on a batch is fitted under what is left of the rows before
         it, the sum of their Fisher matrices at the points that they have led to (above 1,000 parameters the diagonal
         of it), adds its own matrix and is forgotten.  Columns that have not varied until then keep weights of zero.
 
@@ -310,7 +311,7 @@ class OneHiddenLayerClassifier(ClassifierMixin, OneHiddenLayer):
         if len(known) < 2:
             raise ValueError(f"classes must be two or more, but there is one class only: {known.tolist()[0]!r}")
         if not (found := np.isin(y, known)).all():
-            raise ValueError(f"y must hold labels of {known.tolist()}, got {y[~found][0]!r}")
+            raise ValueError(f"y must hold labels of {known.tolist()}, got {y[~found].tolist()[0]!r}")
         class_weight = self._class_weight(known)
         self.classes_ = known
         go_on(self, X, self._one_hot(np.searchsorted(known, y), len(known)), weight, class_weight)

@@ -255,7 +255,8 @@ class OneHiddenLayerRegressor(RegressorMixin, MultiOutputMixin, OneHiddenLayer):
         """Take in another batch of rows.
 
         Rows are kept, and fitted together, until they hold a million numbers: the first call fits them, every later one
-        goes on for 20 passes over all of them.  From then on a batch is fitted under what is left of the rows before
+        goes on for 20 passes over all of them, and where they have doubled a new fit takes its place if it is better.
+        From then on a batch is fitted under what is left of the rows before
         it, the sum of their Gauss-Newton matrices at the points that they have led to (above 1,000 parameters the
         diagonal of it), adds its own matrix and is forgotten: least squares on all rows, as far as the outputs are
         linear in the parameters between two batches.  Columns that have not varied until then keep weights of zero.

@@ -68,11 +68,14 @@ class Left:
     model : Network
         With definite output weights.
     state : State
+    weight_unit : float
+        What the weights of its rows were divided by.
     """
 
     coordinates: Coordinates
     model: Network
     state: State
+    weight_unit: float = 1.0
 
     def parameters(self, n_features: int) -> Parameters:
         """The network, for the rows as they were given, its units in the order of the state."""
