@@ -23,8 +23,8 @@ def main(n: int = 1500) -> dict[str, float]:
     ours = fr.OneHiddenLayerRegressor(random_state=0)
     networks: dict[str, RegressorMixin] = {
         "OneHiddenLayerRegressor": ours,
-        "MLPRegressor": MLPRegressor(max_iter=2000, random_state=0),
-        "MLPRegressor, lbfgs": MLPRegressor(hidden_layer_sizes=(32,), solver="lbfgs", max_iter=5000, random_state=0),
+        "MLPRegressor": MLPRegressor(learning_rate_init=0.01, max_iter=2000, random_state=0),
+        "MLPRegressor, lbfgs": MLPRegressor(hidden_layer_sizes=(32,), solver="lbfgs", max_iter=20_000, random_state=0),
     }
     scores = {}
     for name, network in networks.items():

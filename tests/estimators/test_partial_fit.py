@@ -64,7 +64,7 @@ def test_sums_forget_no_row_of_a_linear_model():
     first = clone(whole).fit(shifted[:200], y[:200])
     sums = Increments.of(first.recovery_.left, first.recovery_.objective.engine)
     for part in range(200, 600, 100):
-        more = OneHiddenLayerRegressor(1, model="relu").fit(shifted[part : part + 100], y[part : part + 100])
+        more = OneHiddenLayerRegressor(1, random_state=0).fit(shifted[part : part + 100], y[part : part + 100])
         sums = sums.added(more.recovery_.objective.engine)
     found = sums.parameters(4)
     line = found.output_weights @ found.weights
