@@ -42,20 +42,21 @@ oldest:
 	PIP_CONSTRAINT='$(CURDIR)/$(OLDEST)/floors.txt' PIP_BUILD_CONSTRAINT='$(CURDIR)/$(OLDEST)/floors.txt' \
 	  $(MAKE) -C $(OLDEST) PYTHON=$(OLDEST_PYTHON) test
 
-# The tests of estimators on the oldest release of scikit-learn that is supported and on the newest, each in an
-# environment of its own that shares the kernels built here; data frames of polars too.
+# The tests of estimators on the oldest release of scikit-learn that is supported, with what was there at its time, and
+# on the newest, each in an environment of its own that shares the kernels built here; data frames of polars too.
 sklearn-matrix: $(SKLEARN)/oldest/.ready $(SKLEARN)/newest/.ready
 	for release in oldest newest; do \
 	  PYTHONPATH='$(CURDIR)' $(SKLEARN)/$$release/bin/python -c 'import sklearn; print("scikit-learn", sklearn.__version__)' && \
 	  PYTHONPATH='$(CURDIR)' $(SKLEARN)/$$release/bin/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/estimators \
 	    || exit 1; done
 
-$(SKLEARN)/oldest/.ready: RELEASE = $(shell $(BIN)/python tests/floors.py | grep -e '^scikit-learn==' -e '^narwhals==')
-$(SKLEARN)/newest/.ready: RELEASE = --upgrade scikit-learn
+$(SKLEARN)/oldest/.ready: RELEASE = --constraint $(SKLEARN)/oldest/floors.txt
+$(SKLEARN)/newest/.ready: RELEASE = --upgrade
 $(SKLEARN)/%/.ready: pyproject.toml | $(VENV)/.build
 	$(PYTHON) -m venv $(SKLEARN)/$*
-	$(SKLEARN)/$*/bin/python -m pip install -qq --disable-pip-version-check $(RELEASE) numpy scipy threadpoolctl numba \
-	  pytest pytest-xdist hypothesis pandas pyarrow polars
+	$(PYTHON) tests/floors.py >$(SKLEARN)/$*/floors.txt
+	$(SKLEARN)/$*/bin/python -m pip install -qq --disable-pip-version-check $(RELEASE) scikit-learn narwhals numpy scipy \
+	  threadpoolctl numba pytest pytest-xdist hypothesis pandas pyarrow polars
 	@touch $@
 
 # Many more calls than a test run draws, other ones every time.

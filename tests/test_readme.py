@@ -50,7 +50,7 @@ def test_networks_with_more_than_weights_run(title):
 
 
 def test_every_loss_and_option_has_an_example():
-    assert len(blocks("python")) == 2 and len(parts()) == 5
+    assert len(blocks("python")) == 3 and len(parts()) == 5
     for word in ("hidden_bias", 'loss="logistic"', 'loss="poisson"', "n_outputs", 'alpha="auto"', "class_weight"):
         assert any(word in code for code in parts().values()), word
 
