@@ -187,7 +187,8 @@ class OneHiddenLayer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             if context is not None and getattr(self, "_skl_callbacks", None):
                 tell = self._teller(context, X, targets, network, columns)
             follower = Follower(held_out, tell) if held_out is not None or tell is not None else None
-            found = self._carried_out(X[:, columns], columns, targets, weight, class_weight, seeds, follower, further)
+            seen = X if columns.all() else X[:, columns]  # many rows are not copied
+            found = self._carried_out(seen, columns, targets, weight, class_weight, seeds, follower, further)
             if held_out is not None and held_out.best is not None:
                 found = found.at(held_out.best)
         for name, value in self._attributes(found, columns).items():

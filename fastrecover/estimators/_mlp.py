@@ -104,7 +104,8 @@ def fitted_mlp(estimator: Any) -> Any:
     options = {name: getattr(estimator, name) for name in _SHARED}
     if isinstance(options["random_state"], (np.random.Generator, np.random.SeedSequence)):
         options["random_state"] = None
-    alpha = float(recovery.info.get("alpha", 0.0)) if not isinstance(estimator.alpha, float) else estimator.alpha
+    chosen = isinstance(estimator.alpha, str) or np.ndim(estimator.alpha) > 0
+    alpha = float(recovery.info.get("alpha", 0.0) if chosen else estimator.alpha)
     options |= {"alpha": alpha, "activation": _BACK[network.activation.name], "solver": "adam"}
     if loss == "poisson":
         if not hasattr(MLPRegressor(), "loss") or "loss" not in MLPRegressor().get_params():
