@@ -20,16 +20,22 @@ N ?= 100000
 , := ,
 SANITIZE := .sanitize
 SKLEARN := .sklearn
+TORCH ?= torch
 library = $(shell $(CC) -print-file-name=lib$(1).so)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test sklearn-matrix oldest fuzz sanitize lint bench compare build clean distclean always
+.PHONY: demo test frameworks sklearn-matrix oldest fuzz sanitize lint bench compare build clean distclean always
 
 demo: $(VENV)/.demo
 	$(BIN)/fastrecover demo --plot demo.png
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# What works with PyTorch, which is too large to be had with every test run.  A release of it may be named, so that pip
+# takes a build for processors alone where one is at hand.
+frameworks: $(VENV)/.frameworks
+	$(BIN)/python -m pytest tests/frameworks
 
 # The same tests on the lowest version of everything that pyproject.toml allows, in a copy of this folder whose
 # environment and kernels do not meet those here.
@@ -131,6 +137,10 @@ $(VENV)/.demo: EXTRAS := plot,progress
 $(VENV)/.test: EXTRAS := test,lint,sklearn
 $(VENV)/.bench: EXTRAS := bench
 $(VENV)/.compare: EXTRAS := compare
+$(VENV)/.frameworks: $(VENV)/.test
+	$(PIP) '$(TORCH)' 'fastrecover[torch]'
+	@touch $@
+
 $(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.compare: pyproject.toml | $(VENV)/.build
 	$(PIP) 'fastrecover[$(EXTRAS)]'
 	@touch $@

@@ -29,6 +29,7 @@ MODULES = (
     "scaling",
     "memory",
     "costs",
+    "modules",
     "published",
     "spikes",
     "tables",

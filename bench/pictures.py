@@ -56,6 +56,10 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
     ),
     "memory": (Bars(("model", "n", "d", "k"), ("*MB*",)),),
     "costs": (Bars(("sweep", "n", "d", "k", "dtype"), ("ratio", "goal"), log=""),),
+    "modules": (
+        Bars(("n", "d", "k", "m", "batch", "threads"), ("torch / ours",), line=1.0),
+        Bars(("n", "d", "k", "m", "activation"), ("torch / ours",), line=10.0),
+    ),
     "published": (
         Bars(("set",), ("above best",), log=""),
         Bars(("set",), ("MINPACK / ours",), line=20.0),
@@ -113,8 +117,8 @@ def _key(row: dict[str, Any], columns: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def _shown(panel: Lines, row: dict[str, Any]) -> list[str]:
-    found = (key for key in row if row[key] is not None and any(fnmatch(key, pattern) for pattern in panel.y))
-    return [key for key in found if np.isfinite(row[key])]
+    found = (key for key in row if any(fnmatch(key, pattern) for pattern in panel.y))
+    return [key for key in found if isinstance(row[key], (int, float, np.generic)) and np.isfinite(row[key])]
 
 
 def _facets(panel: Lines, rows: Rows) -> Iterator[tuple[str, Rows]]:

@@ -14,7 +14,7 @@ enum { FR_LOSS, FR_CURVATURE, FR_GRAM, FR_PREDICT, FR_MOMENT, FR_PAIRS, FR_HERMI
 /* NAME, code, function of losses.h: those that are sums over outputs, with the codes of losses.py. */
 #define FR_SCALAR_LOSSES(X) \
     X(HUBER, 2, fr_huber) X(LOGISTIC, 3, fr_logistic) X(POISSON, 5, fr_poisson) \
-    X(POISSON_SOFTPLUS, 6, fr_poisson_softplus)
+    X(POISSON_SOFTPLUS, 6, fr_poisson_softplus) X(LINEAR, 7, fr_linear)
 /* A code that is not here is refused. */
 #define FR_LOSS_CODE(NAME, CODE, FUNCTION) FR_##NAME = CODE,
 enum { FR_SQUARED = 0, FR_CROSS_ENTROPY = 1, FR_SOFTMAX = 4, FR_SCALAR_LOSSES(FR_LOSS_CODE) FR_LOSS_COUNT };
@@ -37,10 +37,10 @@ typedef struct {
     int64_t linear;      /* identity columns that follow the hidden ones: none, or one for each output */
     const double *v;     /* (reps, outputs, k) output weights */
     const double *c;     /* (reps, outputs) intercepts */
-    int grad;            /* FR_LOSS: gradient wanted */
+    int grad;            /* FR_LOSS: gradient wanted; FR_PREDICT: derivative in a direction wanted */
     int newton;          /* FR_CURVATURE: full Hessian, not Gauss-Newton */
-    const double *dv;    /* FR_CURVATURE: (outputs, k) direction in v */
-    const double *dc;    /* FR_CURVATURE: (outputs,) direction in c */
+    const double *dv;    /* FR_CURVATURE, FR_PREDICT: (outputs, k) direction in v */
+    const double *dc;    /* the same: (outputs,) direction in c */
     int free_w, free_v, free_c; /* FR_GRAM: parameter columns present */
     int64_t m;           /* columns of V for the moment functions */
     int order;           /* FR_MOMENT 2..4; Hermite degree */

@@ -66,6 +66,14 @@ FR_INLINE fr_point fr_poisson_softplus(double f, double y, double delta)
     return p;
 }
 
+/* y f: its gradient is the product of the rows y with the Jacobian of the outputs. */
+FR_INLINE fr_point fr_linear(double f, double y, double delta)
+{
+    (void)delta;
+    fr_point p = {y * f, y, 1.0, 0.0};
+    return p;
+}
+
 /* What is made of the points of a tile. */
 enum {
     FR_VALUE,  /* the sum of w l */

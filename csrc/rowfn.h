@@ -69,6 +69,26 @@ static void fr_loss(const fr_op *op, int64_t rows, const double *y, const double
     }
 }
 
+/* Derivative of each output, (outputs, ld), in the direction whose projections start at zd, once fr_forward has left the
+   units and their derivatives. */
+static void fr_along(const fr_op *op, int64_t rows, const double *zd, const fr_work *k_, double *out)
+{
+    const int64_t k = op->k, ld = k_->ld;
+    for (int64_t o = 0; o < op->outputs; o++) {
+        double *restrict h = out + o * ld;
+        for (int64_t i = 0; i < rows; i++) h[i] = op->dc[o];
+        for (int64_t j = 0; j < k; j++) {
+            const double v = op->v[o * k + j], dv = op->dv[o * k + j];
+            const double *restrict u = k_->u + j * ld, *restrict d1 = k_->d1 + j * ld, *restrict zj = zd + j * ld;
+            for (int64_t i = 0; i < rows; i++) h[i] += v * d1[i] * zj[i] + dv * u[i];
+        }
+        if (op->linear) {
+            const double *restrict zo = zd + (k + o) * ld;
+            for (int64_t i = 0; i < rows; i++) h[i] += zo[i];
+        }
+    }
+}
+
 /* Columns of P: the set, then the direction.  s: [weight, product in v (outputs, k), product in c (outputs)]. */
 static void fr_curvature(const fr_op *op, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
 {
@@ -81,19 +101,7 @@ static void fr_curvature(const fr_op *op, int64_t rows, const double *y, const d
     s[0] += fr_weight(rows, w);
     fr_forward(op, 0, rows, k_->z, k_, op->newton ? 2 : 1);
     fr_score(op, rows, fr_targets(op, rows, y, k_), w, k_, op->newton ? FR_NEWTON : FR_GAUSS, NULL);
-    for (int64_t o = 0; o < outputs; o++) {
-        double *restrict h = k_->t + o * ld;
-        for (int64_t i = 0; i < rows; i++) h[i] = op->dc[o];
-        for (int64_t j = 0; j < k; j++) {
-            const double v = op->v[o * k + j], dv = op->dv[o * k + j];
-            const double *restrict u = k_->u + j * ld, *restrict d1 = k_->d1 + j * ld, *restrict zj = zd + j * ld;
-            for (int64_t i = 0; i < rows; i++) h[i] += v * d1[i] * zj[i] + dv * u[i];
-        }
-        if (op->linear) {
-            const double *restrict zo = zd + (k + o) * ld;
-            for (int64_t i = 0; i < rows; i++) h[i] += zo[i];
-        }
-    }
+    fr_along(op, rows, zd, k_, k_->t);
     fr_bend(op, rows, w, k_, k_->t);
     fr_to_units(op, 0, rows, k_->t, k_, k_->g);
     fr_dots(rows, ld, outputs, k, k_->t, k_->u, s + 1);
@@ -113,13 +121,15 @@ static void fr_curvature(const fr_op *op, int64_t rows, const double *y, const d
     for (int64_t o = 0; o < outputs; o++) s[1 + outputs * k + o] += fr_sum(rows, k_->t + o * ld);
 }
 
-/* The outputs of every set, to the caller's array; there are no sums. */
+/* The outputs of every set, or the derivative of those of one in the direction after it, to the caller's array; there
+   are no sums. */
 static void fr_predict(const fr_op *op, int64_t rows, const double *y, const double *w, fr_work *k_, double *s)
 {
     (void)y, (void)w, (void)s;
-    const int64_t outputs = op->outputs, all = op->reps * outputs;
+    const int64_t outputs = op->outputs, all = op->reps * outputs, set = (op->k + op->linear) * k_->ld;
     for (int64_t rep = 0; rep < op->reps; rep++) {
-        fr_forward(op, rep, rows, k_->z + rep * (op->k + op->linear) * k_->ld, k_, 0);
+        fr_forward(op, rep, rows, k_->z + rep * set, k_, op->grad);
+        if (op->grad) fr_along(op, rows, k_->z + set, k_, k_->f);
         for (int64_t o = 0; o < outputs; o++)
             for (int64_t r = 0; r < rows; r++) k_->out[r * all + rep * outputs + o] = k_->f[o * k_->ld + r];
     }

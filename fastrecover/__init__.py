@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from . import solvers as solvers
     from . import sources as sources
     from . import tensors as tensors
+    from . import torch as torch
     from .activations import Activation as Activation
     from .api import fit as fit
     from .api import objective as objective
@@ -46,7 +47,7 @@ _WHERE = {
     "OneHiddenLayerClassifier": "estimators",
     "OneHiddenLayerRegressor": "estimators",
 }
-_MODULES = ("activations", "datasets", "kernels", "models", "moments", "solvers", "sources", "tensors")
+_MODULES = ("activations", "datasets", "kernels", "models", "moments", "solvers", "sources", "tensors", "torch")
 
 _NEED_MORE = ("OneHiddenLayerClassifier", "OneHiddenLayerRegressor")  # which * does not import
 

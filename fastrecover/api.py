@@ -18,6 +18,7 @@ from .activations import Activation
 from .batches import Batches, are_batches
 from .data import Data
 from .exceptions import convergence_warning
+from .model_objective import ModelObjective
 from .models import ModelOptions, Network, Parameters, get_model
 from .papers import PRESETS
 from .penalised import held_out_losses, largest_good, problem_of
@@ -27,7 +28,7 @@ from .request import Request
 from .solvers import Monitor
 from .sources import Source
 from .starts import Start
-from .sweeps import Objective, penalty_on
+from .sweeps import Objective
 
 
 def fit(
@@ -249,7 +250,7 @@ def objective(
     alpha: float = 0.0,
     class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
     **model_options: Unpack[ModelOptions],
-) -> Objective:
+) -> ModelObjective:
     """Loss of a model on data as a function of one flat vector, for other optimisers.
 
     Parameters
@@ -259,9 +260,11 @@ def objective(
 
     Returns
     -------
-    Objective
-        With ``value``, ``value_and_grad`` and ``hessp``; fits ``scipy.optimize.minimize(o.value_and_grad, theta0,
-        jac=True, hessp=o.hessp)``.
+    ModelObjective
+        With ``theta0``, ``pack`` and ``unpack``, ``value``, ``value_and_grad`` and ``hessp`` for
+        ``scipy.optimize.minimize(o.value_and_grad, o.theta0(), jac=True, hessp=o.hessp)``, ``residuals`` and
+        ``jacobian`` for ``scipy.optimize.least_squares(o.residuals, o.theta0(), jac=o.jacobian)``, and ``values`` at
+        many points in one pass.
 
     Raises
     ------
@@ -270,8 +273,7 @@ def objective(
     """
     network = get_model(model, n_hidden, output_weights_default="ones", also=tuple(PRESETS), **model_options)
     data = Data.of(X, y, sample_weight, network, class_weight)
-    engine, alpha = data.engine(n_jobs), alpha if alpha == 0 else check_positive(alpha, "alpha")
-    return Objective(engine, data.model.changed(penalty=penalty_on(engine, data.model, data.in_units(alpha))))
+    return ModelObjective(data, n_jobs, alpha if alpha == 0 else check_positive(alpha, "alpha"))
 
 
 def _with_units(problem: Problem, solver: Chosen) -> tuple[Problem, Outcome]:

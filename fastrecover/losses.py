@@ -19,6 +19,9 @@ from ._validation import check_finite, check_positive, check_rows, check_vector,
 #: A squared loss below (EXACT * eps)^2 of the variance of the responses is rounding.
 EXACT = 30.0
 
+#: Code of ``y f``, a loss that no model has: its gradient is the product of responses with the Jacobian of outputs.
+LINEAR_CODE = 7
+
 #: Multiple of that up to which a fit counts as exact where a step lower is no longer looked for.
 EXACT_SLACK = 100.0
 

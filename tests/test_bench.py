@@ -585,3 +585,10 @@ def test_tables_that_are_missing_are_named_and_left_out(monkeypatch):
 def test_cells_of_tables_are_those_that_exist():
     cells = tables.cells()
     assert {cell["table"] for cell in cells} == {*tables._OWN, *tables._TABLES} and 30 <= len(cells) <= 40
+
+
+def test_columns_that_hold_words_are_not_drawn(tmp_path):
+    rows = [{"all of": "well specified", "problems": 3, "wrong": "nothing", "wrong and converged": 0}]
+    (path,) = pictures.draw({"verdicts": {"rows": rows}}, tmp_path)
+    panel = pictures.PICTURES["verdicts"][0]
+    assert path.exists() and pictures._shown(panel, rows[0]) == ["problems", "wrong and converged"]

@@ -130,7 +130,7 @@ def test_leverages_are_those_of_the_dense_projection(name, weighted):
 
 
 def test_leverages_of_many_blocks(monkeypatch):
-    monkeypatch.setattr("fastrecover.sweeps.leverage._NUMBERS", 100)
+    monkeypatch.setattr("fastrecover.sweeps.jacobian._NUMBERS", 100)
     few = at_truth("tanh free").standard_errors().flat()
     monkeypatch.undo()
     np.testing.assert_allclose(few, at_truth("tanh free").standard_errors().flat(), rtol=1e-12)

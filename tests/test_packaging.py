@@ -46,6 +46,8 @@ FACES = (
     "storage",
     "uncertainty",
 )
+#: Ways in from other packages.
+DOORS = ("estimators", "torch")
 TOP = ("cli", "__main__", "fastrecover")
 #: From the bottom up: a part imports itself and what lies below, parts of a layer that is named also one another.
 LAYERS = (
@@ -63,8 +65,9 @@ LAYERS = (
     ("papers",),
     ("request",),
     ("penalised", "increments"),
+    ("model_objective",),
     ("api",),
-    ("estimators",),
+    DOORS,
     TOP,
 )
 IMPORTED_ONLY_BY = {
@@ -77,9 +80,10 @@ IMPORTED_ONLY_BY = {
         "moments",
         "prediction",
         "api",
+        *DOORS,
         *TOP,
     ),  # to open rows that are handed in
-    **dict.fromkeys(FACES, (*FACES, "api", "estimators", *TOP)),
+    **dict.fromkeys(FACES, (*FACES, "api", *DOORS, *TOP)),
 }
 TOUCH_ROWS = ("sources", "engines", "sweeps")
 IMPORTERS = ("import_module", "__import__")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from pathlib import Path
@@ -79,4 +80,8 @@ def test_dir_shows_public_names_only():
         assert dir(module) == sorted(module.__all__)
         assert all(hasattr(module, each) for each in dir(module))
     for name in dir(fr):
-        assert getattr(fr, name) is not None
+        if name == "torch" and importlib.util.find_spec(name) is None:
+            with pytest.raises(ImportError, match="pip install torch"):
+                getattr(fr, name)
+        else:
+            assert getattr(fr, name) is not None

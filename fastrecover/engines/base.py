@@ -98,6 +98,10 @@ class Engine(Protocol):
         """Rows, responses and weights of samples ``start .. stop - 1``, few enough to come to the caller."""
         ...
 
+    def targets(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Responses and weights of all samples, for callers that hold an array so long anyway."""
+        ...
+
     def average(self, function: Elementwise | None = None) -> float:
         """Weighted mean over the responses y of ``function(y)``, or of y; summed over several outputs."""
         ...

@@ -124,6 +124,10 @@ class MappedEngine:
         z = times(z if self.centre is None else z - self.centre, self.matrix.T)
         return Block(np.concatenate([z, np.ones((len(z), 1))], axis=1) if self.has_ones else z, y, w)
 
+    def targets(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Responses and weights of all samples."""
+        return self.inner.targets()
+
     def average(self, function: Elementwise | None = None) -> float:
         """Weighted mean over the responses y of ``function(y)``, or of y."""
         return self.inner.average(function)

@@ -78,6 +78,10 @@ class ThreadEngine:
         x, y, w = self.source.read(start, stop)
         return Block(np.concatenate([x, np.ones((len(x), 1), x.dtype)], axis=1) if self.has_ones else x, y, w)
 
+    def targets(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Responses and weights of all samples."""
+        return self.source.targets()
+
     def _responses(self) -> np.ndarray:
         y = self.source.targets()[0]
         return np.zeros(self.shape[0]) if y is None else y

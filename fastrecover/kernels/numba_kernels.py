@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 from . import numba_activations
 from .numba_arrays import Row, Work, borrowed, copy, dot, fill, jit, lane, line, products, scaled, total
 from .numba_losses import LOSSES
-from .numba_rowfn import GRAM, HERMITE_GRAM, PREDICT, THIRD, forward, row_function
+from .numba_rowfn import GRAM, HERMITE_GRAM, PREDICT, THIRD, along, forward, row_function
 from .op import FIELDS, RowFunction
 
 __all__ = ["LOSSES", "activate", "sweep"]
@@ -130,6 +130,8 @@ def _block(x, origin, stride, ones, y, w, p, shift, q, op, tile, start, stop, wo
         for rep in range(op.reps):
             if op.op == PREDICT:
                 forward(op, rep, samples, work)
+                if op.grad:
+                    along(op, samples, work, work.f)
                 for o in range(m):
                     f = lane(work, work.f + o, samples)
                     for i in range(samples):

@@ -18,8 +18,8 @@ from .numba_activations import exp_negative, exponential, log1p_gap, logarithm, 
 from .numba_arrays import add, add_scaled, copy, dot, fill, jit, lane, line, scaled, total
 
 #: Codes, those of ``reference_losses.py``.
-SQUARED, CROSS_ENTROPY, HUBER, LOGISTIC, SOFTMAX, POISSON, POISSON_SOFTPLUS = range(7)
-LOSSES = frozenset(range(7))
+SQUARED, CROSS_ENTROPY, HUBER, LOGISTIC, SOFTMAX, POISSON, POISSON_SOFTPLUS, LINEAR = range(8)
+LOSSES = frozenset(range(8))
 
 #: Least weight of a row in a Gauss-Newton matrix, as in ``reference_losses.py``.
 _LEAST = 1e-30
@@ -66,6 +66,12 @@ def poisson_softplus(f, y, delta):
     return rate - y * log_rate, first - y * ratio, first * ratio, bend
 
 
+@_scalar
+def linear(f, y, delta):
+    """``y f`` and its derivatives, as (value, first, Gauss-Newton weight, second)."""
+    return y * f, y, 1.0, 0.0
+
+
 @njit(inline="always")
 def _jet(code, f, y, delta):
     """(value, first, Gauss-Newton weight, second) of one loss; ``code`` is a constant wherever this is inlined."""
@@ -75,6 +81,8 @@ def _jet(code, f, y, delta):
         return logistic(f, y, delta)
     elif code == POISSON:
         return poisson(f, y, delta)
+    elif code == LINEAR:
+        return linear(f, y, delta)
     return poisson_softplus(f, y, delta)
 
 
@@ -96,6 +104,8 @@ def _by_code(op, bent, y, f, e, h):
         _each(POISSON, op.delta, bent, y, f, e, h)
     elif op.loss == POISSON_SOFTPLUS:
         _each(POISSON_SOFTPLUS, op.delta, bent, y, f, e, h)
+    elif op.loss == LINEAR:
+        _each(LINEAR, op.delta, bent, y, f, e, h)
 
 
 @jit

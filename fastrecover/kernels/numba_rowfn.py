@@ -74,10 +74,11 @@ def _back(op, rep, rows, work, e, s, at):
 
 
 @jit
-def _curvature(op, rows, w, work, s):
-    k, direction, t = op.k, work.z + op.k + op.linear, lane(work, work.t, rows)
+def along(op, rows, work, at):
+    """Derivatives of outputs in the direction after their set, into the lanes from `at` on."""
+    k, direction = op.k, work.z + op.k + op.linear
     for o in range(op.outputs):
-        df = lane(work, work.r + o, rows)
+        df = lane(work, at + o, rows)
         fill(op.dc[o], df)
         for j in range(k):
             zd, d1 = lane(work, direction + j, rows), lane(work, work.d1 + j, rows)
@@ -85,6 +86,12 @@ def _curvature(op, rows, w, work, s):
             add(op.dv[o * k + j], lane(work, work.u + j, rows), df)
         if op.linear:
             add(1.0, lane(work, direction + k + o, rows), df)
+
+
+@jit
+def _curvature(op, rows, w, work, s):
+    k, direction, t = op.k, work.z + op.k + op.linear, lane(work, work.t, rows)
+    along(op, rows, work, work.r)
     curve(op, rows, w, work)
     _back(op, 0, rows, work, work.r, s, 1)
     if not op.newton:

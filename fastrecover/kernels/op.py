@@ -64,8 +64,8 @@ class RowFunction:
     With parameter set ``(W, b, v, c)`` the model's output on row x is
     ``f = c + sum_j v_j phi(w_j . x) + b . x``, ``r = f - y`` and ``e = w r``.  The rows of `P` handed to the
     sweep are, in this order: for each of `reps` sets its `k` hidden units and `linear` rows ``b``; for
-    CURVATURE then the direction in the same layout; for the moment functions then the `m` rows of ``V`` and,
-    for MOMENT with ``order > 2``, ``alpha``.
+    CURVATURE, and PREDICT with `grad`, then the direction in the same layout; for the moment functions then the `m`
+    rows of ``V`` and, for MOMENT with ``order > 2``, ``alpha``.
 
     Where P has one column more than X, rows are (x, 1): the last column is added to projections, and every
     back-projected sum has one entry more, the sum of its coefficients.
@@ -91,7 +91,7 @@ class RowFunction:
         CURVATURE: Gauss-Newton (`newton` false) or Hessian product with a direction.
         GRAM: of each set the Gram matrix of ``[J, r]``, J the Jacobian by units, output weights, linear rows and
         intercepts, of the parameters marked free (only its upper triangle is filled).
-        PREDICT: f, written row by row.
+        PREDICT: f, written row by row; with `grad`, of one set, the derivative of f in a direction.
         MOMENT: ``sum c x z^T`` with ``c = r' (1, t, t^2 - |alpha|^2)`` for order 2, 3, 4, where
         ``r' = w (y - f)`` (or w with `unit_response`) and ``t = alpha . x``.
         PAIRS: ``sum r' x z_a z_b`` for a <= b.
@@ -102,9 +102,9 @@ class RowFunction:
     v : ndarray (reps, outputs * k)
     c : ndarray (reps, outputs)
     dv : ndarray (outputs * k,)
-        Direction in v (CURVATURE).
+        Direction in v (CURVATURE, PREDICT).
     dc : ndarray (outputs,)
-        Direction in c (CURVATURE).
+        Direction in c (CURVATURE, PREDICT).
     linear : int
         Linear rows of a set: 0, or as many as outputs.
     factors : ndarray of int32 (n_features, 4)
@@ -150,7 +150,7 @@ class RowFunction:
     def columns(self) -> int:
         """Columns of P in all."""
         sets = self.reps * self.set_columns
-        if self.op == Op.CURVATURE:
+        if self.op == Op.CURVATURE or (self.op == Op.PREDICT and self.grad):
             return 2 * sets
         if self.op == Op.MOMENT:
             return sets + self.m + (self.order > 2)

@@ -32,6 +32,14 @@ def output_weights(op: RowFunction, rep: int) -> tuple[Array, Array]:
     return np.reshape(op.v[rep], (op.outputs, op.k)), np.reshape(op.c, (op.reps, op.outputs))[rep]
 
 
+def along(op: RowFunction, z: np.ndarray) -> np.ndarray:
+    """Derivative of :func:`forward` of one set in a direction, (rows, outputs); `z` holds the projections of both."""
+    k, v, dv = op.k, output_weights(op, 0)[0], np.reshape(op.dv, (op.outputs, op.k))
+    units, dz = z[:, :k], z[:, k + op.linear :]
+    df = (op.activation.derivative(units) * dz[:, :k]) @ v.T + op.activation.value(units) @ dv.T + op.dc
+    return df + dz[:, k:] if op.linear else df
+
+
 def _none(x: Array) -> Array:
     return np.zeros((0, x.shape[-1]))
 
@@ -68,11 +76,9 @@ def _curvature(op: RowFunction, x: Array, z: Array, y: Array, w: Array) -> Sums:
     if isinstance(loss, UnitCrossEntropy):
         return _back(op, loss.curvature(op, z, y[:, 0], w), x), np.r_[w.sum(), np.zeros(op.k + 1)]
     k, v, dv = op.k, output_weights(op, 0)[0], np.reshape(op.dv, (op.outputs, op.k))
+    df = along(op, z)
     z, dz = z[:, : k + op.linear], z[:, k + op.linear :]
     u, d1 = op.activation.value(z[:, :k]), op.activation.derivative(z[:, :k])
-    df = (d1 * dz[:, :k]) @ v.T + u @ dv.T + op.dc
-    if op.linear:
-        df = df + dz[:, k:]
     f = forward(op, z)
     h = w[:, None] * (loss.bent if op.newton else loss.curved)(f, y, df, op.delta)
     g, sv = (h @ v) * d1, h.T @ u
@@ -287,6 +293,9 @@ def sweep(
         wb = np.ones(len(xb)) if w is None else w[samples]
         if op.op == Op.PREDICT:
             assert out is not None
+            if op.grad:
+                out[samples] = along(op, z)
+                return a * 0, s * 0
             size = op.k + op.linear
             for rep in range(op.reps):
                 at = slice(rep * op.outputs, (rep + 1) * op.outputs)

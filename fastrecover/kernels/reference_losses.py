@@ -229,6 +229,12 @@ POISSON_SOFTPLUS = OutputLoss(
     lambda f, y, delta: _sigmoid(f) * _ratio(f),
     lambda f, y, delta: _logistic_bend(f) + y * _ratio(f) * _fall(f),
 )
+LINEAR = OutputLoss(
+    lambda f, y, delta: y * f,
+    lambda f, y, delta: np.broadcast_to(y, f.shape),
+    lambda f, y, delta: np.ones_like(f),
+    lambda f, y, delta: np.zeros_like(f),
+)
 #: By the codes of ``losses.py``.
 LOSSES: dict[int, OutputLoss | Softmax | UnitCrossEntropy] = {
     0: SQUARED,
@@ -238,4 +244,5 @@ LOSSES: dict[int, OutputLoss | Softmax | UnitCrossEntropy] = {
     4: Softmax(),
     5: POISSON,
     6: POISSON_SOFTPLUS,
+    7: LINEAR,
 }

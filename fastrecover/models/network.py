@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..activations import Activation, get_activation
+from ..linalg import pieces
 from ..losses import LOGISTIC, SOFTMAX, SQUARED, Huber, Loss, get_loss
 from .parameters import Parameters, align, lengths, relative_error
 from .penalty import Penalty
@@ -292,7 +293,7 @@ class Network:
             raise ValueError(
                 f"theta must have shape ({self.n_parameters(d)},) for {k} units and {d} features, got {theta.shape}"
             )
-        weights, biases, v, linear, c = np.split(theta, np.cumsum(self.sizes(d))[:-1])
+        weights, biases, v, linear, c = pieces(theta, self.sizes(d))
         known = self.known_v
         if not self.free_v and known is None:
             raise ValueError("output_weights='signs' leaves v unknown: give the signs as an array")
@@ -366,6 +367,10 @@ class Network:
     def error(self, estimate: Parameters, truth: Parameters) -> float:
         """Relative Frobenius error of all parameters up to the model's symmetries."""
         return relative_error(estimate, truth, self.activation, self.free_v, self.shares)
+
+    def apart(self, one: Parameters, other: Parameters) -> float:
+        """The larger of the errors of one by the other and of the other by the one."""
+        return relative_error(one, other, self.activation, self.free_v, self.shares, either=True)
 
     def aligned(self, estimate: Parameters, truth: Parameters) -> tuple[Parameters, Parameters]:
         """Both canonical, the units of the estimate in the order of the truth's; see :func:`align`."""

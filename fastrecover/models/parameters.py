@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..activations import Activation
+from ..linalg import pieces
 
 _ROUNDING = 1e-12
 _NOTHING = 1e-30  # of a bias: weights that small would make a number of it that has no powers
@@ -57,9 +58,8 @@ class Parameters:
 
     def with_rows(self, rows: np.ndarray) -> Parameters:
         """The same network with other :attr:`rows`."""
-        if self.biases is None:
-            return replace(self, weights=rows)
-        return replace(self, weights=rows[:, :-1], biases=rows[:, -1])
+        weights, biases = (rows, None) if self.biases is None else (rows[:, :-1], rows[:, -1])
+        return Parameters(weights, self.output_weights, self.linear, self.intercept, self.errors, biases)
 
     @property
     def n_outputs(self) -> int:
@@ -178,7 +178,7 @@ class Parameters:
             raise ValueError(f"there must be {sum(sizes)} numbers, got shape {flat.shape}")
         w, a, v, b, c = (
             None if not size else part.reshape(shape)
-            for part, shape, size in zip(np.split(flat, np.cumsum(sizes)[:-1]), shapes, sizes, strict=True)
+            for part, shape, size in zip(pieces(flat, sizes), shapes, sizes, strict=True)
         )
         return Parameters(w, v, b, c if c.ndim else float(c), None, a)  # type: ignore[arg-type, union-attr]
 
@@ -296,14 +296,20 @@ def _turned(estimate: Parameters, truth: Parameters) -> Parameters:
 
 
 def relative_error(
-    estimate: Parameters, truth: Parameters, activation: Activation, free: bool, shares: bool = False
+    estimate: Parameters,
+    truth: Parameters,
+    activation: Activation,
+    free: bool,
+    shares: bool = False,
+    *,
+    either: bool = False,
 ) -> float:
     """Relative Frobenius error of all parameters after alignment.
 
     Quadratic networks are compared by ``|M - M*|_F / |M*|_F`` of ``M = c W' diag(v) W``, phi(z) = c z^2 (with the
     linear term and intercept appended), everything else by the concatenated parameter vectors; with free output
     weights of a homogeneous activation the row of a unit (bias included) is ``v_j |w_j|^p`` times its direction, one
-    for every output.
+    for every output.  With `either` the distance is told by the size of the smaller of the two.
 
     Returns
     -------
@@ -314,12 +320,14 @@ def relative_error(
     a, b = align(estimate, truth, activation, free, shares)
     if activation.quadratic_coefficient is not None:
         a, b = (p.canonical(activation, False) for p in (estimate, truth))
-        return _quadratic_error(a, b, activation.quadratic_coefficient)
+        errors = [_quadratic_error(*pair, activation.quadratic_coefficient) for pair in ((a, b), (b, a))[: 1 + either]]
+        return max(errors)
     if free and activation.degree is not None:
         x, z = (_ridges(p) for p in (a, b))
     else:
         x, z = a.flat(), b.flat()
-    return float(np.linalg.norm(x - z) / np.linalg.norm(z))
+    size = np.linalg.norm(z)
+    return float(np.linalg.norm(x - z) / (min(np.linalg.norm(x), size) if either else size))
 
 
 def _ridges(p: Parameters) -> np.ndarray:

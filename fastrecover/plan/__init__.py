@@ -7,7 +7,7 @@ from .policy import Policy
 from .problem import ALL, Candidate, Left, Problem
 from .report import Report
 from .search import SOLVERS, Chosen, Outcome, Position, Search, carry_out
-from .starting import INITS, Init
+from .starting import INITS, Init, found_start
 from .streamed import carry_out_on_batches, check_for_batches
 from .units import number_of_units
 
@@ -30,5 +30,6 @@ __all__ = [
     "carry_out_on_batches",
     "check_for_batches",
     "determined",
+    "found_start",
     "number_of_units",
 ]

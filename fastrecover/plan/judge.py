@@ -111,7 +111,7 @@ class Judge:
         if not self.loss.of_output:
             # Labels leave many rows between a moment and the optimum, and lower minima lie far out.
             return not self.is_poorly_determined(candidate) and self._well_separated(found)
-        moved = max(model.error(found, start), model.error(start, found))
+        moved = model.apart(found, start)
         # Nearly parallel units have wrong minima whose residual no test of few projections tells from noise.
         close = moved < (policy.close_third if model.activation.subspace_order == 3 else policy.close_second)
         # Of many parameters moments vouch late; what is far less than one unit does hides none that is wrong.

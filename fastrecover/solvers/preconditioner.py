@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..linalg import orthonormal, roots
+from ..linalg import orthonormal, pieces, roots
 from ..models import Parameters
 from ..sweeps import MomentSweeps, Objective
 
@@ -98,8 +98,8 @@ class GaussianCurvature:
     def apply(self, g: np.ndarray) -> np.ndarray:
         """Minus a step, for a gradient (n_parameters,) in the order of :meth:`Network.pack`."""
         k, d = self.n_hidden, self.basis.shape[1]
-        ends = np.cumsum([k * d, self.hidden_bias * k, self.n_output_weights, self.linear_term * d])
-        flat, biases, v, linear, c = np.split(g, ends)
+        sizes = k * d, self.hidden_bias * k, self.n_output_weights, self.linear_term * d
+        flat, biases, v, linear, c = pieces(g, (*sizes, len(g) - sum(sizes)))
         gradient = np.concatenate([flat, linear]).reshape(-1, d)
         gradient = gradient if self.whitening is None else gradient @ self.whitening.T
         within = gradient @ self.basis.T
@@ -114,7 +114,7 @@ class GaussianCurvature:
             step = self.outer @ (gradient - within @ self.basis) + small[:inside].reshape(within.shape) @ self.basis
             rest = small[inside:]
         step = step if self.whitening is None else step @ self.whitening
-        biases, v, c = np.split(rest, np.cumsum([len(biases), len(v)]))
+        biases, v, c = pieces(rest, (len(biases), len(v), len(c)))
         return np.concatenate([step[:k].ravel(), biases, v, step[k:].ravel(), c])
 
 
@@ -165,8 +165,7 @@ def gaussian_curvature(
     linear = None if linear is None else linear @ basis.T
     at = Parameters(weights @ basis.T, found.output_weights, linear, found.intercept, biases=found.biases)
     matrix = projected.gauss_newton(whole.pack(at))[2]
-    ends = np.cumsum([k * m, k, model.free_v * k, model.linear_term * m])
-    units, biases, v, line, c = np.split(np.arange(len(matrix)), ends)
+    units, biases, v, line, c = pieces(np.arange(len(matrix)), whole.sizes(len(basis)))
     outer = np.concatenate([biases, c[:1] if model.linear_term else c[:0]])
     within = np.concatenate(
         [units, line, biases if model.hidden_bias else biases[:0], v, c if model.fit_intercept else c[:0]]

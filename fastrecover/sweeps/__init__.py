@@ -5,6 +5,7 @@ from __future__ import annotations
 from .anchored import Anchored
 from .factors import damped_steps, distances, triangular_factors
 from .function import Function
+from .jacobian import directional, pulled_back
 from .kinks import KinkedModel, kinked_model
 from .landscape import Landscape, TensorLandscape, population_tensor
 from .leverage import leverages, score_products
@@ -22,12 +23,14 @@ __all__ = [
     "Objective",
     "TensorLandscape",
     "damped_steps",
+    "directional",
     "distances",
     "kinked_model",
     "leverages",
     "local_rows",
     "penalty_on",
     "population_tensor",
+    "pulled_back",
     "score_products",
     "triangular_factors",
 ]

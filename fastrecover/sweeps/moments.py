@@ -8,7 +8,7 @@ two orders of magnitude in samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from ..activations import Activation
 from ..engines import Engine
 from ..kernels import Op, RowFunction
-from ..linalg import least_squares, mirrored
+from ..linalg import least_squares, mirrored, pieces
 from ..models import Parameters
 from ..tensors import exponents
 from .local import local_rows
@@ -262,7 +262,7 @@ class MomentSweeps:
         """
         factors = hermite_factors(len(v), tuple(degrees))
         s = self._run(Op.HERMITE, v, len(v), order=max(degrees), factors=factors)[1]
-        return np.split(s[3:] / s[0], _ends(len(v), degrees))
+        return pieces(s[3:] / s[0], _counts(len(v), degrees))
 
     def hermite_regression(self, v: np.ndarray, degree: int, ridge: float = 0.0) -> tuple[list[np.ndarray], float]:
         """Least squares of r on all h_m(Vx) of degree 0 .. degree, orthonormal rows v.
@@ -285,7 +285,7 @@ class MomentSweeps:
             Half the mean square of what is left.
         """
         solution, loss = _regressed(self._hermite_gram(v, degree), ridge)
-        return np.split(solution, _ends(len(v), tuple(range(degree + 1)))), loss
+        return pieces(solution, _counts(len(v), range(degree + 1))), loss
 
     def hermite_losses(self, v: np.ndarray, degrees: tuple[int, ...], ridge: float = 0.0) -> list[float]:
         """Losses of :meth:`hermite_regression` for several degrees, increasing, in one pass."""
@@ -311,9 +311,9 @@ def _regressed(gram: np.ndarray, ridge: float) -> tuple[np.ndarray, float]:
     return solution, 0.5 * float(left)
 
 
-@lru_cache(maxsize=64)
-def _ends(m: int, degrees: tuple[int, ...]) -> np.ndarray:
-    return np.cumsum([math.comb(m + p - 1, p) for p in degrees])[:-1]
+def _counts(m: int, degrees: Iterable[int]) -> list[int]:
+    """Numbers of products of Hermite polynomials of m variables, by degree."""
+    return [math.comb(m + p - 1, p) for p in degrees]
 
 
 def _dual_solved(z: np.ndarray, degree: int, ridge: np.ndarray, r: np.ndarray) -> np.ndarray:

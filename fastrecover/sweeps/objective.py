@@ -14,7 +14,7 @@ import numpy as np
 
 from ..engines import Engine
 from ..kernels import Op, RowFunction
-from ..linalg import least_squares, mirrored
+from ..linalg import least_squares, mirrored, pieces
 from ..losses import SQUARED
 from ..models import Network, Parameters
 
@@ -260,18 +260,22 @@ class Objective:
             raise ValueError(
                 f"activation {self.model.activation.name!r} has no second derivative: use gauss_newton=True"
             )
-        v = np.asarray(v, np.float64)
-        if v.shape != (self.n_parameters,):
-            raise ValueError(f"v must have shape ({self.n_parameters},), got {v.shape}")
         model = self.model
-        rows, dv, dc = model.unpack_many(v[None], self.n_features)
-        dv = np.repeat(dv if model.free_v else np.zeros_like(dv), model.n_patches)
-        p, op = self.op(Op.CURVATURE, theta, newton=not gauss_newton, dv=dv, dc=dc[0])
-        a, s = self.engine.run(np.concatenate([p, rows[0]]), op)
+        rows, dv, dc = self.direction(v)
+        p, op = self.op(Op.CURVATURE, theta, newton=not gauss_newton, dv=dv, dc=dc)
+        a, s = self.engine.run(np.concatenate([p, rows]), op)
         weights = 1 + op.outputs * op.k
         product = model.pack_many(a[None], s[None, 1:weights], s[None, weights:])[0] / s[0]
-        extra = self._penalties(v[None], dv[None] if not model.free_v else None)[1]
+        extra = self._penalties(np.asarray(v, np.float64)[None], dv[None] if not model.free_v else None)[1]
         return product if extra is None else product + extra[0]
+
+    def direction(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A direction (n_parameters,) as sweeps take it: rows of P, changes of output weights, and of intercepts."""
+        v, model = np.asarray(v, np.float64), self.model
+        if v.shape != (self.n_parameters,):
+            raise ValueError(f"v must have shape ({self.n_parameters},), got {v.shape}")
+        rows, dv, dc = model.unpack_many(v[None], self.n_features)
+        return rows[0], np.repeat(dv if model.free_v else np.zeros_like(dv), model.n_patches), dc[0]
 
     def gauss_newton(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Loss, gradient and dense Gauss-Newton (Fisher) matrix in one pass, O(n n_parameters^2).
@@ -457,7 +461,7 @@ class Objective:
         features = Objective(first, alone)._features(_silent(at, alone), k)[:-1, :-1]
         objective = Objective(self.engine, wide)
         grad = objective.value_and_grad(wide.pack(_silent(at, wide)))[1]
-        parts = np.split(-grad, np.cumsum(wide.sizes(d))[:-1])[2:]
+        parts = pieces(-grad, wide.sizes(d))[2:]
         products = np.concatenate([part.reshape(m, -1) for part in parts], axis=1).T
         if wide.shares:  # whose curvature at outputs of zero is about 1 / m
             products *= m

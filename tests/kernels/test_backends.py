@@ -25,7 +25,7 @@ from fastrecover.losses import LOSSES
 SQUARED, CROSS_ENTROPY = (LOSSES[name].code for name in ("squared", "cross-entropy"))
 SOFTMAX = 4
 #: Losses of the outputs, by their codes.
-OUTPUT_LOSSES = (SQUARED, 2, 3, SOFTMAX, 5, 6)
+OUTPUT_LOSSES = (SQUARED, 2, 3, SOFTMAX, 5, 6, 7)
 
 BACKENDS = ("compiled", "numba")
 TOLERANCE = {np.float64: 1e-13, np.float32: 3e-6}
@@ -80,6 +80,7 @@ def network_functions(act, k, reps, linear, rng, outputs=1, loss=SQUARED):
         RowFunction(Op.GRAM, **model(reps, free_w=1, free_v=1, free_c=1)),
         *(RowFunction(Op.GRAM, **model(**which)) for which in free),
         RowFunction(Op.PREDICT, **model(reps)),
+        RowFunction(Op.PREDICT, **model(grad=True, **direction)),
     ]
 
 
@@ -244,12 +245,12 @@ def test_sums_over_outputs_are_those_of_networks_with_one_output(backend):
     x, y, w = rng.standard_normal((n, d)), rng.standard_normal((n, m)), rng.random(n)
     for row in network_functions(activation("tanh"), k, 1, 1, rng, outputs=m):
         p = rng.standard_normal((row.columns, d))
-        sets = p.reshape(-1, k + m, d)  # the network and, for CURVATURE, its direction
+        sets = p.reshape(-1, k + m, d)  # the network and, where there is one, its direction
         a, s, out = run(backend, x, y, w, p, row)
         parts = []
         for o in range(m):
             v, dv = (np.reshape(each, (m, k))[o] if np.size(each) else each for each in (row.v, row.dv))
-            dc = row.dc[o : o + 1] if row.op == Op.CURVATURE else row.dc
+            dc = row.dc[o : o + 1] if len(row.dc) == m else row.dc
             one = replace(row, outputs=1, linear=1, v=v[None], c=row.c[:, o], dv=dv, dc=dc)
             own = np.concatenate([np.concatenate([each[:k], each[k + o : k + o + 1]]) for each in sets])
             parts.append(run(backend, x, y[:, o].copy(), w, own, one))
