@@ -17,6 +17,7 @@ from ..activations import Activation
 from ..models import Network, OutputWeights
 from ._base import OneHiddenLayer
 from ._follow import with_callbacks
+from ._labels import one_hot, weights_by_number
 from ._mlp import fitted_from, fitted_mlp
 from ._rows import merged
 from ._stream import go_on
@@ -244,7 +245,7 @@ class OneHiddenLayerClassifier(ClassifierMixin, OneHiddenLayer):
         Warns
         -----
         ConvergenceWarning
-            The fit was ended, or could go no further, before it had converged.
+            The fit was ended before it had converged.
         """
         rows, labels, weight = self._labelled(X, y, sample_weight)
         if weight is not None and not weight.all():
@@ -257,11 +258,11 @@ class OneHiddenLayerClassifier(ClassifierMixin, OneHiddenLayer):
                 f"warm_start goes on with the classes of the earlier fit, {self.classes_.tolist()}, got "
                 f"{classes.tolist()}"
             )
-        class_weight = self._class_weight(classes)
+        class_weight = weights_by_number(self.class_weight, classes)
         rows, numbers, weight = merged(rows, which.astype(np.float64), weight)
         which = numbers.astype(int)
         self.classes_ = classes
-        self._fitted(rows, self._one_hot(which, len(classes)), weight, class_weight, which)
+        self._fitted(rows, one_hot(which, len(classes)), weight, class_weight, which)
         return self
 
     def partial_fit(
@@ -312,9 +313,9 @@ class OneHiddenLayerClassifier(ClassifierMixin, OneHiddenLayer):
             raise ValueError(f"classes must be two or more, but there is one class only: {known.tolist()[0]!r}")
         if not (found := np.isin(y, known)).all():
             raise ValueError(f"y must hold labels of {known.tolist()}, got {y[~found].tolist()[0]!r}")
-        class_weight = self._class_weight(known)
+        class_weight = weights_by_number(self.class_weight, known)
         self.classes_ = known
-        go_on(self, X, self._one_hot(np.searchsorted(known, y), len(known)), weight, class_weight)
+        go_on(self, X, one_hot(np.searchsorted(known, y), len(known)), weight, class_weight)
         return self
 
     def _labelled(self, X: Any, y: Any, sample_weight: Any, reset: bool = True) -> tuple[np.ndarray, np.ndarray, Any]:
@@ -327,22 +328,6 @@ class OneHiddenLayerClassifier(ClassifierMixin, OneHiddenLayer):
         X, y, weight = self._checked(X, y, sample_weight, reset)
         check_classification_targets(y)
         return X, y, weight
-
-    @staticmethod
-    def _one_hot(which: np.ndarray, count: int) -> np.ndarray:
-        """Targets of classes by their numbers."""
-        return which.astype(np.float64) if count == 2 else np.eye(count)[which]
-
-    def _class_weight(self, classes: np.ndarray) -> Any:
-        """Weights of classes by their numbers."""
-        given = self.class_weight
-        if not isinstance(given, Mapping):
-            return given
-        labels = classes.tolist()
-        foreign = [label for label in given if label not in labels]
-        if foreign:
-            raise ValueError(f"class_weight has a weight for {foreign[0]!r}, which is none of the classes {labels}")
-        return {labels.index(label): weight for label, weight in given.items()}
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Logits: of two classes the logarithm of the odds of the second.

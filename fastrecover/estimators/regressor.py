@@ -243,7 +243,7 @@ class OneHiddenLayerRegressor(RegressorMixin, MultiOutputMixin, OneHiddenLayer):
         Warns
         -----
         ConvergenceWarning
-            The fit was ended, or could go no further, before it had converged.
+            The fit was ended before it had converged.
         """
         X, targets, weight = self._targets(X, y, sample_weight)
         self._fitted(*merged(X, targets, weight))
