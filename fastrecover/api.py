@@ -71,7 +71,7 @@ def fit(
         Responses (None: those of a source, or of batches), with a column for each output; for a classification labels
         of any kind, targets in [0, 1], or rows of probabilities; for counts numbers that are not negative.
     model : str or Network
-        Activation name (``relu leaky_relu squared_relu sigmoid tanh erf softplus quadratic``) for a regression,
+        Activation name (``relu leaky_relu squared_relu abs sigmoid tanh erf softplus quadratic``) for a regression,
         ``fcn`` or ``cnn`` for a classification, ``landscape``, a preset of ``fastrecover.papers`` (``zhong2017
         zhang2018 fu2018-fcn fu2018-cnn ge2017 xia2019``), or an object of ``fastrecover.models``.
     n_hidden : int or "auto"

@@ -14,7 +14,7 @@ def turned_round(p, activation, units):
         if activation.parity == "odd" or activation.reflects_into_intercept:
             c = c + 2.0 * v[..., j] * activation.value(0.0)
             v[..., j] *= -1.0
-        else:
+        elif activation.parity != "even":
             linear += activation.odd_slope * np.multiply.outer(v[..., j], rows[j, :-1])
             c = c + activation.odd_slope * v[..., j] * rows[j, -1]
         rows[j] *= -1.0

@@ -27,6 +27,7 @@ FORMULAS = {
     "tanh": mp.tanh,
     "erf": mp.erf,
     "softplus": lambda z: mp.log1p(mp.exp(z)),
+    "abs": abs,
 }
 
 
@@ -73,6 +74,7 @@ def test_nan_passes_through_and_infinities_give_limits(name):
         "tanh": ([-1, 1], [0, 0], [0, 0]),
         "erf": ([-1, 1], [0, 0], [0, 0]),
         "softplus": ([0, np.inf], [0, 1], [0, 0]),
+        "abs": ([np.inf, np.inf], [-1, 1], [0, 0]),
     }[name]
     for got, limit in zip((phi.value(z), phi.derivative(z), phi.second_derivative(z)), limits, strict=True):
         assert np.isnan(got[0])
@@ -137,6 +139,7 @@ def test_moments_match_mpmath(name, s):
         ("quadratic", [1, 0, 1.41421, 0, 0]),
         ("tanh", [0, 0.60571, 0, -0.14844, 0]),
         ("sigmoid", [0.5, 0.20662, 0, -0.02547, 0]),
+        ("abs", [0.79788, 0, 0.56419, 0, -0.16287]),
     ],
 )
 def test_hermite_coefficients_match_the_published_table(name, expected):
@@ -145,7 +148,7 @@ def test_hermite_coefficients_match_the_published_table(name, expected):
 
 def test_hermite_coefficients_of_user_functions_match_the_published_table():
     absolute = Activation.from_functions(
-        abs, lambda z: math.copysign(1.0, z), name="abs", degree=1, parity="even", kinks=(0.0,)
+        abs, lambda z: math.copysign(1.0, z), name="absolute", degree=1, parity="even", kinks=(0.0,)
     )
     cosine = Activation.from_functions(math.cos, lambda z: -math.sin(z), parity="even")
     silu = Activation.from_functions(
@@ -168,6 +171,7 @@ def test_hermite_coefficients_of_user_functions_match_the_published_table():
         ("relu", (2, 4)),
         ("leaky_relu", (2, 4)),
         ("squared_relu", (2, 3)),
+        ("abs", (2, 4)),
         ("quadratic", (2, None)),
         ("sigmoid", (3, 3)),
         ("tanh", (3, 3)),
@@ -191,7 +195,7 @@ def test_moments_take_any_shape_and_zero_scale():
     np.testing.assert_allclose(got[2, 7], alone, rtol=0, atol=1e-14 * np.abs(alone).max())
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "quadratic"])
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("quadratic", "abs")])
 def test_scale_from_first_moment_round_trips(name):
     phi = get_activation(name)
     s = np.geomspace(0.02, 15.0, 13)
@@ -295,6 +299,7 @@ def traits(phi):
         ("tanh", (None, "odd", False, None, None, False, None)),
         ("erf", (None, "odd", False, None, None, False, None)),
         ("softplus", (None, None, False, None, None, False, 1.0)),
+        ("abs", (1, "even", False, None, 1, False, None)),
     ],
 )
 def test_traits_of_built_in_functions(name, expected):
@@ -425,8 +430,8 @@ def test_bad_numbers_are_refused():
 
 
 def test_equality_hash_pickle_and_copy():
-    assert len(NAMES) == len(set(NAMES)) == 8
-    assert [get_activation(name).code for name in NAMES] == list(range(8))
+    assert len(NAMES) == len(set(NAMES)) == 9
+    assert [get_activation(name).code for name in NAMES] == [*range(8), 1]  # abs is a leaky_relu of slope -1
     for name in NAMES:
         phi = get_activation(name)
         for twin in (pickle.loads(pickle.dumps(phi)), copy.copy(phi), copy.deepcopy(phi)):

@@ -21,8 +21,8 @@ def load(name: str):
 
 def test_every_example_is_tried():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
-        "classify", "covariance_sketch", "neuron_subunits", "recover_relu", "scipy_solvers", "sklearn_pipeline",
-        "three_classes", "torch_module",
+        "classify", "covariance_sketch", "neuron_subunits", "phase_retrieval", "recover_relu", "scipy_solvers",
+        "sklearn_pipeline", "three_classes", "torch_module",
     }  # fmt: skip
 
 
@@ -87,6 +87,10 @@ def test_scipy_solvers():
     assert len(errors) == 3
     # 60 weights from 5000 rows with noise 0.05: all solvers end at the same minimum, about 0.006 from the truth.
     assert max(errors.values()) < min(0.01, 0.5 * start)
+
+
+def test_phase_retrieval():
+    assert max(load("phase_retrieval").main(d=12, measurements=4.0)) < 1e-9
 
 
 def test_sklearn_pipeline(capsys):

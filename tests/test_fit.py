@@ -25,7 +25,7 @@ from fastrecover.plan import Policy, Problem, carry_out
 from fastrecover.solvers import LBFGS, GradientDescent, Monitor
 from fastrecover.sources import ArraySource
 
-ACTIVATIONS = ("relu", "leaky_relu", "squared_relu", "tanh", "erf", "softplus", "sigmoid", "quadratic")
+ACTIVATIONS = ("relu", "abs", "leaky_relu", "squared_relu", "tanh", "erf", "softplus", "sigmoid", "quadratic")
 
 
 def planted(name, d=20, k=4, n=4000, seed=0, noise=0.0, dtype=np.float64, v=None, **options):

@@ -14,7 +14,7 @@ from fastrecover.models import Logistic, Poisson, Regression
 from fastrecover.penalised import largest_good
 from fastrecover.starts import light_start
 
-ACTIVATIONS = ["relu", "leaky_relu", "squared_relu", "tanh", "erf", "sigmoid", "softplus"]
+ACTIVATIONS = ["relu", "abs", "leaky_relu", "squared_relu", "tanh", "erf", "sigmoid", "softplus"]
 
 
 def planted(name, d, k, n, seed=1, noise=0.0, **options):

@@ -91,6 +91,7 @@ _FORMULAS: dict[str, tuple[Callable[[Array, float], Array], ...]] = {
         lambda z, a: _expit(z) * _expit(-z),
     ),
 }
+_FORMULAS["abs"] = _FORMULAS["leaky_relu"]
 
 NAMES: tuple[str, ...] = tuple(_FORMULAS)
 
@@ -106,7 +107,7 @@ class Activation:
     code : int
         Number that compiled kernels dispatch on; ``USER_CODE`` for a user's function.
     slope : float
-        Negative-side slope of ``leaky_relu``, 0 otherwise.
+        Negative-side slope of ``leaky_relu``, -1 of ``abs``, 0 otherwise.
     degree : int or None
         p where phi(c z) = c^p phi(z) for every c > 0, else None.
     parity : {"even", "odd"} or None
@@ -232,14 +233,14 @@ class Activation:
     @property
     def takes_slope(self) -> bool:
         """Whether ``slope`` is one of its parameters."""
-        return self.code == _BUILT_IN["leaky_relu"].code
+        return self.name == "leaky_relu"
 
     def value(self, z: ArrayLike) -> Array:
         """Return phi(z), float64, shape of `z`; nan gives nan and +-inf give the limits."""
         return self.evaluate(0, z)
 
     def derivative(self, z: ArrayLike) -> Array:
-        """Return phi'(z), float64, shape of `z`; at 0 relu gives 0 and leaky_relu gives `slope`."""
+        """Return phi'(z), float64, shape of `z`; at 0 relu gives 0, leaky_relu gives `slope` and abs -1."""
         return self.evaluate(1, z)
 
     def second_derivative(self, z: ArrayLike) -> Array:
@@ -343,6 +344,7 @@ _BUILT_IN: dict[str, Activation] = {
     "tanh": Activation("tanh", 5, 0.0, None, "odd"),
     "erf": Activation("erf", 6, 0.0, None, "odd"),
     "softplus": Activation("softplus", 7),
+    "abs": Activation("abs", 1, -1.0, 1, "even", (0.0,)),  # to kernels a leaky_relu
 }
 
 

@@ -52,7 +52,9 @@ def bounds(activation: Activation) -> tuple[float, float]:
     """See :attr:`Activation.bounds`."""
     try:
         with np.errstate(all="ignore"):
-            values = activation.value(np.concatenate([POINTS, 10.0 * POINTS, [-_REMOTE, _REMOTE]]))
+            values = activation.value(
+                np.concatenate([POINTS, 10.0 * POINTS, [0.0], activation.kinks, [-_REMOTE, _REMOTE]])
+            )
     except (ArithmeticError, ValueError):  # a user's function of Python's own, which overflows far out
         return -np.inf, np.inf
     ends = values[-2:]

@@ -32,7 +32,7 @@ class OneHiddenLayerRegressor(RegressorMixin, MultiOutputMixin, OneHiddenLayer):
     n_hidden : int or "auto"
         Hidden units.  "auto": as many as leave a residual that is noise, which wants ``alpha=0``.
     model : str, Activation or Network
-        Units: ``relu leaky_relu squared_relu sigmoid tanh erf softplus quadratic`` or an Activation; a preset of
+        Units: ``relu leaky_relu squared_relu abs sigmoid tanh erf softplus quadratic`` or an Activation; a preset of
         ``fastrecover.papers``; or an object of ``fastrecover.models``, which has options of its own.
     loss : {"squared", "huber", "poisson"} or Loss
     delta : float, optional

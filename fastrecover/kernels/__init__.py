@@ -263,6 +263,7 @@ def activate(
     points = np.ascontiguousarray(z, np.float64)
     flat = points.reshape(-1)
     results = [np.empty_like(flat) for _ in range(3)]
-    _backend(backend)[1].activate(get_activation(name).code, slope, flat, *results)
+    act = get_activation(name)
+    _backend(backend)[1].activate(act.code, slope if act.takes_slope else act.slope, flat, *results)
     u, d1, d2 = (each.reshape(points.shape) for each in results)
     return u, d1, d2

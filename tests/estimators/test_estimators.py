@@ -167,7 +167,7 @@ def test_single_precision_stays(kind, iris):
         assert getattr(found, method)(X).dtype == np.float64
 
 
-@pytest.mark.parametrize("model", ["leaky_relu", "squared_relu", "quadratic", "sigmoid", "erf", "softplus"])
+@pytest.mark.parametrize("model", ["leaky_relu", "squared_relu", "abs", "quadratic", "sigmoid", "erf", "softplus"])
 @pytest.mark.parametrize("kind", BOTH)
 def test_every_activation(kind, model, iris):
     X, y = data(kind, iris)

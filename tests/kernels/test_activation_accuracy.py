@@ -16,7 +16,7 @@ from fastrecover import kernels
 from fastrecover.activations import get_activation
 from fastrecover.kernels import Op, RowFunction
 
-NAMES = ["relu", "leaky_relu", "squared_relu", "quadratic", "sigmoid", "tanh", "erf", "softplus"]
+NAMES = ["relu", "abs", "leaky_relu", "squared_relu", "quadratic", "sigmoid", "tanh", "erf", "softplus"]
 BACKENDS = ["compiled", "numba"]
 SLOPE = 0.1
 TOLERANCE = 4.0
@@ -47,6 +47,8 @@ def exact(name: str, z: float) -> tuple:
         return max(x, 0), int(x > 0), 0
     if name == "leaky_relu":
         return (x, 1, 0) if x > 0 else (ctx.mpf(SLOPE) * x, ctx.mpf(SLOPE), 0)
+    if name == "abs":
+        return abs(x), 1 if x > 0 else -1, 0
     if name == "squared_relu":
         return max(x, 0) ** 2, 2 * max(x, 0), 2 * int(x > 0)
     if name == "quadratic":
@@ -104,6 +106,7 @@ def test_within_four_ulp(name, backend):
     ("name", "below", "above"),
     [
         ("relu", (0, 0, 0), (np.inf, 1, 0)),
+        ("abs", (np.inf, -1, 0), (np.inf, 1, 0)),
         ("leaky_relu", (-np.inf, SLOPE, 0), (np.inf, 1, 0)),
         ("squared_relu", (0, 0, 0), (np.inf, np.inf, 2)),
         ("quadratic", (np.inf, -np.inf, 2), (np.inf, np.inf, 2)),
@@ -126,6 +129,7 @@ def test_limits_and_nan(name, below, above, backend):
     ("name", "expected"),
     [
         ("relu", (0, 0, 0)),
+        ("abs", (0, -1, 0)),
         ("leaky_relu", (0, SLOPE, 0)),
         ("squared_relu", (0, 0, 0)),
         ("quadratic", (0, 0, 2)),
