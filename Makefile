@@ -19,11 +19,12 @@ OLDEST := .oldest
 N ?= 100000
 , := ,
 SANITIZE := .sanitize
+SKLEARN := .sklearn
 TORCH ?= torch
 library = $(shell $(CC) -print-file-name=lib$(1).so)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test frameworks oldest fuzz sanitize lint bench compare build clean distclean always
+.PHONY: demo test frameworks sklearn-matrix oldest fuzz sanitize lint bench compare build clean distclean always
 
 demo: $(VENV)/.demo
 	$(BIN)/fastrecover demo --plot demo.png
@@ -46,6 +47,23 @@ oldest:
 	$(OLDEST_PYTHON) tests/floors.py >$(OLDEST)/floors.txt
 	PIP_CONSTRAINT='$(CURDIR)/$(OLDEST)/floors.txt' PIP_BUILD_CONSTRAINT='$(CURDIR)/$(OLDEST)/floors.txt' \
 	  $(MAKE) -C $(OLDEST) PYTHON=$(OLDEST_PYTHON) test
+
+# The tests of estimators on the oldest release of scikit-learn that is supported, with what was there at its time, and
+# on the newest, each in an environment of its own that shares the kernels built here; data frames of polars too.
+sklearn-matrix: $(SKLEARN)/oldest/.ready $(SKLEARN)/newest/.ready
+	for release in oldest newest; do \
+	  PYTHONPATH='$(CURDIR)' $(SKLEARN)/$$release/bin/python -c 'import sklearn; print("scikit-learn", sklearn.__version__)' && \
+	  PYTHONPATH='$(CURDIR)' $(SKLEARN)/$$release/bin/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/estimators \
+	    || exit 1; done
+
+$(SKLEARN)/oldest/.ready: RELEASE = --constraint $(SKLEARN)/oldest/floors.txt
+$(SKLEARN)/newest/.ready: RELEASE = --upgrade
+$(SKLEARN)/%/.ready: pyproject.toml | $(VENV)/.build
+	$(PYTHON) -m venv $(SKLEARN)/$*
+	$(PYTHON) tests/floors.py >$(SKLEARN)/$*/floors.txt
+	$(SKLEARN)/$*/bin/python -m pip install -qq --disable-pip-version-check $(RELEASE) scikit-learn narwhals numpy scipy \
+	  threadpoolctl numba pytest pytest-xdist hypothesis pandas pyarrow polars
+	@touch $@
 
 # Many more calls than a test run draws, other ones every time.
 fuzz: $(VENV)/.test
@@ -133,4 +151,4 @@ clean:
 	find fastrecover tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean
-	rm -rf $(VENV) $(OLDEST) $(SANITIZE)
+	rm -rf $(VENV) $(OLDEST) $(SANITIZE) $(SKLEARN)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .activations import Activation as Activation
     from .api import fit as fit
     from .api import objective as objective
+    from .estimators import OneHiddenLayerClassifier as OneHiddenLayerClassifier
+    from .estimators import OneHiddenLayerRegressor as OneHiddenLayerRegressor
     from .exceptions import _ConvergenceWarning as ConvergenceWarning
     from .kernels import get_kernels as get_kernels
     from .kernels import set_kernels as set_kernels
@@ -42,10 +44,14 @@ _WHERE = {
     "population_risk": "population",
     "set_kernels": "kernels",
     "get_kernels": "kernels",
+    "OneHiddenLayerClassifier": "estimators",
+    "OneHiddenLayerRegressor": "estimators",
 }
 _MODULES = ("activations", "datasets", "kernels", "models", "moments", "solvers", "sources", "tensors", "torch")
 
-__all__ = ["ConvergenceWarning", *_WHERE, *_MODULES, "__version__"]
+_NEED_MORE = ("OneHiddenLayerClassifier", "OneHiddenLayerRegressor")  # which * does not import
+
+__all__ = ["ConvergenceWarning", *(name for name in _WHERE if name not in _NEED_MORE), *_MODULES, "__version__"]
 
 if not TYPE_CHECKING:  # to a checker this would make every name Any
 
@@ -64,4 +70,4 @@ if not TYPE_CHECKING:  # to a checker this would make every name Any
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_NEED_MORE])

@@ -104,9 +104,10 @@ def check_weights(w: Any, n: int) -> np.ndarray | None:
     return np.asarray(np.ldexp(w, -int(np.frexp(w.max())[1])))
 
 
-def check_varies(y: np.ndarray, labels: bool) -> None:
-    """Raise ValueError where y is constant."""
-    if y.ndim == 2 and (still := np.flatnonzero(np.ptp(y, axis=0) == 0)).size:
+def check_varies(y: np.ndarray, labels: bool, each: bool = True) -> None:
+    """Raise ValueError where y is constant, or where some column of it is and `each` must vary."""
+    still = np.flatnonzero(np.ptp(y, axis=0) == 0) if y.ndim == 2 else np.zeros(0, int)
+    if still.size and (each or still.size == y.shape[1]):
         what = f"class {still[0]}" if labels else f"column {still[0]}"
         raise ValueError(f"y must vary, but {what} is {y[0, still[0]]:g} on every row")
     if y.size and y.min() == y.max():

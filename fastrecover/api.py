@@ -19,10 +19,10 @@ from .batches import Batches, are_batches
 from .data import Data
 from .exceptions import convergence_warning
 from .model_objective import ModelObjective
-from .models import ModelOptions, Network, Parameters, Penalty, get_model
+from .models import ModelOptions, Network, Parameters, get_model
 from .papers import PRESETS
 from .penalised import held_out_losses, largest_good, problem_of
-from .plan import ALL, Chosen, Outcome, Problem, carry_out, carry_out_on_batches, determined, number_of_units
+from .plan import ALL, Chosen, Left, Outcome, Problem, carry_out, carry_out_on_batches, determined, number_of_units
 from .recovery import Recovery
 from .request import Request
 from .solvers import Monitor
@@ -37,7 +37,7 @@ def fit(
     model: str | Activation | Network = "relu",
     n_hidden: int | Literal["auto"] | None = None,
     *,
-    init: str | ArrayLike | Parameters | Start = "auto",
+    init: str | ArrayLike | Parameters | Recovery | Start = "auto",
     solver: Chosen = "auto",
     restarts: int | Literal["auto"] = "auto",
     sample_weight: ArrayLike | None = None,
@@ -51,6 +51,7 @@ def fit(
     verbose: int = 0,
     alpha: float | Sequence[float] | Literal["auto"] = 0.0,
     class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
+    standardise: bool = False,
     **model_options: Unpack[ModelOptions],
 ) -> Recovery:
     """Recover the weights of the one-hidden-layer network that produced y from X.
@@ -76,7 +77,8 @@ def fit(
     n_hidden : int or "auto"
         Number of hidden units; required with a name.  "auto" (regressions): the smallest number whose fit is
         exact, or leaves a residual that a test cannot tell from noise; a model object's own number is then ignored.
-    init : {"auto", "tensor", "tensor-published", "landscape", "spectral", "expand", "random"} or ndarray or callable
+    init : str, ndarray, Parameters, Recovery or callable
+        "auto", "tensor", "tensor-published", "landscape", "spectral", "expand" or "random".
         Where refinement begins; an array has shape (n_hidden, d), a function of an engine, a model and a seed returns
         Parameters, as those of ``fastrecover.starts`` do (``partial(published_start, split=True)``: disjoint rows for
         each moment, as the proof has it).
@@ -85,6 +87,8 @@ def fit(
         "spectral": bounded second moment, for quadratic networks.
         "expand": wide students side by side, pruned, then grown and pruned again until one fits exactly.
         "random": restarts side by side, signs around the inertia of the second moment.
+        A Recovery: where that fit has ended, with what its solver has learned of the curvature if it is still there and
+        the rows have the same units, as the same rows have.
         "auto": tensor and expand, whichever costs less first; the result is checked, the other stands behind it.
     solver : {"auto", "gauss-newton", "lbfgs", "gd", "sgd", "resampled-gd", "pncg"} or solver object
         "auto" works on a sub-sample first; the others run on all rows from the start.
@@ -114,10 +118,11 @@ def fit(
         Budget in full passes over the data, and in seconds.  A start that would exceed it is left for random rows; a
         minimum that could not be judged within it is not called converged.
     callback : callable, optional
-        Called after every step with a dict (stage, pass, loss, grad_norm, rows, seconds); True ends the fit, which
-        then returns what it has (random rows where that is no start yet), not converged, and says so.  Where no step
-        ends for a second, as in long starts, it is called between two sweeps: stage "start" before the first step
-        and the stage and loss of the last step after it, grad_norm nan.  The history holds the steps only.
+        Called after every step with a dict (stage, pass, loss, grad_norm, rows, seconds), whose method ``network()``
+        gives the Parameters there, or None; True ends the fit, which then returns what it has (random rows where that
+        is no start yet), not converged, and says so.  Where no step ends for a second, as in long starts, it is called
+        between two sweeps: stage "start" before the first step and the stage and loss of the last step after it,
+        grad_norm nan.  The history holds the steps only.
     verbose : int
         1: a line for each stage on standard error; 2: a line for each step.
     alpha : float, list of float, or "auto"
@@ -128,6 +133,9 @@ def fit(
         100.  ``info["alphas"]`` holds the losses.
     class_weight : "balanced", dict, or None
         Weights of classes, by which those of samples are multiplied; "balanced": all classes weigh the same.
+    standardise : bool
+        Whether the penalty is on weights, output weights and linear terms of the network for columns, and responses,
+        that are divided by their standard deviations.  What is returned is for X and y as they are.
     **model_options
         With an activation name: ``output_weights`` (default "signs", "ones" for sigmoid), ``fit_intercept``,
         ``linear_term``, ``hidden_bias``, ``slope``, and ``loss`` in {"squared", "huber", "logistic", "poisson"} with
@@ -152,6 +160,9 @@ def fit(
         moments of rows that are clearly not Gaussian, and the fit is not exact; or ``ge2017`` has far fewer rows than
         it wants.
     """
+    left = init.left if isinstance(init, Recovery) else None
+    if isinstance(init, Recovery):
+        init = init.parameters if left is None else left.parameters(init.weights.shape[1])
     request = Request.parsed(
         model,
         n_hidden,
@@ -167,6 +178,7 @@ def fit(
         verbose=verbose,
         alpha=alpha,
         class_weight=class_weight,
+        standardise=standardise,
         model_options=model_options,
     )
     monitor = Monitor(request.callback, request.max_passes, request.max_seconds)
@@ -192,6 +204,7 @@ def fit(
             short = bool(alphas) and monitor.spent(engine.meter)
             chosen = largest_good(alphas) if alphas else request.alphas[0]
             problem = problem_of(engine, request, data.in_units(chosen), monitor)
+            problem.left = left
             if request.finds_units:
                 problem, outcome = _with_units(problem, request.solver)
             else:
@@ -200,6 +213,8 @@ def fit(
         judged = determined(problem, recovery.parameters)
     if isinstance(data, Data) and request.alphas != (0.0,):
         recovery.info["alpha"] = chosen
+        if request.standardise:
+            recovery.info["standardise"] = True
         if alphas:
             recovery.info["alphas"] = {f"{a:g}": float(losses.mean()) for a, losses in alphas.items()}
         if alphas and short:
@@ -283,7 +298,7 @@ def _recovery(
     found, resolved = units.back(objective.unpack(state.theta), objective.model), objective.model
     # Loss and penalty as they were asked for, not in the units of the fit.
     asked = problem.model.changed(loss=asked.loss, penalty=None)
-    penalty = Penalty.of(problem.alpha, problem.engine.weights().total)
+    penalty = problem.penalty
     return Recovery(
         model=asked,
         parameters=asked.changed(penalty=penalty).finished(found),
@@ -298,4 +313,5 @@ def _recovery(
         classes=data.classes,
         objective=Objective(problem.raw_on(ALL), resolved.changed(loss=asked.loss, penalty=penalty)),
         feature_names=names,
+        left=Left(units, resolved, state, data.weight_unit if isinstance(data, Data) else 1.0),
     )

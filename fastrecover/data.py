@@ -95,7 +95,7 @@ class Data:
             rows, weight, n = kept(KeptSource(rows, counts)), weight[counts], len(counts)
         targets, classes = model.loss.targets(y, n)
         if class_weight is not None:
-            own = class_weights(targets, classes, class_weight)
+            own = class_weights(targets, classes, class_weight, weight)
             product = own if weight is None else own * weight
             held = check_weights(product, n)
             assert held is not None
@@ -131,7 +131,7 @@ class Data:
             _check_quadratic(model, inputs, y)
         if not penalised:
             check_enough_rows(n, model.n_parameters(inputs) - model.n_flat)
-        check_varies(y, model.loss.takes_labels)
+        check_varies(y, model.loss.takes_labels, each=not penalised)
         check_moderate(y, "y")
         if model.loss.in_response_units and not model.scales and (largest := float(np.abs(y).max())) < 1.0 / LARGEST:
             raise ValueError(
@@ -170,7 +170,9 @@ def _some(y: Any, samples: np.ndarray, n: int) -> Any:
     return array[samples] if array.ndim in (1, 2) and len(array) == n else y
 
 
-def class_weights(targets: np.ndarray, classes: np.ndarray | None, spec: Any) -> np.ndarray:
+def class_weights(
+    targets: np.ndarray, classes: np.ndarray | None, spec: Any, weight: np.ndarray | None = None
+) -> np.ndarray:
     """Weight of every sample by its class.
 
     Parameters
@@ -179,6 +181,8 @@ def class_weights(targets: np.ndarray, classes: np.ndarray | None, spec: Any) ->
     classes : ndarray (n_classes,) or None
     spec : "balanced" or dict
         "balanced": so that all classes weigh the same, ``n / (n_classes * rows of the class)``.
+    weight : ndarray (n,), optional
+        By which rows are counted, so that a weight of 2 is the row given twice.
 
     Returns
     -------
@@ -196,7 +200,8 @@ def class_weights(targets: np.ndarray, classes: np.ndarray | None, spec: Any) ->
         raise ValueError("class_weight needs labels, but y holds fractions: give sample_weight")
     which, labels = shares.argmax(axis=1), classes.tolist()
     if isinstance(spec, str) and spec == "balanced":
-        each = len(which) / (len(labels) * np.maximum(shares.sum(axis=0), 1.0))
+        count = shares.sum(axis=0) if weight is None else weight @ shares
+        each = count.sum() / (len(labels) * np.where(count > 0, count, 1.0))
     elif isinstance(spec, dict):
         foreign = [label for label in spec if label not in labels]
         if foreign:

@@ -15,8 +15,8 @@ import numpy as np
 from ._validation import check_rows
 from .data import Data
 from .losses import EXACT_SLACK, SQUARED, Huber
-from .models import Network, Parameters, Penalty
-from .sweeps import Objective, leverages, local_rows, score_products
+from .models import Network, Parameters
+from .sweeps import Objective, leverages, local_rows, penalty_on, score_products
 
 MAX_DENSE = 5000
 _SINGULAR = 1e-10
@@ -25,7 +25,15 @@ _MANY_ROWS = 50  # a parameter, from where on leverages are small
 _FITTED = 1e-8  # least 1 - h: a row that determines a parameter alone has a residual of rounding, and keeps it
 
 
-def on_data(X: Any, y: Any, sample_weight: Any, model: Network, n_features: int, alpha: float = 0.0) -> Objective:
+def on_data(
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    model: Network,
+    n_features: int,
+    alpha: float = 0.0,
+    standardise: bool = False,
+) -> Objective:
     """Objective of known output weights on rows that a user hands in.
 
     Parameters
@@ -37,6 +45,8 @@ def on_data(X: Any, y: Any, sample_weight: Any, model: Network, n_features: int,
     n_features : int
     alpha : float
         Penalty, as that of a fit.
+    standardise : bool
+        Whether it is one on standard units.
 
     Returns
     -------
@@ -53,7 +63,8 @@ def on_data(X: Any, y: Any, sample_weight: Any, model: Network, n_features: int,
     data = Data.of(x, y, sample_weight, model)
     engine = data.engine(None)
     data.check_finite(engine)
-    return Objective(engine, data.model.changed(penalty=Penalty.of(data.in_units(alpha), engine.weights().total)))
+    penalty = penalty_on(engine, data.model, data.in_units(alpha), standardise)
+    return Objective(engine, data.model.changed(penalty=penalty))
 
 
 def standard_errors(objective: Objective, model: Network, parameters: Parameters) -> tuple[Parameters, int]:

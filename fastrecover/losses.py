@@ -26,6 +26,7 @@ LINEAR_CODE = 7
 EXACT_SLACK = 100.0
 
 _SIMPLEX = 1e-6  # by which probabilities of a row may miss a sum of 1
+_NO_RATE = 1e-300
 _MANY_CLASSES = 20  # fractions of more values than that are no labels
 
 
@@ -89,6 +90,10 @@ class Loss(ABC):
     @abstractmethod
     def mean(self, output: np.ndarray) -> np.ndarray:
         """Expected response of outputs, of the same shape."""
+
+    def output(self, mean: np.ndarray) -> np.ndarray | float:
+        """Outputs whose expected response is `mean`, one number for each output: the inverse of :meth:`mean`."""
+        return mean if np.ndim(mean) else float(mean)
 
     @abstractmethod
     def noise(self, loss: float) -> float:
@@ -244,6 +249,12 @@ class LogisticLoss(_OfLabels):
 
         return np.asarray(expit(output))
 
+    def output(self, mean: np.ndarray) -> np.ndarray | float:
+        """The logarithm of the odds."""
+        from scipy.special import logit
+
+        return float(logit(mean))
+
 
 @dataclass(frozen=True, repr=False)
 class Softmax(_OfLabels):
@@ -279,6 +290,11 @@ class Softmax(_OfLabels):
 
         return np.asarray(softmax(output, axis=1))
 
+    def output(self, mean: np.ndarray) -> np.ndarray | float:
+        """Logarithms of the probabilities, of mean 0."""
+        logs = np.log(mean)
+        return np.asarray(logs - logs.mean())
+
 
 class _OfCounts(_Likelihood):
     """Counts, or other numbers that are not negative, whose mean is a function of the output."""
@@ -307,6 +323,10 @@ class Poisson(_OfCounts):
         with np.errstate(over="ignore"):
             return np.exp(output)
 
+    def output(self, mean: np.ndarray) -> np.ndarray | float:
+        """The logarithm of the rate; of none at all that of the least there is."""
+        return float(np.log(max(float(mean), _NO_RATE)))
+
 
 @dataclass(frozen=True, repr=False)
 class PoissonSoftplus(_OfCounts):
@@ -317,6 +337,11 @@ class PoissonSoftplus(_OfCounts):
     def mean(self, output: np.ndarray) -> np.ndarray:
         """``log(1 + e^f)``."""
         return np.logaddexp(0.0, output)
+
+    def output(self, mean: np.ndarray) -> np.ndarray | float:
+        """``log(e^q - 1)`` of the rate q."""
+        rate = max(float(mean), _NO_RATE)
+        return rate + float(np.log(-np.expm1(-rate)))
 
 
 SQUARED, HUBER, CROSS_ENTROPY, LOGISTIC = SquaredLoss(), Huber(), CrossEntropy(), LogisticLoss()

@@ -10,12 +10,11 @@ import numpy as np
 
 from .data import Data
 from .engines import Engine, Meter
-from .models import Penalty
 from .plan import Problem, carry_out
 from .random import Stream, generator
 from .request import Request
 from .solvers import Monitor
-from .sweeps import Objective
+from .sweeps import Objective, penalty_on
 
 _PARTS = 5
 _ONE_PART = 20_000  # rows from which one held-out part tells enough
@@ -39,9 +38,9 @@ def problem_of(engine: Engine, request: Request, alpha: float, monitor: Monitor)
     -------
     Problem
     """
-    model = request.model.changed(penalty=Penalty.of(alpha, engine.weights().total))
+    model = request.model.changed(penalty=penalty_on(engine, request.model, alpha, request.standardise))
     found = Problem.of(engine, model, request.seeds, monitor, request.tol, request.inputs, request.restarts)
-    found.alpha = alpha
+    found.penalty = model.penalty
     return found
 
 

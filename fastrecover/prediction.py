@@ -69,6 +69,32 @@ def predict(model: Network, parameters: Parameters, X: ArrayLike, n_jobs: int | 
     return out
 
 
+def hidden(model: Network, parameters: Parameters, X: ArrayLike) -> np.ndarray:
+    """``phi(w_j . x + a_j)`` for every row, of every unit, or of every patch of the one filter.
+
+    Parameters
+    ----------
+    model : Network
+    parameters : Parameters
+    X : array_like (n, n_features)
+
+    Returns
+    -------
+    ndarray (n, n_hidden) or (n, n_patches) of float64
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`predict`.
+    """
+    x, (k, d), patches = as_numbers(X, "X"), parameters.weights.shape, model.n_patches
+    if x.ndim != 2 or x.shape[1] != d * patches:
+        raise ValueError(f"X must have shape (n, {d * patches}), one column for each feature, got {x.shape}")
+    z = x.reshape(len(x) * patches, d) @ parameters.weights.T
+    z = z if parameters.biases is None else z + parameters.biases
+    return np.asarray(model.activation.value(z)).reshape(len(x), k * patches)
+
+
 def _swept(model: Network, parameters: Parameters, x: np.ndarray, n_jobs: int | None) -> np.ndarray:
     from .engines import engine_on
     from .sources import ArraySource

@@ -6,6 +6,7 @@ pickled one holds the result alone, as plain arrays and JSON, so that loading a 
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from ._validation import check_weights
 from .losses import encode_labels
 from .models import HasParameters, Network, Parameters
 from .models.views import parameters_of
-from .prediction import predict
+from .prediction import hidden, predict
 from .uncertainty import Uncertainty
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Recovery(Uncertainty):
     determined : array_like (n_hidden, n_features) of bool, optional
         False for weights that the rows of the fit leave open: another value, with others changed, gives the same
         outputs, or their standard error exceeds their unit.  All True if not given.
+    left : optional
+        Where the solver has ended, for a fit that goes on from there; a copy does not keep it.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class Recovery(Uncertainty):
         objective: Objective | None = None,
         determined: ArrayLike | None = None,
         feature_names: list[str] | None = None,
+        left: Any = None,
     ) -> None:
         self.model, self.parameters, self.objective = model, parameters, objective
         self.loss, self.n_passes, self.seconds = float(loss), float(n_passes), float(seconds)
@@ -93,7 +97,7 @@ class Recovery(Uncertainty):
         every = np.ones(parameters.weights.shape, bool)
         self.determined = every if determined is None else np.asarray(determined, bool)
         self.history, self.info = _history.as_arrays(history), dict(info or {})
-        self.feature_names = feature_names
+        self.feature_names, self.left = feature_names, left
         labels = np.arange(max(model.n_outputs, 2)) if classes is None else np.asarray(classes)
         self.classes = labels if model.loss.takes_labels else None
 
@@ -142,6 +146,53 @@ class Recovery(Uncertainty):
 
     def _mean(self, X: ArrayLike, n_jobs: int | None) -> np.ndarray:
         return self.model.loss.mean(self.decision_function(X, n_jobs))
+
+    def hidden(self, X: ArrayLike) -> np.ndarray:
+        """Outputs of the hidden units, ``phi(w_j . x + a_j)``; of one filter on patches its output on each.
+
+        Parameters
+        ----------
+        X : array_like (n, n_features)
+
+        Returns
+        -------
+        ndarray (n, n_hidden) or (n, n_patches)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`predict`.
+        """
+        check_feature_names(X, self.feature_names)
+        return hidden(self.model, self.parameters, X)
+
+    def at(self, parameters: Parameters) -> Recovery:
+        """The same fit at another network that it has come by, such as one that a callback was told of.
+
+        Parameters
+        ----------
+        parameters : Parameters
+
+        Returns
+        -------
+        Recovery
+            With the loss of the network on all rows.
+
+        Raises
+        ------
+        ValueError
+            The fit has no data any more.
+        """
+        if self.objective is None:
+            raise ValueError("this recovery holds no data (it was loaded or copied)")
+        model = self.model.changed(penalty=self.objective.model.penalty)
+        found, other = model.finished(parameters), copy.copy(self)
+        definite = (
+            model if model.known_v is not None or model.free_v else model.with_resolved_signs(found.output_weights)
+        )
+        other.objective = self.objective.with_model(definite)
+        other.parameters, other.loss = found, other.objective.value(definite.pack(found))
+        return other
 
     def predict_proba(self, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray:
         """Probabilities of the classes.
@@ -316,7 +367,7 @@ class Recovery(Uncertainty):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "objective": None}
+        return {**self.__dict__, "objective": None, "left": None}
 
 
 def load(path: str | os.PathLike[str]) -> Recovery:

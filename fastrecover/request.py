@@ -53,6 +53,8 @@ class Request:
     alphas : tuple of float
         Penalties to choose from, largest first; one where nothing is chosen.
     class_weight : "balanced", dict or None
+    standardise : bool
+        Whether the penalty is on weights in standard units of the data.
     """
 
     model: Network
@@ -69,6 +71,7 @@ class Request:
     verbose: int
     alphas: tuple[float, ...] = (0.0,)
     class_weight: Any = None
+    standardise: bool = False
 
     @classmethod
     def parsed(
@@ -88,6 +91,7 @@ class Request:
         verbose: int,
         alpha: Any = 0.0,
         class_weight: Any = None,
+        standardise: bool = False,
         model_options: ModelOptions,
     ) -> Request:
         """The options of :func:`fastrecover.fit`, by the same names.
@@ -114,6 +118,8 @@ class Request:
             raise ValueError(f"inputs must be one of {', '.join(INPUTS)}, got {inputs!r}{hint}")
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, got {callback!r}")
+        if not isinstance(standardise, (bool, np.bool_)):
+            raise TypeError(f"standardise must be True or False, got {standardise!r}")
         if not isinstance(verbose, (int, np.integer)):
             raise TypeError(f"verbose must be 0, 1 or 2, got {verbose!r}")
         return cls(
@@ -131,6 +137,7 @@ class Request:
             verbose=int(verbose),
             alphas=_checked_alphas(alpha, finds_units),
             class_weight=class_weight,
+            standardise=standardise,
         )
 
     def of(self, model: Network) -> Request:

@@ -186,6 +186,5 @@ class Uncertainty(ParameterViews):
         check_feature_names(X, self.feature_names)
         if self.classes is not None:
             y = encode_labels(y, self.classes)
-        return inference.on_data(
-            X, y, sample_weight, self._definite, self.n_features, float(self.info.get("alpha", 0.0))
-        )
+        alpha, standardise = float(self.info.get("alpha", 0.0)), bool(self.info.get("standardise", False))
+        return inference.on_data(X, y, sample_weight, self._definite, self.n_features, alpha, standardise)

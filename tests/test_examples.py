@@ -22,7 +22,7 @@ def load(name: str):
 def test_every_example_is_tried():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "classify", "covariance_sketch", "neuron_subunits", "phase_retrieval", "recover_relu", "scipy_solvers",
-        "three_classes", "torch_module",
+        "sklearn_pipeline", "three_classes", "torch_module",
     }  # fmt: skip
 
 
@@ -91,3 +91,12 @@ def test_scipy_solvers():
 
 def test_phase_retrieval():
     assert max(load("phase_retrieval").main(d=12, measurements=4.0)) < 1e-9
+
+
+def test_sklearn_pipeline(capsys):
+    scores = load("sklearn_pipeline").main(n=400)
+    out = capsys.readouterr().out
+    assert out.count("s a fit") == 3 and "onehiddenlayerregressor0" in out
+    ours = scores.pop("OneHiddenLayerRegressor")
+    assert ours > 0.85 and scores.pop("search") >= ours - 1e-9
+    assert ours > max(scores.values())

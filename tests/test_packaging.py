@@ -47,7 +47,7 @@ FACES = (
     "uncertainty",
 )
 #: Ways in from other packages.
-DOORS = ("torch",)
+DOORS = ("estimators", "torch")
 TOP = ("cli", "__main__", "fastrecover")
 #: From the bottom up: a part imports itself and what lies below, parts of a layer that is named also one another.
 LAYERS = (
@@ -64,7 +64,7 @@ LAYERS = (
     ("plan",),
     ("papers",),
     ("request",),
-    ("penalised",),
+    ("penalised", "increments"),
     ("model_objective",),
     ("api",),
     DOORS,

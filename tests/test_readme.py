@@ -50,7 +50,7 @@ def test_networks_with_more_than_weights_run(title):
 
 
 def test_every_loss_and_option_has_an_example():
-    assert len(blocks("python")) == 2 and len(parts()) == 5
+    assert len(blocks("python")) == 3 and len(parts()) == 5
     for word in ("hidden_bias", 'loss="logistic"', 'loss="poisson"', "n_outputs", 'alpha="auto"', "class_weight"):
         assert any(word in code for code in parts().values()), word
 
@@ -127,3 +127,12 @@ def test_what_is_not_there_is_not_there():
 def test_files_that_are_named_exist():
     for name in re.findall(r"`(\w+/[\w./]+)`", README):
         assert (ROOT / name).is_file(), name
+
+
+def test_estimators_run():
+    code = blocks("python")[-1]
+    assert "OneHiddenLayerRegressor" in code
+    run(code)
+    page = (ROOT / "docs" / "scikit-learn.md").read_text(encoding="utf-8")
+    assert "docs/scikit-learn.md" in README
+    run(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[0])

@@ -16,7 +16,7 @@ from ..engines.processors import cpu_count
 
 #: Extras of the package and the distributions that they bring.
 EXTRAS = {
-    "sklearn": ("scikit-learn",),
+    "sklearn": ("scikit-learn", "narwhals"),
     "torch": ("torch",),
     "progress": ("rich",),
     "plot": ("matplotlib",),

@@ -41,6 +41,9 @@ class Coordinates:
     shift : float, or ndarray (n_outputs,)
     scale : float
         A power of two, so that no digit is lost.
+    factors : tuple of float, or None
+        By what rows of weights and output weights grow where they are carried back, so that outputs grow by `scale`;
+        None for the model's own way (:func:`_factors`).
     centre : ndarray (d,) or None
         Mean of the rows, where biases (and intercepts, of linear terms) take what it moves.
     """
@@ -50,6 +53,7 @@ class Coordinates:
     shift: float | np.ndarray = 0.0
     scale: float = 1.0
     centre: np.ndarray | None = None
+    factors: tuple[float, float] | None = None
 
     def engine(self, engine: Engine) -> Engine:
         """The same rows and responses in these units."""
@@ -63,10 +67,11 @@ class Coordinates:
         """The model whose loss and penalty are those of another, in these units."""
         loss, penalty = model.loss.in_units(self.scale), model.penalty
         if penalty is not None:
-            rows, v = _factors(model, self.scale)
-            metric = None
+            rows, v = self._factors(model)
+            metric = penalty.metric
             if self.matrix is not None:
-                metric = self.matrix**2 if self.matrix.ndim == 1 else self.matrix @ self.matrix.T
+                right = penalty.times(self.matrix)
+                metric = self.matrix * right if self.matrix.ndim == 1 else self.matrix @ right.T
             unit = self.scale**2 if loss.in_response_units else 1.0
             penalty = Penalty(
                 penalty.rows * rows**2 / unit,
@@ -88,11 +93,12 @@ class Coordinates:
             linear = None if found.linear is None else times(found.linear, self.root)
             weights = times(found.weights, self.root)
             found = replace(found, weights=weights, biases=biases, linear=linear, intercept=intercept)
-        return _scaled(replace(found, intercept=found.intercept - self.shift), model, 1.0 / self.scale)
+        rows, v = self._factors(model)
+        return _scaled(replace(found, intercept=found.intercept - self.shift), 1.0 / self.scale, 1.0 / rows, 1.0 / v)
 
     def back(self, found: Parameters, model: Network) -> Parameters:
         """Parameters in these units, for the rows as they are: the shortest weights where several are the same."""
-        found = _scaled(found, model, self.scale)
+        found = _scaled(found, self.scale, *self._factors(model))
         if self.matrix is not None:
             linear = None if found.linear is None else times(found.linear, self.matrix)
             found = replace(found, weights=times(found.weights, self.matrix), linear=linear)
@@ -102,6 +108,16 @@ class Coordinates:
                     intercept = intercept - linear @ self.centre
                 found = replace(found, biases=biases, intercept=intercept)
         return replace(found, intercept=found.intercept + self.shift)
+
+    def _factors(self, model: Network) -> tuple[float, float]:
+        return _factors(model, self.scale) if self.factors is None else self.factors
+
+    def alike(self, other: Coordinates) -> bool:
+        """Whether they are the same, bit for bit."""
+        return all(
+            np.array_equal(getattr(self, name), getattr(other, name))  # type: ignore[arg-type]
+            for name in ("matrix", "shift", "scale", "centre", "factors")
+        )
 
     @property
     def is_white(self) -> bool:
@@ -144,8 +160,9 @@ def coordinates(
     Coordinates
     """
     shift, scale = _response_units(engine, model)
+    units = partial(Coordinates, shift=shift, scale=scale, factors=_balanced(model, scale))
     if diagnosis is None:
-        return Coordinates(None, None, shift, scale)
+        return units()
     d = engine.shape[1]
     # What a mean moves, biases and the intercept take.
     centred = model.hidden_bias and model.n_patches == 1 and (model.fit_intercept or not model.linear_term)
@@ -154,14 +171,14 @@ def coordinates(
     far = diagnosis.mean_departs and centred
     untested = diagnosis.n_rows < FEWEST_ROWS
     if not (related or far or diagnosis.variance_departs or whiten or untested):
-        return Coordinates(None, None, shift, scale)
+        return units()
     most = min(max(_MOST_ROWS, 2 * _ROWS_PER_FEATURE * d), max(_NUMBERS // d, 1))
     rows = local_rows(engine.patches().sample(most, seed, spaced=True))[0]
     centre = np.median(rows, axis=0) if centred else None
     rows = rows if centre is None else rows - centre
     size = _sizes(rows)
     if not (related or whiten) or d > DENSE_LIMIT or len(rows) < _ROWS_PER_FEATURE * d:
-        return Coordinates(1.0 / size, size, shift, scale, centre)
+        return units(1.0 / size, size, centre=centre)
     z = rows / size
     weight = _LONGEST / np.maximum((z * z).mean(axis=1), _LONGEST)
     values, vectors = np.linalg.eigh(z.T @ (z * weight[:, None]) / len(z))
@@ -171,7 +188,7 @@ def coordinates(
         values, vectors = np.linalg.eigh(second)
     kept = values > _FLOOR * values[-1]
     vectors, length = vectors[:, kept], np.sqrt(values[kept])
-    return Coordinates((vectors / length).T / size, size[:, None] * (vectors * length), shift, scale, centre)
+    return units((vectors / length).T / size, size[:, None] * (vectors * length), centre=centre)
 
 
 def _sizes(rows: np.ndarray) -> np.ndarray:
@@ -209,11 +226,25 @@ def _factors(model: Network, factor: float) -> tuple[float, float]:
     return (1.0, factor) if degree is None else (factor ** (1.0 / degree), 1.0)
 
 
-def _scaled(found: Parameters, model: Network, factor: float) -> Parameters:
+def _balanced(model: Network, scale: float) -> tuple[float, float] | None:
+    """Factors with which a penalty weighs rows and output weights alike, where a size may stand in either.
+
+    Else a random start, whose rows and output weights are of a size, loses its units to the penalty before they have
+    found anything.
+    """
+    degree, penalty = model.activation.degree, model.penalty
+    if degree is None or penalty is None or not model.free_v:
+        return None
+    ratio = scale * math.sqrt(penalty.output_weights / penalty.rows)
+    rows = math.ldexp(1.0, round(math.log2(ratio) / (degree + 1.0)))
+    return rows, scale / rows**degree
+
+
+def _scaled(found: Parameters, factor: float, rows: float, v: float) -> Parameters:
     """The network whose outputs are `factor` times those of another."""
-    if factor == 1.0:
+    if factor == rows == v == 1.0:
         return found
-    linear, (rows, v) = None if found.linear is None else found.linear * factor, _factors(model, factor)
+    linear = None if found.linear is None else found.linear * factor
     found = replace(found, linear=linear, intercept=found.intercept * factor)
     return replace(found, output_weights=found.output_weights * v).with_rows(found.rows * rows)
 

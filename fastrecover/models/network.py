@@ -339,13 +339,13 @@ class Network:
         """The flat vectors of :meth:`unpack_many`, (s, n_parameters)."""
         s, k = len(rows), self.n_hidden
         d = rows.shape[2] - self.hidden_bias
-        parts = [rows[:, :k, :d].reshape(s, -1)]
+        parts = [rows[:, :k, :d].reshape(s, k * d)]  # also of no vectors
         if self.hidden_bias:
             parts.append(rows[:, :k, d])
         if self.free_v:
             parts.append(output_weights)
         if self.linear_term:
-            parts.append(rows[:, k:, :d].reshape(s, -1))
+            parts.append(rows[:, k:, :d].reshape(s, self.n_outputs * d))
         if self.fit_intercept:
             parts.append(intercepts)
         return np.concatenate(parts, axis=1)

@@ -41,6 +41,24 @@ class Penalty:
         c = alpha / total
         return cls(c, c, c) if alpha else None
 
+    def standardised(self, sizes: np.ndarray, scale: float) -> Penalty:
+        """The same of weights, output weights and linear terms in standard units of the data.
+
+        It is what the penalty would be for columns divided by their standard deviations and responses by theirs.
+
+        Parameters
+        ----------
+        sizes : ndarray (n_features,)
+            Standard deviations of the columns.
+        scale : float
+            That of the responses; 1 where outputs are not in their unit.
+
+        Returns
+        -------
+        Penalty
+        """
+        return Penalty(self.rows * scale**2, self.output_weights, self.linear, sizes**2)
+
     def times(self, rows: np.ndarray) -> np.ndarray:
         """``M w`` for rows w, (..., n_features)."""
         if self.metric is None:

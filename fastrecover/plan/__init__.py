@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .determined import Determined, determined
 from .policy import Policy
-from .problem import ALL, Candidate, Problem
+from .problem import ALL, Candidate, Left, Problem
 from .report import Report
 from .search import SOLVERS, Chosen, Outcome, Position, Search, carry_out
 from .starting import INITS, Init, found_start
@@ -19,6 +19,7 @@ __all__ = [
     "Chosen",
     "Determined",
     "Init",
+    "Left",
     "Outcome",
     "Policy",
     "Position",

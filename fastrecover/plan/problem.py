@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 
 from ..engines import Engine
 from ..inputs import Coordinates, InputDiagnosis, coordinates, diagnose, needs_whitening
 from ..losses import EXACT_SLACK
-from ..models import Network, Parameters
+from ..models import Network, Parameters, Penalty
 from ..random import Stream, generator, stream
 from ..solvers import Monitor, Solver, State, run
 from ..sweeps import Objective
@@ -26,6 +26,7 @@ from .residual import Verdict
 #: Sub-sample of a sub-sample: purpose and number of rows of each draw; empty for all rows.
 Rows: TypeAlias = tuple[tuple[Stream, int], ...]
 ALL: Rows = ()
+_SAME = 1e-9  # relative distance of points that differ by changes of units alone
 _ROUNDED = 0.1  # of thirty units in the last place of a mean, for rounding of the responses and of a few steps
 
 
@@ -56,6 +57,31 @@ class Candidate:
     verdict: Verdict | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Left:
+    """Where a fit has ended, for one that goes on from there.
+
+    Attributes
+    ----------
+    coordinates : Coordinates
+        Units that its state is in.
+    model : Network
+        With definite output weights.
+    state : State
+    weight_unit : float
+        What the weights of its rows were divided by.
+    """
+
+    coordinates: Coordinates
+    model: Network
+    state: State
+    weight_unit: float = 1.0
+
+    def parameters(self, n_features: int) -> Parameters:
+        """The network, for the rows as they were given, its units in the order of the state."""
+        return self.coordinates.back(self.model.unpack(self.state.theta, n_features), self.model)
+
+
 @dataclass(eq=False)
 class Problem:
     """One fit on one engine.
@@ -83,8 +109,10 @@ class Problem:
         Random starts to choose the best of, in place of a search.
     allowance : float
         Passes that a search may go on for; the first minimum sets it.
-    alpha : float
-        Penalty that the model's was made of.
+    penalty : Penalty or None
+        That of the model, for the rows and responses of `raw`.
+    left : Left or None
+        Where an earlier fit has ended, until a solver has gone on from there.
     """
 
     engine: Engine
@@ -100,7 +128,8 @@ class Problem:
     raw: Engine | None = None
     restarts: int | None = None
     allowance: float = np.inf
-    alpha: float = 0.0
+    penalty: Penalty | None = None
+    left: Left | None = None
     _engines: dict[Rows, Engine] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -127,7 +156,7 @@ class Problem:
         # However small the budget: without units nothing that follows means anything.
         law = None if inputs == "gaussian" else diagnose(raw, seed)
         units = coordinates(raw, model, law, seed, whiten=inputs == "whiten")
-        monitor.unit = units.scale
+        monitor.unit, monitor.back = units.scale, units.back
         known = law if units.matrix is None else None
         return cls(
             units.engine(raw),
@@ -288,7 +317,10 @@ class Problem:
         tol: float | None = None,
         begun: State | None = None,
     ) -> State:
-        """One run of a solver, recorded as a stage."""
+        """One run of a solver, recorded as a stage; the first one goes on with what an earlier fit has left."""
+        if begun is None and (resumed := self._resumed(solver, objective, theta)) is not None:
+            begun = resumed
+            self.monitor.record(objective, stage, begun.loss, begun.grad, begun.theta)
         return run(
             solver,
             objective,
@@ -300,3 +332,14 @@ class Problem:
             max_iterations=iterations,
             begun=begun,
         )
+
+    def _resumed(self, solver: Solver[Objective], objective: Objective, theta: np.ndarray) -> State | None:
+        """State of a solver that begins where an earlier fit of the same units has ended, None for any other."""
+        left, resume = self.left, getattr(solver, "resume", None)
+        if left is None or resume is None or not self.coordinates.alike(left.coordinates):
+            return None
+        before = left.state.theta
+        if theta.shape != before.shape or np.linalg.norm(theta - before) > _SAME * np.linalg.norm(before):
+            return None
+        self.left = None
+        return cast(State, resume(objective, theta, left.state.memory))

@@ -52,7 +52,9 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
     # A sub-sample's minimiser is a stepping stone: a fraction of its own error is near enough.
     near = policy.near_labelled if labels else policy.near if problem.p <= policy.large else policy.near_large
     tol = problem.tol if rows == ALL else max(problem.tol, near)
-    if model.ends_at_kinks:
+    # The best of many parameters that a penalty holds is wanted soon, and a matrix costs as much as many gradients.
+    soon = problem.restarts is not None and model.penalty is not None and problem.p > policy.dear_matrix
+    if model.ends_at_kinks or soon:
         state = problem.run(LBFGS(), objective, theta, label, policy.kink_iterations, tol)
         return Candidate(_in_kinks(problem, objective, state, label, tol), model, rows, label)
     if matrix_is_dear(problem, objective):

@@ -137,8 +137,10 @@ class Restarts:
         signed = problem.with_signs(starts[0])[0]
         objective = Objective(problem.on(rows), signed)
         v = None if signed.known_v is None else np.array([start.output_weights for start in starts])
-        thetas, losses = cls._minimised(problem, objective, np.array([signed.pack(start) for start in starts]), v)
-        problem.monitor.record(objective, stage, float(losses.min()))
+        packed = np.array([signed.pack(start) for start in starts])
+        thetas, losses = cls._minimised(problem, objective, packed, v, stage)
+        if not problem.restarts:
+            problem.monitor.record(objective, stage, float(losses.min()))
         found = []
         for at in np.argsort(losses)[: 1 if problem.restarts else policy.finished]:
             own = signed if v is None else signed.with_output_weights(v[at])
@@ -147,20 +149,36 @@ class Restarts:
 
     @staticmethod
     def _minimised(
-        problem: Problem, objective: Objective, thetas: np.ndarray, v: np.ndarray | None
+        problem: Problem, objective: Objective, thetas: np.ndarray, v: np.ndarray | None, stage: str
     ) -> tuple[np.ndarray, np.ndarray]:
-        """All starts side by side: by their matrices where these are small, else by gradients."""
-        policy = problem.policy
+        """All starts side by side: by their matrices where these are small, else by gradients.
+
+        Where the best of so many is asked for, each pass that takes the lowest of its runs lower is a step of the fit.
+        """
+        policy, lowest = problem.policy, np.inf
+
+        def tell(thetas: np.ndarray, losses: np.ndarray, v: np.ndarray | None = v) -> None:
+            nonlocal lowest
+            best = int(np.argmin(losses))
+            if problem.restarts and losses[best] < lowest:
+                lowest = losses[best]
+                own = objective if v is None else objective.with_model(objective.model.with_output_weights(v[best]))
+                problem.monitor.record(own, stage, float(losses[best]), theta=thetas[best].copy())
+
         if wants_factors(problem, objective, len(thetas)):
             run = partial(
                 newton_many, objective, exact_loss=problem.exact_loss, stop=lambda: problem.spent, tol=problem.tol
             )
             halved = policy.halved_after if problem.restarts else 0
-            thetas, losses = run(thetas, iterations=policy.newton_iterations, output_weights=v, halved=halved)
+            thetas, losses = run(
+                thetas, iterations=policy.newton_iterations, output_weights=v, halved=halved, tell=tell
+            )
             if problem.restarts and losses.min() > problem.exact_loss:  # the best go on
                 top = np.argsort(losses)[: policy.best_of_many]
                 own = None if v is None else v[top]
-                thetas[top], losses[top] = run(thetas[top], iterations=policy.best_iterations, output_weights=own)
+                thetas[top], losses[top] = run(
+                    thetas[top], iterations=policy.best_iterations, output_weights=own, tell=partial(tell, v=own)
+                )
             return thetas, losses
         return minimise_many(
             objective,
@@ -170,6 +188,7 @@ class Restarts:
             exact_loss=problem.exact_loss,
             output_weights=v,
             stop=lambda: problem.spent,
+            tell=tell,
         )
 
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,12 @@ class GradientDescent:
             constant = safe_step(objective, theta)
         state = State(theta, loss, grad, memory={} if constant is None else {"constant": constant})
         return replace(state, decrement=_bound(state.memory.get("constant"), grad))
+
+    def resume(self, objective: Objective, theta: np.ndarray, memory: dict[str, Any]) -> State:
+        """State at theta with the step that an earlier run has ended with, if it was one of this solver."""
+        state = self.begin(objective, theta)
+        known = {"t": memory["t"]} if "t" in memory and "constant" not in state.memory else {}
+        return replace(state, memory=state.memory | known)
 
     def step(self, objective: Objective, state: State) -> State:
         """One step downhill."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -48,6 +48,12 @@ class LBFGS:
         """State at theta, after one pass."""
         loss, grad = objective.value_and_grad(theta)
         return with_direction(State(theta, loss, grad), [], self.preconditioner)
+
+    def resume(self, objective: Objective, theta: np.ndarray, memory: dict[str, Any]) -> State:
+        """State at theta with the curvature that an earlier run has learned, if it was one of this solver."""
+        state = self.begin(objective, theta)
+        pairs = memory.get("pairs", [])
+        return with_direction(state, pairs, memory.get("preconditioner") or self.preconditioner) if pairs else state
 
     def step(self, objective: Objective, state: State) -> State:
         """One step: usually one pass, more when the trial point must be pulled back."""
@@ -138,6 +144,7 @@ def minimise_many(
     exact_loss: float = 0.0,
     output_weights: np.ndarray | None = None,
     stop: Callable[[], bool] = lambda: False,
+    tell: Callable[[np.ndarray, np.ndarray], None] = lambda thetas, losses: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """L-BFGS from several starts side by side: one pass evaluates one trial point of every run.
 
@@ -157,6 +164,8 @@ def minimise_many(
         Fixed output weights of each run, in place of the model's.
     stop : callable
         Asked before every pass; true ends all runs where they are.
+    tell : callable
+        Told after every pass where the runs are, (m, n_parameters), and their losses (m,).
 
     Returns
     -------
@@ -168,6 +177,7 @@ def minimise_many(
         if not batch.run.size or (batch.losses <= exact_loss).any() or stop():
             break
         batch.advance()
+        tell(batch.ends, batch.losses)
     return batch.ends, batch.losses
 
 

@@ -86,13 +86,13 @@ def run(
     if begun is None and objective.runs_off(theta):
         state = solver.begin(objective, objective.pulled_back(theta))
         state.stopped, state.message = True, objective.divergence_message
-        monitor.record(objective, stage, state.loss, state.grad)
+        monitor.record(objective, stage, state.loss, state.grad, state.theta)
         return state
     state = solver.begin(objective, theta) if begun is None else replace(begun, message="")
     first, nearest = state.loss, state.decrement
     farthest = _FAR * max(1.0, float(np.linalg.norm(state.theta)))
     if begun is None:
-        monitor.record(objective, stage, state.loss, state.grad)
+        monitor.record(objective, stage, state.loss, state.grad, state.theta)
     blur = _blur(objective, state, tol)
     for _ in range(max_iterations):
         if _settled(state, objective, max(tol, blur), level(state), patience, first):
@@ -116,7 +116,7 @@ def run(
         nearer = moved and not objective.kinked and state.decrement < SHRUNK * nearest
         nearest = state.decrement if nearer else nearest
         state.stalled = 0 if nearer or before.loss - state.loss > least * abs(before.loss) else state.stalled + 1
-        monitor.record(objective, stage, state.loss, state.grad)
+        monitor.record(objective, stage, state.loss, state.grad, state.theta)
     if not _settled(state, objective, max(tol, blur), level(state), patience, first):
         return _on_all_rows(state, objective, sampled, f"not converged after {max_iterations} iterations")
     return state

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from .._history import COLUMNS
 from ..engines import Meter
-from ..sweeps import Function
+from ..models import Network, Parameters
+from ..sweeps import Function, Objective
 
 T = TypeVar("T")
 
@@ -20,14 +22,32 @@ class _Ended(Exception):
     """The callback or the budget ended a piece of work between two sweeps."""
 
 
+class Step(dict[str, Any]):
+    """What a callback is told: stage, pass, loss, grad_norm, rows and seconds, and the network there.
+
+    Parameters
+    ----------
+    line : dict
+    network : callable, optional
+        Returns the parameters, for the rows as they were given.
+    """
+
+    def __init__(self, line: dict[str, Any], network: Callable[[], Parameters] | None = None) -> None:
+        super().__init__(line)
+        self._network = network
+
+    def network(self) -> Parameters | None:
+        """The network after this step; None where there is none yet, as in a start."""
+        return None if self._network is None else self._network()
+
+
 class Monitor:
     """History, progress callback and budget of one fit.
 
     Parameters
     ----------
     callback : callable, optional
-        Called with a dict (stage, pass, loss, grad_norm, rows, seconds) after every step; returning True ends the
-        fit.
+        Called with a :class:`Step` after every step; returning True ends the fit.
     max_passes, max_seconds : float
         Passes and seconds after which stages stop.
     interval : float
@@ -44,6 +64,7 @@ class Monitor:
         self.callback, self.interval = callback, interval
         self.max_passes, self.max_seconds = max_passes, max_seconds
         self.unit = 1.0  # of the responses, which losses are recorded in
+        self.back: Callable[[Parameters, Network], Parameters] | None = None  # from the units of the fit
         self.history: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         self.started = time.perf_counter()
         self.ended = False
@@ -55,20 +76,33 @@ class Monitor:
         """Time since the fit began."""
         return time.perf_counter() - self.started
 
-    def record(self, objective: Function, stage: str, loss: float, grad: np.ndarray | float = np.nan) -> None:
-        """Add one line to the history and call the callback with it."""
+    def record(
+        self,
+        objective: Function,
+        stage: str,
+        loss: float,
+        grad: np.ndarray | float = np.nan,
+        theta: np.ndarray | None = None,
+    ) -> None:
+        """Add one line to the history and call the callback with it, and with the network at theta if there is one."""
         with np.errstate(over="ignore"):  # of steps that diverge: inf says so
             norm, loss = float(np.linalg.norm(grad)), float(loss) * self.unit**objective.response_degree
         line = (stage, objective.passes, loss, norm, objective.n_rows, self.seconds)
         for name, value in zip(COLUMNS, line, strict=True):
             self.history[name].append(value)
         self._last = stage, loss
-        self._call(line)
+        known = isinstance(objective, Objective) and theta is not None
+        self._call(line, partial(self._network, cast(Objective, objective), np.asarray(theta)) if known else None)
 
-    def _call(self, line: tuple[Any, ...]) -> None:
+    def _network(self, objective: Objective, theta: np.ndarray) -> Parameters:
+        """The network at theta, for the rows as they were given."""
+        found = objective.unpack(theta)
+        return found if self.back is None else self.back(found, objective.model)
+
+    def _call(self, line: tuple[Any, ...], network: Callable[[], Parameters] | None = None) -> None:
         if self.callback is None or self.ended:
             return
-        answer = self.callback(dict(zip(COLUMNS, line, strict=True)))
+        answer = self.callback(Step(dict(zip(COLUMNS, line, strict=True)), network))
         self._called = self.seconds
         self.ended = isinstance(answer, (bool, np.bool_)) and bool(answer)
 

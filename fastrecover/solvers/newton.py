@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +59,11 @@ class GaussNewton:
         """State at theta, after one pass."""
         dense = objective.n_parameters <= DENSE_LIMIT if self.dense is None else self.dense
         return self._at(objective, theta, {"mu": self.damping, "dense": dense, "failed": 0})
+
+    def resume(self, objective: Objective, theta: np.ndarray, memory: dict[str, Any]) -> State:
+        """State at theta with the damping that an earlier run has ended with, if it was one of this solver."""
+        state = self.begin(objective, theta)
+        return replace(state, memory=state.memory | {"mu": memory.get("mu", self.damping)})
 
     def _at(self, objective: Objective, theta: np.ndarray, memory: dict) -> State:
         if not memory["dense"]:
@@ -168,6 +174,7 @@ def newton_many(
     stop: Callable[[], bool] = lambda: False,
     halved: int = 0,
     tol: float = 0.0,
+    tell: Callable[[np.ndarray, np.ndarray], None] = lambda thetas, losses: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Levenberg-Marquardt from several starts side by side: one pass an iteration, whatever their number.
 
@@ -191,6 +198,8 @@ def newton_many(
         have been (successive halving); 0 for never.
     tol : float
         Distance to a minimiser, in its statistical errors, at which a run ends.
+    tell : callable
+        Told after every iteration where the runs are, (m, n_parameters), and their losses (m,).
 
     Returns
     -------
@@ -234,6 +243,7 @@ def newton_many(
         mu[bad], nu[bad] = mu[bad] * nu[bad], 2.0 * nu[bad]
         done[to[(slow[to] >= _SLOW) | near(to)]] = True
         done[bad[mu[bad] > _HOPELESS]] = True
+        tell(theta, loss)
     return theta, loss
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .anchored import Anchored
 from .factors import damped_steps, distances, triangular_factors
 from .function import Function
 from .jacobian import directional, pulled_back
@@ -11,8 +12,10 @@ from .leverage import leverages, score_products
 from .local import local_rows
 from .moments import MomentSweeps
 from .objective import Objective
+from .penalty import penalty_on
 
 __all__ = [
+    "Anchored",
     "Function",
     "KinkedModel",
     "Landscape",
@@ -25,6 +28,7 @@ __all__ = [
     "kinked_model",
     "leverages",
     "local_rows",
+    "penalty_on",
     "population_tensor",
     "pulled_back",
     "score_products",
