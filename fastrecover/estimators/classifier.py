@@ -35,8 +35,8 @@ class OneHiddenLayerClassifier(ClassifierMixin, OneHiddenLayer):
         Hidden units.
     model : str, Activation or Network
         Units: ``relu leaky_relu squared_relu abs sigmoid tanh erf softplus quadratic`` or an Activation, under the
-        logistic loss; ``fcn`` or ``cnn``, whose mean of sigmoid units is the probability of the second of two classes; a preset
-        of ``fastrecover.papers``; or an object of ``fastrecover.models``, which has options of its own.
+        logistic loss; ``fcn`` or ``cnn``, whose mean of sigmoid units is the probability of the second of two classes;
+        a preset of ``fastrecover.papers``; or an object of ``fastrecover.models``, which has options of its own.
     output_weights : {"free", "signs", "ones"} or array_like (n_hidden,)
         What is known of the output weights: nothing, that they are signs, or all.
     hidden_bias, fit_intercept, linear_term : bool
