@@ -226,7 +226,7 @@ def loss(
     """
     described, theta = _taken_apart(module, X)
     own, factor = _known(kind)
-    outputs = module[2].out_features
+    outputs = _parts(module)[3].out_features
     if kind in ("bce_with_logits", "poisson_nll") and outputs != 1:
         raise ValueError(f"{kind} takes a module of one output, got {outputs}")
     if kind == "cross_entropy" and outputs == 1:
