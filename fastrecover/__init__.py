@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .api import fit as fit
     from .api import objective as objective
     from .exceptions import _ConvergenceWarning as ConvergenceWarning
+    from .extraction import extract as extract
     from .kernels import get_kernels as get_kernels
     from .kernels import set_kernels as set_kernels
     from .population import population_risk as population_risk
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "fit": "api",
+    "extract": "extraction",
     "objective": "api",
     "Recovery": "recovery",
     "load": "recovery",

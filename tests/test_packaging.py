@@ -63,7 +63,7 @@ LAYERS = (
     ("papers",),
     ("request",),
     ("penalised",),
-    ("api",),
+    ("api", "extraction"),
     TOP,
 )
 IMPORTED_ONLY_BY = {
@@ -78,7 +78,7 @@ IMPORTED_ONLY_BY = {
         "api",
         *TOP,
     ),  # to open rows that are handed in
-    **dict.fromkeys(FACES, (*FACES, "api", *TOP)),
+    **dict.fromkeys(FACES, (*FACES, "api", "extraction", *TOP)),
 }
 TOUCH_ROWS = ("sources", "engines", "sweeps")
 IMPORTERS = ("import_module", "__import__")
