@@ -29,6 +29,7 @@ MODULES = (
     "scaling",
     "memory",
     "costs",
+    "extraction",
     "published",
     "spikes",
     "tables",

@@ -56,6 +56,10 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
     ),
     "memory": (Bars(("model", "n", "d", "k"), ("*MB*",)),),
     "costs": (Bars(("sweep", "n", "d", "k", "dtype"), ("ratio", "goal"), log=""),),
+    "extraction": (
+        Bars(("victim", "d", "k", "dtype", "seed"), ("worst entry", "fit worst entry"), log=""),
+        Bars(("victim", "d", "k", "dtype", "seed"), ("log2 queries",), line=21.5, log=""),
+    ),
     "published": (
         Bars(("set",), ("above best",), log=""),
         Bars(("set",), ("MINPACK / ours",), line=20.0),

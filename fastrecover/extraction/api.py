@@ -30,6 +30,7 @@ from .units import Units
 
 _OUTPUTS = ("real", "logit")
 _NUMBERS_AT_ONCE = 1 << 22
+_TOLS, _ROUNDINGS = 10.0, 1000.0  # what units may be off by, in tolerances and in roundings of answers
 
 
 def extract(
@@ -100,9 +101,9 @@ def extract(
     Returns
     -------
     Recovery
-        With ``n_queries``.  ``loss`` is that of rows that nothing was fitted to, ``info`` holds the queries of each
-        stage, the rounding of the answers and the expected relative error of the worst unit.  ``determined`` is False
-        for units that were not found.
+        With ``n_queries``.  ``loss`` is that of rows that nothing was fitted to; ``info`` holds the queries of each
+        stage, the rounding of the answers, and the relative errors to expect of all weights and of the worst unit;
+        ``determined`` is False for units that were not found.
 
     Raises
     ------
@@ -156,6 +157,9 @@ def extract(
     found = Found.of(units, rest, kink, bool(hidden_bias), bool(fit_intercept), bool(linear_term))
     whole = rest is not None and not rest.note
     notes += _missing(len(units), wanted, whole) + found.notes + ([rest.note] if rest is not None and rest.note else [])
+    size = float(np.linalg.norm(units.sizes))
+    if rest is not None and units.unsure > max(_TOLS * tol * size, _ROUNDINGS * np.sqrt(len(units)) * oracle.rounding):
+        notes.append(f"rounding leaves units with a relative error of up to {units.error.max():.1g}")
     message = "; ".join(notes) or f"{len(units)} units, and answers at other points agree to their rounding"
     n_outputs, k = units.v.shape[1], max(wanted or 1, len(units))
     model = model_of(kink, k, n_outputs, oracle.logit, bool(hidden_bias), bool(fit_intercept), found.linear_term)
@@ -173,7 +177,8 @@ def extract(
         info={
             "queries": progress.queries(),
             "rounding": float(oracle.rounding),
-            "expected_error": float(units.error.max(initial=0.0)),
+            "expected_error": units.unsure / size if len(units) else 0.0,
+            "worst_unit": float(units.error.max(initial=0.0)),
             "single_precision": oracle.bits == SINGLE,
         },
         determined=np.repeat((parameters.sizes > 0)[:, None], n_features, axis=1),

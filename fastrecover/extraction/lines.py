@@ -75,7 +75,7 @@ def find_kinks(ask: Ask, t: np.ndarray) -> Kinks:
         seen = np.isfinite(s)
         t, y, s = t[seen], y[seen], s[seen]
         if len(t) < 5:
-            return Kinks(*np.empty((3, 0)), (0.0, 0.0))
+            return _kinks(t, [], known)
         runs = _runs(_bent(t, y, s))
         single = [(i, m) for i, m in runs if (t[i], t[m]) not in known and m - i < 2]
         proposed = [_meeting(t, y, s, i, m) for i, m in single]
@@ -163,4 +163,4 @@ def _kinks(t: np.ndarray, runs: list[tuple[int, int]], known: dict[tuple[float, 
         place, jump = known.get((t[i], t[m]), (np.nan, np.nan))
         found.append((t[i - 1], t[m + 1], np.nan) if np.isnan(place) else (place, place, jump))
     starts, ends, jumps = np.array(found).reshape(-1, 3).T
-    return Kinks(starts, ends, jumps, (float(t[0]), float(t[-1])))
+    return Kinks(starts, ends, jumps, (float(t[0]), float(t[-1])) if len(t) else (0.0, 0.0))

@@ -16,7 +16,7 @@ from .units import Units, length_of
 
 _CHECKED, _RADII = 256, (0.5, 1.0, 2.0, 4.0)  # points at which the result is compared with the network, and how far out
 _SHORTER = 2.0 ** -np.arange(0, 12, 2)  # steps, where probabilities saturate at longer ones
-_SURE = 10.0  # standard errors that are more than rounding
+_SURE, _AGREES = 10.0, 30.0  # standard errors that are more than rounding, at one place and at the worst of many
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Rest:
         seen = np.isfinite(errors)
         points, values, errors = points[seen], values[seen], errors[seen]
         off = np.linalg.norm(values - units.outputs(points) - points @ self.slope.T - self.offset, axis=1)
-        allowed = _SURE * (errors + self.error * np.maximum(1.0, length_of(points)))
+        allowed = _AGREES * (errors + self.error * np.maximum(1.0, length_of(points)))
         worse = off > allowed
         loss = 0.5 * float(np.mean(np.square(off))) if len(off) else np.nan
         if not worse.any():
@@ -149,15 +149,17 @@ class Found:
         back = np.zeros(len(units), bool)
         if not linear_term:
             used = slice(0, d if fit_intercept else d + 1)
-            rows = np.moveaxis(both[:, :, used], 1, 0).reshape(len(units), -1)
+            rows = np.moveaxis(both[:, :, used], 1, 0).reshape(len(units), left[:, used].size)
             wanted = left[:, used].ravel() - own * rows.sum(axis=0)
             chosen = turned((other - own) * rows, wanted, _SURE * rest.error)
             if chosen is None:
                 linear_term = True
+                many = len(units) > rows.shape[1]
                 notes.append(
                     "no choice of the sides on which units are active leaves nothing linear, so one is returned with a "
-                    "linear term: the network has one, or a unit that is active everywhere, or its "
-                    f"{len(units)} units are too many for {rows.shape[1]} equations"
+                    "linear term: the network has one, or a unit that is active everywhere"
+                    + f", or {len(units)} units are too many for {rows.shape[1]} equations"
+                    * many
                 )
             else:
                 back = chosen

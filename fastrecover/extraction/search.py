@@ -30,6 +30,7 @@ _NEAR, _ALIKE = 4.0, 0.2  # standard errors, and change of slope, by which a kin
 _MOVED = 0.3  # that a unit moves at most where it is measured again
 _TESTS, _ASIDE, _BEYOND = 5, 0.25, 5.0  # points on the kink of a unit where it is looked for, how far away, how wide
 _WRONG = 0.5  # part by which a kink may differ from what a unit predicts
+_REFINEMENTS = 2  # of rough units, each of which may show more units
 _IDLE = 3  # lines that show nothing new before a search ends
 
 
@@ -66,7 +67,7 @@ class Search:
 
     def run(self) -> None:
         """Look along lines until they show nothing new, or all units are there."""
-        idle = number = 0
+        idle = number = refinements = 0
         early = True
         while idle < _IDLE and not (len(self.units) == self.wanted and idle):
             rng = generator(self.root, Stream.EXTRACTION, 2, number)
@@ -75,11 +76,16 @@ class Search:
             idle, number = (0 if len(found) else idle + 1), number + 1
             if self.tell(f"line {number}"):
                 return
+            rng = generator(self.root, Stream.EXTRACTION, 3, number)
             if not self.unseen or idle == _IDLE or len(self.units) == self.wanted:
-                self.refine(generator(self.root, Stream.EXTRACTION, 3, number), 2)
+                rough = self.units.error > _FINE
+                refinements += 1
+                # Units that are known better explain more of the next lines.
+                if self.refine(rng, 2) and rough.any() and refinements < _REFINEMENTS:
+                    idle = 0
             elif early and len(found) <= _FEW * len(self.units) and (self.units.error > _FINE).any():
-                self.refine(generator(self.root, Stream.EXTRACTION, 3, number), 1)
                 early = False
+                self.refine(rng, 1)
             if not self.unseen and idle and self.wanted is None:
                 break
 
@@ -173,16 +179,9 @@ class Search:
             after = self._gradient(start + middles[i] * along, lengths[i]) if needed[i] else None
             if before is not None and after is not None and i - 1 in alone:
                 (p, f, g, e), (q, h, k, u) = before, after
-                jump, offset = k - g, (h - k @ q) - (f - g @ p)
-                found.append(
-                    unit_of(
-                        jump,
-                        offset,
-                        along,
-                        float(np.sqrt(e**2 + u**2 + self._fine.unsure**2)),
-                        start + kinks.starts[i - 1] * along,
-                    )
-                )
+                error = float(np.sqrt(e**2 + u**2 + self._fine.unsure**2))
+                place = start + kinks.starts[i - 1] * along
+                found.append(unit_of(k - g, (h - k @ q) - (f - g @ p), along, error, place))
             before = after
         for unit in found:
             if unit.error[0] < 4.0 * limit:
@@ -240,8 +239,9 @@ class Search:
             good[i] &= far <= _WRONG * np.linalg.norm(wanted)
         return good.sum(axis=1) > _TESTS // 2
 
-    def refine(self, rng: np.random.Generator, times: int) -> None:
-        """Measure again what is not yet accurate enough, and keep what proves to be better."""
+    def refine(self, rng: np.random.Generator, times: int) -> bool:
+        """Measure again what is not yet accurate enough, and keep what proves to be better; False if nothing does."""
+        improved = False
         for _ in range(times):
             goal = np.maximum(self.accuracy, _REACHED * self.oracle.rounding / self.units.sizes)
             rough = np.flatnonzero(self.units.error > goal)
@@ -260,8 +260,10 @@ class Search:
             wrong = left[~self._hold(self.units, left, rng)]
             better = (self.units.error < 0.5 * before.error)[rough].any()
             self.units = self.units[np.setdiff1d(np.arange(len(before)), wrong)]
+            improved = improved or bool(better)
             if self.tell("refinement") or not better:
                 break
+        return improved
 
     def _refined(self, units: Units, chosen: np.ndarray, rng: np.random.Generator) -> Units:
         parts = tuple(part.copy() for part in units.parts())

@@ -45,9 +45,8 @@ class Units:
     @classmethod
     def none(cls, n_features: int, n_outputs: int) -> Units:
         """No units."""
-        return cls(
-            np.empty((0, n_features)), np.empty(0), np.empty((0, n_outputs)), np.empty(0), np.empty((0, n_features))
-        )
+        rows = np.empty((0, n_features))
+        return cls(rows, np.empty(0), np.empty((0, n_outputs)), np.empty(0), rows)
 
     def __len__(self) -> int:
         return len(self.a)
