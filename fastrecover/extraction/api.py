@@ -155,10 +155,11 @@ def extract(
         notes.append("stopped by the callback")
     units = Units.none(n_features, max(oracle.n_outputs, 1)) if search is None else search.units
     found = Found.of(units, rest, kink, bool(hidden_bias), bool(fit_intercept), bool(linear_term))
-    whole = rest is not None and not rest.note
-    notes += _missing(len(units), wanted, whole) + found.notes + ([rest.note] if rest is not None and rest.note else [])
     size = float(np.linalg.norm(units.sizes))
-    if rest is not None and units.unsure > max(_TOLS * tol * size, _ROUNDINGS * np.sqrt(len(units)) * oracle.rounding):
+    rough = units.unsure > max(_TOLS * tol * size, _ROUNDINGS * np.sqrt(len(units)) * oracle.rounding)
+    whole = rest is not None and not rest.note and not rough
+    notes += _missing(len(units), wanted, whole) + found.notes + ([rest.note] if rest is not None and rest.note else [])
+    if rest is not None and rough:
         notes.append(f"rounding leaves units with a relative error of up to {units.error.max():.1g}")
     message = "; ".join(notes) or f"{len(units)} units, and answers at other points agree to their rounding"
     n_outputs, k = units.v.shape[1], max(wanted or 1, len(units))

@@ -31,7 +31,7 @@ _MOVED = 0.3  # that a unit moves at most where it is measured again
 _TESTS, _ASIDE, _BEYOND = 5, 0.25, 5.0  # points on the kink of a unit where it is looked for, how far away, how wide
 _WRONG = 0.5  # part by which a kink may differ from what a unit predicts
 _REFINEMENTS = 2  # of rough units, each of which may show more units
-_IDLE = 3  # lines that show nothing new before a search ends
+_IDLE, _PATIENCE = 3, 8  # lines that give no new unit before a search ends: without a kink, and with some
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Search:
         """Look along lines until they show nothing new, or all units are there."""
         idle = number = refinements = 0
         early = True
-        while idle < _IDLE and not (len(self.units) == self.wanted and idle):
+        while idle < (_PATIENCE if self.unseen else _IDLE) and not (len(self.units) == self.wanted and idle):
             rng = generator(self.root, Stream.EXTRACTION, 2, number)
             found = self._along_a_line(rng, idle)
             self.units = self.units.and_also(found)
