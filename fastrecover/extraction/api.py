@@ -156,11 +156,12 @@ def extract(
     units = Units.none(n_features, max(oracle.n_outputs, 1)) if search is None else search.units
     found = Found.of(units, rest, kink, bool(hidden_bias), bool(fit_intercept), bool(linear_term))
     size = float(np.linalg.norm(units.sizes))
-    rough = units.unsure > max(_TOLS * tol * size, _ROUNDINGS * np.sqrt(len(units)) * oracle.rounding)
-    whole = rest is not None and not rest.note and not rough
+    unsure = units.unsure if rest is None else rest.error
+    rough = unsure > max(_TOLS * tol * size, _ROUNDINGS * np.sqrt(len(units)) * oracle.rounding)
+    whole = rest is not None and not rest.note and rest.wide and not rough
     notes += _missing(len(units), wanted, whole) + found.notes + ([rest.note] if rest is not None and rest.note else [])
-    if rest is not None and rough:
-        notes.append(f"rounding leaves units with a relative error of up to {units.error.max():.1g}")
+    if len(units) and rough:
+        notes.append(f"rounding leaves a relative error of about {unsure / size:.1g}")
     message = "; ".join(notes) or f"{len(units)} units, and answers at other points agree to their rounding"
     n_outputs, k = units.v.shape[1], max(wanted or 1, len(units))
     model = model_of(kink, k, n_outputs, oracle.logit, bool(hidden_bias), bool(fit_intercept), found.linear_term)
@@ -178,7 +179,7 @@ def extract(
         info={
             "queries": progress.queries(),
             "rounding": float(oracle.rounding),
-            "expected_error": units.unsure / size if len(units) else 0.0,
+            "expected_error": unsure / size if len(units) else 0.0,
             "worst_unit": float(units.error.max(initial=0.0)),
             "single_precision": oracle.bits == SINGLE,
         },

@@ -17,6 +17,7 @@ Ask = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 _SURE = 10.0  # standard errors that are more than rounding
 _ROUNDS = 48  # halvings until neighbours count as one
 _NEAR = np.array([0.5, 1.0 / 32.0])  # distances, in cells, of points that tell one kink from two
+_EDGES = 10  # halvings between an answer and a saturated one
 _FAR = 16  # powers of two that a line reaches out to
 
 
@@ -68,7 +69,7 @@ def find_kinks(ask: Ask, t: np.ndarray) -> Kinks:
     -------
     Kinks
     """
-    y, s = ask(t)
+    t, y, s = _to_the_edges(ask, t, *ask(t))
     known: dict[tuple[float, float], tuple[float, float]] = {}
     runs: list[tuple[int, int]] = []
     for _ in range(_ROUNDS):
@@ -100,6 +101,24 @@ def find_kinks(ask: Ask, t: np.ndarray) -> Kinks:
         order = np.argsort(np.concatenate([t, asked[kept]]), kind="stable")
         t, y, s = (np.concatenate([a, b[kept]])[order] for a, b in ((t, asked), (y, new_y), (s, new_s)))
     return _kinks(t, runs, known)
+
+
+def _to_the_edges(
+    ask: Ask, t: np.ndarray, y: np.ndarray, s: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """More points where answers are seen, up to where they saturate."""
+    for step in range(_EDGES):
+        seen = np.isfinite(s)
+        wanted = seen[1:] != seen[:-1]
+        if not wanted.any():
+            break
+        if step in (0, _EDGES - 1):
+            wanted |= seen[1:] & seen[:-1]
+        more = (0.5 * (t[1:] + t[:-1]))[wanted]
+        new_y, new_s = ask(more)
+        order = np.argsort(np.concatenate([t, more]), kind="stable")
+        t, y, s = (np.concatenate(pair)[order] for pair in ((t, more), (y, new_y), (s, new_s)))
+    return t, y, s
 
 
 def _bent(t: np.ndarray, y: np.ndarray, s: np.ndarray) -> np.ndarray:

@@ -94,8 +94,14 @@ class Oracle:
             raise Spent  # before a part of them is asked
         answers = [self._asked(X[i : i + self.batch_size]) for i in range(0, len(X), self.batch_size)]
         values = np.concatenate(answers) if answers else np.empty((0, self.n_columns))
-        error = self.rounding * np.maximum(1.0, np.sqrt(np.mean(np.square(X), axis=1)))
+        error = np.asarray(self.rounding * np.maximum(1.0, np.sqrt(np.mean(np.square(X), axis=1))))
         return self._logits(values, error) if self.logit else (values, error)
+
+    def errors(self, X: np.ndarray) -> np.ndarray:
+        """Standard errors of the answers at some points, which must be asked where they depend on the answers."""
+        if self.logit:
+            return self(self.rounded(X))[1]
+        return np.asarray(self.rounding * np.maximum(1.0, np.sqrt(np.mean(np.square(X), axis=1))))
 
     def probe(self, rng: np.random.Generator) -> None:
         """Learn outputs, mantissas and rounding of the network.
@@ -127,15 +133,16 @@ class Oracle:
         values, errors = self(self.rounded(lines))
         values, errors = values.reshape(3, len(_RADII), -1), errors.reshape(3, len(_RADII), -1)
         second = np.abs(values[0] - 2.0 * values[1] + values[2])
-        if self.logit:  # what saturation adds is known
-            with np.errstate(invalid="ignore"):
-                second = np.where(np.isfinite(errors).all(axis=0).repeat(self.n_outputs, 1), second, np.nan)
-            second, values = second[:1], values[:, :1]
-        radii = np.array(_RADII)[: len(second)]
-        seen = np.isfinite(second).any(axis=1)
-        floor = 0.25 * self._unit * np.array([np.nanmax(np.abs(v), initial=0.0) for v in values[1]])
-        spread = np.array([1.4826 * np.nanmedian(row) if ok else 0.0 for row, ok in zip(second, seen, strict=True)])
-        return float(max(np.max(np.maximum(spread / np.sqrt(6.0), floor) / radii), np.finfo(float).tiny))
+        if self.logit:  # what probabilities lose is known, and small at some places nearby
+            lost = np.where(np.isfinite(errors[:, 0]).all(axis=0), errors[:, 0].max(axis=0), np.inf)
+            clear = np.repeat(np.isfinite(lost) & (lost <= 4.0 * lost.min()), self.n_outputs)
+            second, values = second[:1, clear], values[:, :1, clear]
+        if not second.size:
+            return float(np.finfo(float).tiny)
+        floor = 0.25 * self._unit * np.abs(values[1]).max(axis=1)
+        spread = 1.4826 * np.median(second, axis=1) / np.sqrt(6.0)
+        found = np.maximum(spread, floor) / np.array(_RADII)[: len(second)]
+        return float(max(found.max(), np.finfo(float).tiny))
 
     def _asked(self, X: np.ndarray) -> np.ndarray:
         if self.n_queries + len(X) > self.max_queries:

@@ -66,6 +66,8 @@ class Rest:
         Mean of half the squared differences at other points.
     note : str
         What is wrong there; empty where answers agree to rounding.
+    wide : bool
+        Whether answers were seen at points as long as `scale`.
     """
 
     slope: np.ndarray
@@ -73,6 +75,7 @@ class Rest:
     error: float
     loss: float
     note: str
+    wide: bool
 
     @classmethod
     def of(cls, search: Search, rng: np.random.Generator) -> Rest:
@@ -91,7 +94,7 @@ class Rest:
         offset = values[0] - slope @ p
         rounding = float(np.sqrt(np.mean(np.square(errors))))
         error = float(np.hypot(2.0 * rounding * steps.amplification / length, units.unsure))
-        rest = cls(slope, offset, error, np.nan, "")
+        rest = cls(slope, offset, error, np.nan, "", bool(length == 1.0))
         return replace(rest, **rest._checked(oracle, units, length, rng))
 
     def _checked(self, oracle: Oracle, units: Units, length: float, rng: np.random.Generator) -> dict:

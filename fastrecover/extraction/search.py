@@ -71,7 +71,7 @@ class Search:
         early = True
         while idle < (_PATIENCE if self.unseen else _IDLE) and not (len(self.units) == self.wanted and idle):
             rng = generator(self.root, Stream.EXTRACTION, 2, number)
-            found = self._along_a_line(rng, idle)
+            found = self._along_a_line(rng, idle, 0.5 ** (number % 3) if self.oracle.logit else 1.0)
             self.units = self.units.and_also(found)
             idle, number = (0 if len(found) else idle + 1), number + 1
             if self.tell(f"line {number}"):
@@ -105,9 +105,12 @@ class Search:
         """In single precision nothing is: errors near rounding would blur the kinks that are left."""
         return (self.units.error <= _FINE) & (self.oracle.bits == DOUBLE)
 
-    def _along_a_line(self, rng: np.random.Generator, idle: int) -> Units:
-        """New units with kinks on a random line."""
+    def _along_a_line(self, rng: np.random.Generator, idle: int, near: float) -> Units:
+        """New units with kinks on a random line, which passes 0 at so many sqrt(d): where probabilities saturate far out
+        it had better be near.
+        """
         start, along = rng.standard_normal((2, self.oracle.n_features))
+        start *= near
 
         def ask(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             values, errors = self.residual(self.oracle.rounded(start + t[:, None] * along))
@@ -156,13 +159,15 @@ class Search:
         lows = np.concatenate([[max(kinks.reach[0], kinks.starts[0] - max(1.0, abs(kinks.starts[0])))], kinks.ends])
         highs = np.concatenate([kinks.starts, [min(kinks.reach[1], kinks.ends[-1] + max(1.0, abs(kinks.ends[-1])))]])
         middles, gaps = 0.5 * (lows + highs), highs - lows
-        noise = oracle.rounding * np.maximum(1.0, length_of(start + middles[:, None] * along))
+        noise = oracle.errors(start + middles[:, None] * along)
+        if not np.isfinite(noise).any():
+            return none
         jumps = np.abs(kinks.jumps)
         lengths = np.full(len(gaps), np.nan)
-        limit = min(_ROUGH, max(_GOOD, _COARSE * float(np.median(noise) / np.median(jumps[alone]))) * _RELAXED**idle)
+        limit = min(_ROUGH, max(_GOOD, _COARSE * float(np.median(noise[np.isfinite(noise)]) / np.median(jumps[alone]))) * _RELAXED**idle)
         for i in range(len(gaps)):
             beside = [jumps[j] for j in (i - 1, i) if j in alone]
-            if not beside or not gaps[i] > 0:
+            if not beside or not gaps[i] > 0 or not np.isfinite(noise[i]):
                 continue
             # As short as rounding allows, so that no step meets a kink, and as long as it asks for.
             wanted = noise[i] * steps.amplification / (1e-3 * min(beside))
@@ -225,7 +230,7 @@ class Search:
         away = np.maximum(1.0, length_of(at))
         points = at[:, None] + (_ASIDE * away)[:, None, None] * rng.standard_normal((m, _TESTS, d))
         points -= (np.einsum("ktd,kd->kt", points, w) + units.a[chosen, None])[:, :, None] * w[:, None]
-        step = away * (_BEYOND * units.error[chosen] * _ASIDE + 64.0 * self.oracle.rounding / units.sizes[chosen])
+        step = away * _BEYOND * units.error[chosen] * _ASIDE + 64.0 * self.oracle.errors(at) / units.sizes[chosen]
         moves = step[:, None, None] * w[:, None]
         asked = self.oracle.rounded(np.stack([points - moves, points, points + moves]))
         values, errors = self.oracle(asked.reshape(-1, d))

@@ -37,15 +37,14 @@ def turned(rows: np.ndarray, left: np.ndarray, error: float) -> np.ndarray | Non
     scale = np.maximum(np.linalg.norm(rows, axis=1), np.finfo(float).tiny)
     basis, sizes, across = np.linalg.svd(rows / scale[:, None], full_matrices=False)
     kept = sizes > 1e-12 * sizes[0]
-    solution = None
-    if kept.sum() == k:
+    if kept.sum() == k:  # the only solution there is
         solution = (basis @ ((across @ left) / sizes)) / scale
         if np.abs(solution - np.rint(np.clip(solution, 0.0, 1.0))).max() > _CLEAR:
-            solution = None
-    if solution is None:
+            return None
+    else:
         solution = _whole(rows @ across[kept].T, across[kept] @ left)
-    if solution is None:
-        return None
+        if solution is None:
+            return None
     found = solution > 0.5
     return found if np.linalg.norm(found @ rows - left) <= error else None
 
