@@ -103,9 +103,7 @@ def find_kinks(ask: Ask, t: np.ndarray) -> Kinks:
     return _kinks(t, runs, known)
 
 
-def _to_the_edges(
-    ask: Ask, t: np.ndarray, y: np.ndarray, s: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _to_the_edges(ask: Ask, t: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """More points where answers are seen, up to where they saturate."""
     for step in range(_EDGES):
         seen = np.isfinite(s)

@@ -31,6 +31,7 @@ _MOVED = 0.3  # that a unit moves at most where it is measured again
 _TESTS, _ASIDE, _BEYOND = 5, 0.25, 5.0  # points on the kink of a unit where it is looked for, how far away, how wide
 _WRONG = 0.5  # part by which a kink may differ from what a unit predicts
 _REFINEMENTS = 2  # of rough units, each of which may show more units
+_LINES = 64  # of a search
 _IDLE, _PATIENCE = 3, 8  # lines that give no new unit before a search ends: without a kink, and with some
 
 
@@ -69,7 +70,10 @@ class Search:
         """Look along lines until they show nothing new, or all units are there."""
         idle = number = refinements = 0
         early = True
-        while idle < (_PATIENCE if self.unseen else _IDLE) and not (len(self.units) == self.wanted and idle):
+        most = np.inf if self.wanted is None else 2 * self.wanted  # beyond which units are not what they are taken for
+        while idle < (_PATIENCE if self.unseen else _IDLE) and number < _LINES and len(self.units) <= most:
+            if len(self.units) == self.wanted and idle:
+                break
             rng = generator(self.root, Stream.EXTRACTION, 2, number)
             found = self._along_a_line(rng, idle, 0.5 ** (number % 3) if self.oracle.logit else 1.0)
             self.units = self.units.and_also(found)
@@ -164,7 +168,11 @@ class Search:
             return none
         jumps = np.abs(kinks.jumps)
         lengths = np.full(len(gaps), np.nan)
-        limit = min(_ROUGH, max(_GOOD, _COARSE * float(np.median(noise[np.isfinite(noise)]) / np.median(jumps[alone]))) * _RELAXED**idle)
+        limit = min(
+            _ROUGH,
+            max(_GOOD, _COARSE * float(np.median(noise[np.isfinite(noise)]) / np.median(jumps[alone])))
+            * _RELAXED**idle,
+        )
         for i in range(len(gaps)):
             beside = [jumps[j] for j in (i - 1, i) if j in alone]
             if not beside or not gaps[i] > 0 or not np.isfinite(noise[i]):
