@@ -17,6 +17,7 @@ Ask = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 _SURE = 10.0  # standard errors that are more than rounding
 _ROUNDS = 48  # halvings until neighbours count as one
 _NEAR = np.array([0.5, 1.0 / 32.0])  # distances, in cells, of points that tell one kink from two
+_MOST = 32  # points of a line, for each that it begins with
 _EDGES = 10  # halvings between an answer and a saturated one
 _FAR = 16  # powers of two that a line reaches out to
 
@@ -69,6 +70,7 @@ def find_kinks(ask: Ask, t: np.ndarray) -> Kinks:
     -------
     Kinks
     """
+    most = _MOST * len(t)
     t, y, s = _to_the_edges(ask, t, *ask(t))
     known: dict[tuple[float, float], tuple[float, float]] = {}
     runs: list[tuple[int, int]] = []
@@ -97,6 +99,8 @@ def find_kinks(ask: Ask, t: np.ndarray) -> Kinks:
                 kept[own] = _apart(points, t[i - 1 : m + 2])
         kept[at:] = _apart(asked[at:], t)
         if not kept.any() and not single:
+            break
+        if len(t) + kept.sum() > most:  # rounding that is taken for kinks would be followed without end
             break
         order = np.argsort(np.concatenate([t, asked[kept]]), kind="stable")
         t, y, s = (np.concatenate([a, b[kept]])[order] for a, b in ((t, asked), (y, new_y), (s, new_s)))

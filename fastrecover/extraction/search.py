@@ -110,9 +110,7 @@ class Search:
         return (self.units.error <= _FINE) & (self.oracle.bits == DOUBLE)
 
     def _along_a_line(self, rng: np.random.Generator, idle: int, near: float) -> Units:
-        """New units with kinks on a random line, which passes 0 at so many sqrt(d): where probabilities saturate far out
-        it had better be near.
-        """
+        """New units with kinks on a random line, which passes 0 at so many sqrt(d): near, where far out all saturates."""
         start, along = rng.standard_normal((2, self.oracle.n_features))
         start *= near
 
