@@ -110,7 +110,7 @@ class Search:
         return (self.units.error <= _FINE) & (self.oracle.bits == DOUBLE)
 
     def _along_a_line(self, rng: np.random.Generator, idle: int, near: float) -> Units:
-        """New units with kinks on a random line, which passes 0 at so many sqrt(d): near, where far out all saturates."""
+        """New units with kinks on a random line that passes 0 at so many sqrt(d): near, where answers saturate."""
         start, along = rng.standard_normal((2, self.oracle.n_features))
         start *= near
 
