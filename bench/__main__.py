@@ -30,6 +30,7 @@ MODULES = (
     "memory",
     "costs",
     "modules",
+    "extraction",
     "published",
     "spikes",
     "tables",

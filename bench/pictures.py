@@ -60,6 +60,10 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
         Bars(("n", "d", "k", "m", "batch", "threads"), ("torch / ours",), line=1.0),
         Bars(("n", "d", "k", "m", "activation"), ("torch / ours",), line=10.0),
     ),
+    "extraction": (
+        Bars(("victim", "d", "k", "dtype", "seed"), ("worst entry", "fit worst entry"), log=""),
+        Bars(("victim", "d", "k", "dtype", "seed"), ("log2 queries",), line=21.5, log=""),
+    ),
     "published": (
         Bars(("set",), ("above best",), log=""),
         Bars(("set",), ("MINPACK / ours",), line=20.0),

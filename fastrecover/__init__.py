@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .estimators import OneHiddenLayerClassifier as OneHiddenLayerClassifier
     from .estimators import OneHiddenLayerRegressor as OneHiddenLayerRegressor
     from .exceptions import _ConvergenceWarning as ConvergenceWarning
+    from .extraction import extract as extract
     from .kernels import get_kernels as get_kernels
     from .kernels import set_kernels as set_kernels
     from .population import population_risk as population_risk
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "fit": "api",
+    "extract": "extraction",
     "objective": "api",
     "Recovery": "recovery",
     "load": "recovery",

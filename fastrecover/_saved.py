@@ -47,9 +47,7 @@ def fields(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, A
     parameters = _parameters(model, arrays, _intercept(header, model))
     if "standard_errors" in arrays:
         parameters = _with_errors(parameters, _finite(arrays["standard_errors"]), info)
-    n_rows = header["n_rows"]
-    if isinstance(n_rows, bool) or not isinstance(n_rows, int) or n_rows < 0:
-        raise ValueError(f"n_rows is {n_rows!r}")
+    n_rows = _count(header, "n_rows")
     names = header.get("feature_names")
     n_features = parameters.weights.shape[1] * model.n_patches
     if names is not None and not (_is_list_of(names, str) and len(names) == n_features):
@@ -68,6 +66,7 @@ def fields(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, A
         classes=_classes(info, max(model.n_outputs, 2)) if model.loss.takes_labels else None,
         info={name: value for name, value in info.items() if name != "classes" or not model.loss.takes_labels},
         feature_names=names,
+        n_queries=None if header.get("n_queries") is None else _count(header, "n_queries"),
         determined=_determined(arrays.get("determined"), parameters.weights.shape),
     )
 
@@ -136,6 +135,13 @@ def _classes(info: dict[str, Any], count: int) -> list[Any] | None:
     if not of_a_kind or not all(a < b or a > b for a, b in zip(classes, classes[1:], strict=False)):
         raise ValueError(f"classes are {classes!r}, not {count} labels")
     return classes
+
+
+def _count(header: dict[str, Any], name: str) -> int:
+    value = header[name]
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} is {value!r}")
+    return value
 
 
 def _number(header: dict[str, Any], name: str, finite: bool = True) -> float:

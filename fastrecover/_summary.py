@@ -19,6 +19,7 @@ class Fit(HasParameters, Protocol):
     loss: float
     n_passes: float
     n_rows: int
+    n_queries: int | None
     seconds: float
     message: str
     info: dict[str, Any]
@@ -31,6 +32,7 @@ def summary(fit: Fit) -> str:
     outputs = f"{p.n_outputs} outputs, " if several else ""
     alpha = fit.info.get("alpha")
     penalty = "" if alpha is None else f" with a penalty of alpha {alpha:g}"
+    passes = f" after {fit.n_passes:.1f} passes" if fit.n_queries is None else ""
     columns = {"norm": lengths(p.weights)}  # squares of large weights would overflow
     if p.biases is not None:
         columns["bias"] = p.biases
@@ -41,8 +43,8 @@ def summary(fit: Fit) -> str:
     widths = [max(len(name), 12) for name in columns]
     lines = [
         f"{model.activation.name}: {len(p.weights)} units, {p.weights.shape[1] * model.n_patches} features, {outputs}"
-        f"{fit.n_rows} rows",
-        f"loss {fit.loss:.6g}{penalty} after {fit.n_passes:.1f} passes, {fit.seconds:.2f} s: {fit.message}",
+        f"{fit.n_rows} {'rows' if fit.n_queries is None else 'queries'}",
+        f"loss {fit.loss:.6g}{penalty}{passes}, {fit.seconds:.2f} s: {fit.message}",
         "  ".join(["unit", *(f"{name:>{width}}" for name, width in zip(columns, widths, strict=True))]),
     ]
     for j, numbers in enumerate(zip(*columns.values(), strict=True)):

@@ -27,6 +27,7 @@ class Stream(IntEnum):
     UNITS = 4  # rows that numbers of units are tried on
     SPECTRUM = 5  # directions of the spectrum that the number of units is guessed from
     HELD_OUT = 6  # rows that penalties are told apart on
+    EXTRACTION = 7  # queries of an extraction: steps, lines, points
     JUDGE = 1  # directions in which a residual is tested
     CURVATURE = 1  # rows whose curvature preconditions a refinement
     SCARCE = 1  # rows of wide students where rows are many

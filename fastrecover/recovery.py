@@ -65,6 +65,8 @@ class Recovery(Uncertainty):
         outputs, or their standard error exceeds their unit.  All True if not given.
     left : optional
         Where the solver has ended, for a fit that goes on from there; a copy does not keep it.
+    n_queries : int, optional
+        Rows that a network was asked for, where it was extracted by :func:`fastrecover.extract`; None for a fit.
 
     Raises
     ------
@@ -90,6 +92,7 @@ class Recovery(Uncertainty):
         determined: ArrayLike | None = None,
         feature_names: list[str] | None = None,
         left: Any = None,
+        n_queries: int | None = None,
     ) -> None:
         self.model, self.parameters, self.objective = model, parameters, objective
         self.loss, self.n_passes, self.seconds = float(loss), float(n_passes), float(seconds)
@@ -98,6 +101,7 @@ class Recovery(Uncertainty):
         self.determined = every if determined is None else np.asarray(determined, bool)
         self.history, self.info = _history.as_arrays(history), dict(info or {})
         self.feature_names, self.left = feature_names, left
+        self.n_queries = None if n_queries is None else int(n_queries)
         labels = np.arange(max(model.n_outputs, 2)) if classes is None else np.asarray(classes)
         self.classes = labels if model.loss.takes_labels else None
 
@@ -332,8 +336,9 @@ class Recovery(Uncertainty):
         p = self._with_errors()
         header: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS}
         classes = {} if self.classes is None else {"classes": self.classes}
-        if self.feature_names is not None:
-            header["feature_names"] = self.feature_names
+        for name in ("feature_names", "n_queries"):
+            if getattr(self, name) is not None:
+                header[name] = getattr(self, name)
         header |= dict(info={**self.info, **classes}, model=self.model.describe(), intercept=p.intercept)
         arrays = {f"history_{name}": column for name, column in self.history.items()}
         arrays |= {"weights": p.weights, "output_weights": p.output_weights}
@@ -361,9 +366,10 @@ class Recovery(Uncertainty):
 
     def __repr__(self) -> str:
         state = "converged" if self.converged else "not converged"
+        cost = f"{self.n_passes:.1f} passes" if self.n_queries is None else f"{self.n_queries} queries"
         return (
             f"<Recovery {self.model.activation.name}: {self.n_hidden} units, {self.n_features} features, "
-            f"loss {self.loss:.4g}, {state} after {self.n_passes:.1f} passes>"
+            f"loss {self.loss:.4g}, {state} after {cost}>"
         )
 
     def __getstate__(self) -> dict[str, Any]:

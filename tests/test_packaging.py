@@ -47,7 +47,7 @@ FACES = (
     "uncertainty",
 )
 #: Ways in from other packages.
-DOORS = ("estimators", "torch")
+DOORS = ("estimators", "torch", "extraction")
 TOP = ("cli", "__main__", "fastrecover")
 #: From the bottom up: a part imports itself and what lies below, parts of a layer that is named also one another.
 LAYERS = (
