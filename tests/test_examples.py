@@ -21,7 +21,7 @@ def load(name: str):
 
 def test_every_example_is_tried():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
-        "classify", "covariance_sketch", "neuron_subunits", "phase_retrieval", "recover_relu", "scipy_solvers",
+        "classify", "extract", "covariance_sketch", "neuron_subunits", "phase_retrieval", "recover_relu", "scipy_solvers",
         "sklearn_pipeline", "three_classes", "torch_module",
     }  # fmt: skip
 
@@ -100,3 +100,8 @@ def test_sklearn_pipeline(capsys):
     ours = scores.pop("OneHiddenLayerRegressor")
     assert ours > 0.85 and scores.pop("search") >= ours - 1e-9
     assert ours > max(scores.values())
+
+
+def test_extract():
+    worst, queries = load("extract").main(n_features=10, n_hidden=6)
+    assert worst < 1e-8 and queries < 2000

@@ -1,0 +1,43 @@
+"""Extract the network behind a black box, here an MLPRegressor of scikit-learn, by queries of our own choice.
+
+python examples/extract.py
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPRegressor
+
+import fastrecover as fr
+
+
+def main(n_features: int = 30, n_hidden: int = 12) -> tuple[float, int]:
+    """The largest difference of answers at new points, relative to their size, and the number of queries."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2000, n_features))
+    y = np.maximum(X[:, 0] + X[:, 1], 0.0) - np.sin(X[:, 2]) + 0.1 * rng.standard_normal(2000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # any victim will do
+        victim = MLPRegressor(hidden_layer_sizes=(n_hidden,), max_iter=50, random_state=0).fit(X, y)
+
+    # A torch module is a victim by `lambda X: module(torch.from_numpy(X)).detach().numpy()`, an ONNX session by
+    # `lambda X: session.run(None, {name: X.astype("f4")})[0]`: what they compute in float32 is had to its precision.
+    began = time.perf_counter()
+    rec = fr.extract(victim.predict, n_features, "auto", random_state=0)
+    print(rec.message)
+    numbers = victim.coefs_[0].size + 2 * n_hidden + 1
+    print(f"{rec.n_queries} queries for {numbers} parameters, {time.perf_counter() - began:.2f} s")
+
+    new = 3.0 * rng.standard_normal((1000, n_features))
+    theirs, ours = victim.predict(new), rec.predict(new)
+    worst = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+    print(f"{len(rec.weights)} units; answers at new points differ by {worst:.1e} of their size")
+    return worst, rec.n_queries
+
+
+if __name__ == "__main__":
+    main()
