@@ -51,9 +51,9 @@ _WHERE = {
 }
 _MODULES = ("activations", "datasets", "kernels", "models", "moments", "solvers", "sources", "tensors", "torch")
 
-_NEED_MORE = ("OneHiddenLayerClassifier", "OneHiddenLayerRegressor")  # which * does not import
+_NEED_MORE = ("OneHiddenLayerClassifier", "OneHiddenLayerRegressor", "torch")  # which * does not import
 
-__all__ = ["ConvergenceWarning", *(name for name in _WHERE if name not in _NEED_MORE), *_MODULES, "__version__"]
+__all__ = ["ConvergenceWarning", *(name for name in (*_WHERE, *_MODULES) if name not in _NEED_MORE), "__version__"]
 
 if not TYPE_CHECKING:  # to a checker this would make every name Any
 

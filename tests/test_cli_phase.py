@@ -66,6 +66,13 @@ def test_phase_goes_on_where_a_table_ends(folder, capsys, monkeypatch):
     assert called(capsys, *GRID, "-o", "part.csv")[1] == out and len(fits) == 8 - len(before)
 
 
+def test_phase_with_fewer_rows_than_weights_fits_nothing(folder, capsys, monkeypatch):
+    monkeypatch.setattr("fastrecover.cli.phase.fit", None)
+    code, out, _ = called(capsys, *GRID[:6], "--rows", 0.5, "--trials", 2, "-o", "few.csv")
+    assert code == 0 and [one["recovered"] for one in lines("few.csv")] == ["False"] * 4
+    assert [line.split()[1] for line in out.splitlines()[5:7]] == ["0", "0"]
+
+
 def test_phase_of_noisy_responses_compares_with_a_fit_from_the_truth(folder, capsys):
     code, _, _ = called(capsys, *GRID[:6], "--rows", 30, "--trials", 3, "--noise", 0.1, "-o", "noisy.csv")
     found = lines("noisy.csv")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fastrecover as fr
@@ -90,7 +91,14 @@ def test_scipy_solvers():
 
 
 def test_phase_retrieval():
-    assert max(load("phase_retrieval").main(d=12, measurements=4.0)) < 1e-9
+    example = load("phase_retrieval")
+    assert max(example.main(d=12, measurements=4.0)) < 1e-9
+    for seed in range(10):  # from three intensities an unknown
+        rng = np.random.default_rng(seed)
+        A = rng.standard_normal((60, 20)) + 1j * rng.standard_normal((60, 20))
+        x = rng.standard_normal(20) + 1j * rng.standard_normal(20)
+        found, _ = example.complex_signal(A, np.abs(A @ x) ** 2, seed)
+        assert example.relative_error(found, x) < 1e-6
 
 
 def test_sklearn_pipeline(capsys):

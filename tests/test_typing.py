@@ -85,3 +85,9 @@ def test_dir_shows_public_names_only():
                 getattr(fr, name)
         else:
             assert getattr(fr, name) is not None
+
+
+def test_a_star_imports_nothing_that_may_be_missing():
+    names: dict[str, object] = {}
+    exec("from fastrecover import *", names)
+    assert "fit" in names and not {"torch", "OneHiddenLayerRegressor"} & set(names)

@@ -125,15 +125,12 @@ def _trial(args: argparse.Namespace, cell: dict[str, Any], line: StatusLine, nam
     teacher = make_teacher(
         args.model, cell["features"], args.hidden, condition_number=args.condition, random_state=planted
     )
+    if cell["rows"] < teacher.model.n_parameters(cell["features"]) - teacher.model.n_flat:
+        return dict(zip(_FOUND, (False, float("nan"), False, 0.0, 0.0), strict=True))  # no fit could tell
     X, y = teacher.sample(cell["rows"], args.noise, random_state=drawn, n_jobs=args.jobs)
     started = time.perf_counter()
     options: dict[str, Any] = dict(random_state=cell["seed"], n_jobs=args.jobs)
-    try:
-        rec = fit(X, y, teacher.model, max_seconds=args.max_seconds, callback=line.follow(name), **options)
-    except ValueError as error:  # fewer rows than parameters, which is an answer too
-        if "rows" not in str(error):
-            raise
-        return dict(zip(_FOUND, (False, float("nan"), False, 0.0, 0.0), strict=True))
+    rec = fit(X, y, teacher.model, max_seconds=args.max_seconds, callback=line.follow(name), **options)
     seconds, missed = time.perf_counter() - started, rec.error(teacher)
     within = args.within
     if args.noise:

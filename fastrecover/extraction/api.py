@@ -55,8 +55,8 @@ def extract(
     """Recover a one-hidden-layer network with kinks from answers to queries that are chosen here.
 
     Along a line the network is piecewise linear, with one kink for each unit; gradients on both sides of a kink differ
-    by the weights of its unit.  Answers without noise give the weights to rounding, from little more queries than there
-    are parameters, however rarely a unit is active.
+    by the weights of its unit.  Answers without noise give the weights to rounding, however rarely a unit is active;
+    units that hardly count beside the others less well.
 
     Parameters
     ----------

@@ -41,6 +41,7 @@ def standard_deviations(engine: Engine) -> np.ndarray:
     """Standard deviation of every input of a unit, by the weights of rows; 1 where it does not vary."""
     engine = engine.patches().with_ones(False)
     n, d = engine.shape
+    engine.meter.count(n)
     mean, total, squares = MomentSweeps(engine).mean(), 0.0, np.zeros(d)
     step = max(1, _NUMBERS_AT_ONCE // d)
     for start in range(0, n, step):

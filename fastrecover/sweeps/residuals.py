@@ -36,8 +36,8 @@ def residuals(objective: Objective, theta: np.ndarray) -> np.ndarray:
     y = objective.engine.targets()[0]
     f = objective.predict(theta)
     left = (_roots(objective) * (f if y is None else f - y).reshape(objective.n_rows, -1)).ravel()
-    penalty = objective.penalty_rows(np.asarray(theta, np.float64)[None])[1]
-    return left if penalty is None else np.concatenate([left, penalty[0, :, -1]])
+    penalty = _penalty_roots(objective)
+    return left if penalty is None else np.concatenate([left, penalty * theta])
 
 
 def check_least_squares(objective: Objective) -> None:
@@ -70,8 +70,7 @@ class ResidualJacobian(LinearOperator):
     def __init__(self, objective: Objective, theta: np.ndarray) -> None:
         check_least_squares(objective)
         self._objective, self._theta = objective, np.array(theta, np.float64)
-        penalty = objective.penalty_rows(self._theta[None])[1]
-        self._more = None if penalty is None else penalty[0, :, :-1]
+        self._more = _penalty_roots(objective)
         self._root, self._total = _roots(objective), objective.engine.weights().total
         self._n = objective.n_rows * objective.model.n_outputs
         p = objective.n_parameters
@@ -80,13 +79,13 @@ class ResidualJacobian(LinearOperator):
     def _matvec(self, v: np.ndarray) -> np.ndarray:
         v = np.ravel(v)
         product = (self._root * directional(self._objective, self._theta, v)).ravel()
-        return product if self._more is None else np.concatenate([product, self._more @ v])
+        return product if self._more is None else np.concatenate([product, self._more * v])
 
     def _rmatvec(self, u: np.ndarray) -> np.ndarray:
         u = np.ravel(u)
         rows = u[: self._n].reshape(self._objective.n_rows, -1)
         product = pulled_back(self._objective, self._theta, rows / (self._root * self._total))
-        return product if self._more is None else product + self._more.T @ u[self._n :]
+        return product if self._more is None else product + self._more * u[self._n :]
 
     def toarray(self) -> np.ndarray:
         """The matrix itself, (rows, n_parameters), in one pass."""
@@ -97,7 +96,7 @@ class ResidualJacobian(LinearOperator):
             block = root[rows, :, None] * jacobian
             found[rows.start * m : rows.stop * m] = block.reshape(-1, self.shape[1])
         if self._more is not None:
-            found[self._n :] = self._more
+            found[self._n :] = np.diag(self._more)
         return found
 
 
@@ -105,3 +104,10 @@ def _roots(objective: Objective) -> np.ndarray | float:
     """``sqrt(w_i / sum w)`` of every sample, (n, 1), or one number where all weigh the same."""
     w, total = objective.engine.targets()[1], objective.engine.weights().total
     return 1.0 / math.sqrt(total) if w is None else np.sqrt(w / total)[:, None]
+
+
+def _penalty_roots(objective: Objective) -> np.ndarray | None:
+    """Roots of the penalty's second derivatives, which in the units of the caller are a diagonal; None for none."""
+    ones = np.ones((1, objective.n_parameters))
+    slopes = objective._penalties(ones, None)[1]
+    return None if slopes is None else np.sqrt(slopes[0])

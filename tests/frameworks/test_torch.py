@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import library, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional as F
 
@@ -135,7 +135,7 @@ def test_operators_pass_the_checks_of_torch(outputs):
         (ops.hessian_product, (X, y, theta.detach(), None, v, spec)),
         (ops.outputs_pulled_back, (u, X, theta.detach(), spec)),
     ):
-        torch.library.opcheck(op, arguments)
+        library.opcheck(op, arguments)
 
 
 def test_gradients_pass_finite_differences():
