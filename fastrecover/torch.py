@@ -189,7 +189,7 @@ def loss(
 
     One sweep over the rows gives the loss and the gradient by all parameters, a second one a product with the Hessian
     where gradients are differentiated again.  It is one line of an existing loop, and the number is that of
-    ``torch.nn.functional``; an operator costs some tenths of a millisecond, so that it pays from some thousand rows a
+    ``torch.nn.functional``; an operator costs nearly half a millisecond, so that it pays from some ten thousand rows a
     batch on::
 
         loss = fastrecover.torch.loss(module, X, y)          # for F.mse_loss(module(X), y)

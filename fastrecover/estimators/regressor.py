@@ -64,7 +64,7 @@ class OneHiddenLayerRegressor(RegressorMixin, MultiOutputMixin, OneHiddenLayer):
         "auto", "gauss-newton", "lbfgs", "gd", "sgd", "resampled-gd" or "pncg".
     restarts : int or "auto"
         Random starts, side by side, the best of which is taken; one where `init` or `solver` is chosen.  More of them
-        find lower minima of the loss, but hardly better predictions, and cost as many times as much; "auto" searches
+        find lower minima of the loss and cost as many times as much; "auto" searches
         until a minimum can be vouched for, as the recovery of a planted network wants it.
     tol : float, optional
         Distance to the minimiser at which steps end, in its statistical errors.
