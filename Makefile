@@ -24,7 +24,7 @@ TORCH ?= torch
 library = $(shell $(CC) -print-file-name=lib$(1).so)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test frameworks sklearn-matrix oldest fuzz sanitize lint bench compare build clean distclean always
+.PHONY: demo test test-backends sklearn-matrix oldest fuzz sanitize lint bench compare build clean distclean always
 
 demo: $(VENV)/.demo
 	$(BIN)/fastrecover demo --plot demo.png
@@ -34,8 +34,8 @@ test: $(VENV)/.test
 
 # What works with PyTorch, which is too large to be had with every test run.  A release of it may be named, so that pip
 # takes a build for processors alone where one is at hand.
-frameworks: $(VENV)/.frameworks
-	$(BIN)/python -m pytest tests/frameworks
+test-backends: $(VENV)/.backends
+	$(BIN)/python -m pytest tests/backends
 
 # The same tests on the lowest version of everything that pyproject.toml allows, in a copy of this folder whose
 # environment and kernels do not meet those here.
@@ -137,7 +137,7 @@ $(VENV)/.demo: EXTRAS := plot,progress
 $(VENV)/.test: EXTRAS := test,lint,sklearn
 $(VENV)/.bench: EXTRAS := bench
 $(VENV)/.compare: EXTRAS := compare
-$(VENV)/.frameworks: $(VENV)/.test
+$(VENV)/.backends: $(VENV)/.test
 	$(PIP) '$(TORCH)' 'fastrecover[torch]'
 	@touch $@
 

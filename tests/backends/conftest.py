@@ -1,4 +1,4 @@
-"""Tests of what needs PyTorch or JAX: collected where these are installed, as ``make frameworks`` does."""
+"""Tests of what needs PyTorch or JAX: collected where these are installed, as ``make test-backends`` does."""
 
 from importlib.util import find_spec
 
