@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
-SOURCES := csrc $(wildcard csrc/*) setup.py pyproject.toml
+SOURCES := csrc $(wildcard csrc/*) fastrecover/include/fastrecover.h setup.py pyproject.toml
 SETTINGS := $(CURDIR) $(CC) $(foreach name,NO_EXTENSION DEBUG SANITIZE,$(name)=$(FASTRECOVER_$(name)))
 INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
 NEEDS_C := $(if $(filter-out 0,$(FASTRECOVER_NO_EXTENSION)),,yes)
@@ -128,7 +128,7 @@ ifeq ($(NEEDS_C),yes)
 	  "fastrecover needs Python's C headers to build its kernels: install them (the package python3-dev)" >&2; exit 1; }
 	@$(BIN)/python csrc/units.py # pip shows nothing of what setup.py prints
 endif
-	rm -f fastrecover/kernels/_compiled*.so
+	rm -rf fastrecover/kernels/_compiled*.so fastrecover/lib
 	CC='$(CC)' $(PIP) -e .
 	@touch $@
 
@@ -147,7 +147,7 @@ $(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.compare: pyproject.toml | $(
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo.png
-	rm -f fastrecover/kernels/_compiled*.so $(VENV)/.build
+	rm -rf fastrecover/kernels/_compiled*.so fastrecover/lib $(VENV)/.build
 	find fastrecover tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean

@@ -1,4 +1,4 @@
-"""Builds the one extension module; everything that does not depend on a C compiler is in pyproject.toml.
+"""Builds the extension module and the C library; everything that does not depend on a C compiler is in pyproject.toml.
 
 The compiler is tried before any work starts, so that a machine without one gets a single clear line.
 It compiles many files at once, on all processors, and says so in one line, since that takes a while.
@@ -33,6 +33,7 @@ DIRECTIVES = dict.fromkeys(("boundscheck", "initializedcheck"), DEBUG) | {
     "embedsignature": True,
     "freethreading_compatible": True,
 }
+LIBRARY_FOLDER = "fastrecover/lib"
 MISSING = (
     "fastrecover needs {} to build its kernels: install {}, or set FASTRECOVER_NO_EXTENSION=1 "
     "to build without it and use the Numba kernels"
@@ -56,7 +57,7 @@ class BuildKernels(build_ext):
         from Cython.Build import cythonize
 
         sys.path.insert(0, "csrc")
-        from units import UNITS, Unit, notice, processors
+        from units import LIBRARY, UNITS, Unit, notice, processors
 
         options = {"compiler_directives": DIRECTIVES, "build_dir": "build/cython", "include_path": ["csrc"]}
         wrapper = cythonize(ext, force=True, quiet=True, **options)[0].sources[0]
@@ -75,10 +76,33 @@ class BuildKernels(build_ext):
         print(notice(), flush=True)
         with ThreadPoolExecutor(processors()) as pool:
             waiting = [pool.submit(compiled, unit) for unit in UNITS]
-            waiting.append(pool.submit(compiled, Unit(wrapper, {}), WRAPPER_FLAGS))
-            ext.extra_objects = [name for each in waiting for name in each.result()]
+            translated = pool.submit(compiled, Unit(wrapper, {}), WRAPPER_FLAGS)
+            library = [pool.submit(compiled, unit) for unit in LIBRARY]
+            kernels = [name for each in waiting for name in each.result()]
+            ext.extra_objects = kernels + translated.result()
+            self.link_library(kernels + [name for each in library for name in each.result()])
         ext.sources = []
         super().build_extension(ext)
+
+    def link_library(self, objects):
+        """A plain shared library of the same objects, which knows nothing of Python, beside its header."""
+        mac = sys.platform == "darwin"
+        name = "libfastrecover" + (".dylib" if mac else ".so")
+        kind = ["-dynamiclib", f"-Wl,-install_name,@rpath/{name}"] if mac else ["-shared", f"-Wl,-soname,{name}"]
+        folders = [Path(self.build_lib, LIBRARY_FOLDER)]
+        if self.inplace or getattr(self, "editable_mode", False):
+            folders.append(Path(LIBRARY_FOLDER))
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / name
+            path.unlink(missing_ok=True)  # a program may be running it
+            self.spawn([*self.compiler.compiler_so, *kind, *objects, "-o", str(path), "-pthread", "-lm", *INSTRUMENT])
+            self.libraries_made.append(str(path))
+
+    libraries_made = []
+
+    def get_outputs(self):
+        return super().get_outputs() + self.libraries_made
 
     def compiles(self, source):
         compiler = getattr(self.compiler, "compiler_so", None)  # MSVC, which lacks vector types, has none
@@ -97,8 +121,8 @@ class BuildKernels(build_ext):
 KERNELS = Extension(
     "fastrecover.kernels._compiled",
     sources=["csrc/_compiled.pyx", *sorted(glob("csrc/*.c"))],
-    depends=[*sorted(glob("csrc/*.h")), "csrc/units.py"],
-    include_dirs=["csrc"],
+    depends=[*sorted(glob("csrc/*.h")), "fastrecover/include/fastrecover.h", "csrc/units.py"],
+    include_dirs=["csrc", "fastrecover/include"],
     extra_compile_args=C_FLAGS + INSTRUMENT,
     extra_link_args=["-pthread", *INSTRUMENT],
 )

@@ -16,7 +16,7 @@ import numpy as np
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
 
-cdef extern from "fastrecover.h" nogil:
+cdef extern from "kernels.h" nogil:
     ctypedef struct fr_op:
         pass
     ctypedef struct fr_data:
@@ -50,6 +50,7 @@ cdef extern from "fastrecover.h" nogil:
     int FR_LOSS_COUNT
     int FR_NO_MEMORY
     int FR_NO_SUCH_LOSS
+    fr_op fr_resolved(const fr_op*) noexcept
     int fr_job_new(const fr_data*, const fr_op*, int, int64_t, int64_t, int64_t, fr_job**) noexcept
     void fr_job_work(fr_job*) noexcept
     int fr_job_finish(fr_job*, fr_poll_fn, void*, double*, double*) noexcept
@@ -88,9 +89,10 @@ cdef class Job:
         cdef Py_buffer *view = self.get(x, PyBUF_STRIDES | PyBUF_FORMAT)
         cdef Py_ssize_t item = view.itemsize
         cdef int status
+        cdef fr_op row_function
         self.record = op.record
         if len(self.record) < <Py_ssize_t> sizeof(fr_op):
-            raise ValueError("the row record is not that of fastrecover.h")
+            raise ValueError("the row record is not that of kernels.h")
         if view.ndim != 2 or not is_format(view, b"f" if item == sizeof(float) else b"d"):
             raise ValueError("X must be a table of float32 or float64")
         data.n, data.d = view.shape[0], view.shape[1]
@@ -109,7 +111,8 @@ cdef class Job:
         data.w = NULL if w is None else <const double*> self.doubles(w, PyBUF_C_CONTIGUOUS)
         data.out = NULL if out is None else <double*> self.doubles(out, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
         data.g, data.l, data.s, data.tile, data.block = g, left, sums, tile, block
-        status = fr_job_new(data, <const fr_op*> <const char*> self.record, 8 * item, first, count, size, &self.job)
+        row_function = fr_resolved(<const fr_op*> <const char*> self.record)
+        status = fr_job_new(data, &row_function, 8 * item, first, count, size, &self.job)
         if status:
             self.fail(status)
 

@@ -2,7 +2,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "fastrecover.h"
+#include "kernels.h"
 #include "target.h"
 
 extern const fr_isa fr_isa_v0;

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "fastrecover.h"
+#include "kernels.h"
 
 #define LINE 64                        /* bytes of a cache line */
 #define PATIENCE INT64_C(50000000)     /* nanoseconds between two questions */
@@ -112,8 +112,7 @@ static void *on_line(void *memory)
     return (void *)(((uintptr_t)memory + LINE - 1) & ~(uintptr_t)(LINE - 1));
 }
 
-/* The record with addresses in the place of distances. */
-static fr_op resolved(const fr_op *record)
+fr_op fr_resolved(const fr_op *record)
 {
     fr_op op = *record;
 #define FR_RESOLVE(name, type) op.name = op.name ? (const type *)((const char *)record + (uintptr_t)op.name) : NULL
@@ -126,17 +125,17 @@ static fr_op resolved(const fr_op *record)
     return op;
 }
 
-int fr_job_new(const fr_data *data, const fr_op *record, int bits, int64_t first, int64_t count, int64_t size,
+int fr_job_new(const fr_data *data, const fr_op *op, int bits, int64_t first, int64_t count, int64_t size,
                fr_job **made)
 {
-    if (record->loss < 0 || record->loss >= FR_LOSS_COUNT) return FR_NO_SUCH_LOSS;
+    if (op->loss < 0 || op->loss >= FR_LOSS_COUNT) return FR_NO_SUCH_LOSS;
     const fr_driver *driver = bits == 32 ? fr_current_isa()->f32 : fr_current_isa()->f64;
     const int64_t parts = count ? (count + size - 1) / size : 0;
     const size_t nodes = (size_t)(2 * parts + 64); /* a level has half the nodes of that below it, or half of one more */
     const size_t bytes = sizeof(fr_job) + nodes * sizeof(double *);
     fr_job *job = malloc(bytes + (size_t)driver->packed_bytes(data) + LINE);
     if (!job) return FR_NO_MEMORY;
-    *job = (fr_job){.data = *data, .op = resolved(record), .driver = driver, .first = first, .blocks = count,
+    *job = (fr_job){.data = *data, .op = *op, .driver = driver, .first = first, .blocks = count,
                     .size = size, .parts = parts};
     job->sums = driver->sums(data, &job->op);
     atomic_init(&job->next, 0);

@@ -2,7 +2,7 @@
 #ifndef FR_ROWS_H
 #define FR_ROWS_H
 
-#include "fastrecover.h"
+#include "kernels.h"
 #include "isa.h"
 
 typedef struct {

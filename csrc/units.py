@@ -1,4 +1,4 @@
-"""The translation units of the extension: each C file with the macros that it is compiled with.
+"""The translation units of the extension and of the C library: each C file with the macros that it is compiled with.
 
 One file makes several units, one for each instruction set and data type, so that the compiler can work on all of them
 at once.  ``python csrc/units.py`` says what a build is about to do, for installers that do not show what it prints.
@@ -31,6 +31,7 @@ UNITS = (
     Unit("csrc/dispatch.c", {}),
     Unit("csrc/job.c", {}),
 )
+LIBRARY = (Unit("csrc/library.c", {}), Unit("csrc/xla.c", {}))  # of which the extension knows nothing
 
 
 def processors() -> int:
@@ -40,7 +41,7 @@ def processors() -> int:
 
 def notice() -> str:
     """What a build does and for about how long, as one line."""
-    count = len(UNITS) + 1  # and Cython's
+    count = len(UNITS) + len(LIBRARY) + 1  # and Cython's
     used = min(processors(), count)
     return (
         f"fastrecover: compiling {count} files on {used} processor{'s' * (used > 1)}, "

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from . import sources as sources
     from . import tensors as tensors
     from . import torch as torch
+    from ._library import get_include as get_include
+    from ._library import get_library as get_library
     from .activations import Activation as Activation
     from .api import fit as fit
     from .api import objective as objective
@@ -46,6 +48,8 @@ _WHERE = {
     "population_risk": "population",
     "set_kernels": "kernels",
     "get_kernels": "kernels",
+    "get_include": "_library",
+    "get_library": "_library",
     "OneHiddenLayerClassifier": "estimators",
     "OneHiddenLayerRegressor": "estimators",
 }

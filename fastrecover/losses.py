@@ -38,7 +38,7 @@ class Loss(ABC):
     name : str
         As models and saved files write it.
     code : int
-        As kernels know it (``csrc/fastrecover.h``).
+        As kernels know it (``csrc/kernels.h``).
     delta : float
         The number that kernels may need beside the code.
     least_squares : bool

@@ -21,7 +21,7 @@ from ..losses import SQUARED
 
 
 class Op(IntEnum):
-    """Row functions; the values are those of ``csrc/fastrecover.h``."""
+    """Row functions; the values are those of ``csrc/kernels.h``."""
 
     LOSS = 0
     CURVATURE = 1
@@ -35,7 +35,7 @@ class Op(IntEnum):
     THIRD = 9
 
 
-#: Names and types of the record, those of ``fr_op`` in ``csrc/fastrecover.h``; of an array "u8" says where it begins.
+#: Names and types of the record, those of ``fr_op`` in ``csrc/kernels.h``; of an array "u8" says where it begins.
 FIELDS = (
     *(("op", "i4"), ("activation", "i4"), ("slope", "f8"), ("user", "u8"), ("loss", "i4"), ("group", "i8")),
     *(("reps", "i8"), ("k", "i8"), ("linear", "i8"), ("v", "u8"), ("c", "u8"), ("grad", "i4"), ("newton", "i4")),

@@ -1,5 +1,9 @@
-"""Tests of what needs PyTorch or JAX: collected where these are installed, as ``make test-backends`` does."""
+"""Tests of what needs other packages or languages: collected where these are installed, see ``make test-backends``."""
 
+import shutil
 from importlib.util import find_spec
 
-collect_ignore = [f"test_{name}.py" for name in ("torch", "jax") if find_spec(name) is None]
+_PACKAGES = {"torch": "torch", "jax": "jax", "cython": "Cython"}
+_PROGRAMS = {"r": "Rscript"}
+collect_ignore = [f"test_{name}.py" for name, package in _PACKAGES.items() if find_spec(package) is None]
+collect_ignore += [f"test_{name}.py" for name, program in _PROGRAMS.items() if shutil.which(program) is None]

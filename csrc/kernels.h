@@ -2,8 +2,8 @@
    function turns the projections into coefficients and sums, and the coefficients are projected back on the
    same rows while those are still in cache.  Row functions work in double on one tile of rows, with the tile
    as the vector dimension, so they are written once for both data types. */
-#ifndef FASTRECOVER_H
-#define FASTRECOVER_H
+#ifndef FR_KERNELS_H
+#define FR_KERNELS_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -23,8 +23,8 @@ enum { FR_SQUARED = 0, FR_CROSS_ENTROPY = 1, FR_SOFTMAX = 4, FR_SCALAR_LOSSES(FR
 /* User activation on n values: u and d1 always, d2 may be NULL. */
 typedef void (*fr_user_fn)(const double *z, double *u, double *d1, double *d2, int64_t n);
 
-/* op.py declares the same record; dispatch.c lists where its fields lie.  As it arrives, its five arrays follow it, and
-   the pointers to them hold distances from where it begins, 0 for none: see job.c. */
+/* op.py declares the same record; dispatch.c lists where its fields lie.  As it arrives from there, its five arrays
+   follow it, and the pointers to them hold distances from where it begins, 0 for none: see fr_resolved. */
 typedef struct {
     int op;
     int activation;      /* code of activations.h */
@@ -69,6 +69,9 @@ typedef struct {
     double *out;         /* (n / group, reps, outputs) for FR_PREDICT */
 } fr_data;
 
+/* The record with addresses in the place of distances. */
+fr_op fr_resolved(const fr_op *record);
+
 /* What may end a sweep before its last tile: an error of another thread, or what its caller asks from time to time. */
 typedef struct fr_watch fr_watch;
 int fr_ended(fr_watch *watch);
@@ -104,12 +107,12 @@ void fr_add_up(int levels, int64_t count, int64_t size, const double *slots, dou
 
 /* One sweep over blocks [first, first + count), cut into parts of `size` blocks (a power of two, or all of them) that
    any number of threads take in turn.  Whoever made it finishes it: that thread works too, waits for the others, and
-   asks `poll` about twenty times a second whether it shall end.  The data and the record are not copied.
+   asks `poll` about twenty times a second whether it shall end.  Arrays are not copied.
    Functions with a result return 0 or one of these. */
 enum { FR_NO_MEMORY = -1, FR_NO_SUCH_LOSS = -2, FR_INTERRUPTED = -3 };
 typedef struct fr_job fr_job;
 typedef int (*fr_poll_fn)(void *context);
-int fr_job_new(const fr_data *data, const fr_op *record, int bits, int64_t first, int64_t count, int64_t size,
+int fr_job_new(const fr_data *data, const fr_op *op, int bits, int64_t first, int64_t count, int64_t size,
                fr_job **job);
 void fr_job_work(fr_job *job);
 int fr_job_finish(fr_job *job, fr_poll_fn poll, void *context, double *a, double *s); /* a: (g, l), s: (s,) */
