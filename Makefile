@@ -32,8 +32,8 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# What works with PyTorch, which is too large to be had with every test run.  A release of it may be named, so that pip
-# takes a build for processors alone where one is at hand.
+# What works with PyTorch, JAX and other languages, which are too large to be had with every test run.  A release of
+# PyTorch may be named, so that pip takes a build for processors alone where one is at hand.
 test-backends: $(VENV)/.backends
 	$(BIN)/python -m pytest tests/backends
 
@@ -138,7 +138,7 @@ $(VENV)/.test: EXTRAS := test,lint,sklearn
 $(VENV)/.bench: EXTRAS := bench
 $(VENV)/.compare: EXTRAS := compare
 $(VENV)/.backends: $(VENV)/.test
-	$(PIP) '$(TORCH)' 'fastrecover[torch]'
+	$(PIP) '$(TORCH)' 'fastrecover[torch,jax]' cython
 	@touch $@
 
 $(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.compare: pyproject.toml | $(VENV)/.build

@@ -161,8 +161,9 @@ FASTRECOVER_API fr_xla_error *fastrecover_xla(fr_xla_frame *frame)
 {
     if (frame->extension && frame->extension->type == FR_XLA_METADATA) {
         fr_xla_metadata *metadata = ((fr_xla_metadata_extension *)frame->extension)->metadata;
-        metadata->version.major = frame->api->version.major;
-        metadata->version.minor = frame->api->version.minor;
+        /* what is used has been there since 0.1, so that ours is that of the caller, who did not tell it then */
+        metadata->version.major = frame->api ? frame->api->version.major : 0;
+        metadata->version.minor = frame->api ? frame->api->version.minor : 1;
         metadata->traits = 0;
         return NULL;
     }

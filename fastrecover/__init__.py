@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from . import activations as activations
     from . import datasets as datasets
+    from . import jax as jax
     from . import kernels as kernels
     from . import models as models
     from . import moments as moments
@@ -53,9 +54,9 @@ _WHERE = {
     "OneHiddenLayerClassifier": "estimators",
     "OneHiddenLayerRegressor": "estimators",
 }
-_MODULES = ("activations", "datasets", "kernels", "models", "moments", "solvers", "sources", "tensors", "torch")
+_MODULES = ("activations", "datasets", "jax", "kernels", "models", "moments", "solvers", "sources", "tensors", "torch")
 
-_NEED_MORE = ("OneHiddenLayerClassifier", "OneHiddenLayerRegressor", "torch")  # which * does not import
+_NEED_MORE = ("OneHiddenLayerClassifier", "OneHiddenLayerRegressor", "jax", "torch")  # which * does not import
 
 __all__ = ["ConvergenceWarning", *(name for name in (*_WHERE, *_MODULES) if name not in _NEED_MORE), "__version__"]
 

@@ -19,6 +19,7 @@ try:
 except ImportError as error:
     raise ImportError("fastrecover.torch needs PyTorch: pip install torch") from error
 
+from ._frameworks import known_loss
 from .activations import get_activation
 from .api import fit
 from .engines import engine_on
@@ -31,14 +32,6 @@ from .sweeps import Objective, pulled_back
 
 __all__ = ["fit_module", "loss", "outputs"]
 
-#: By the names of ``torch.nn.functional``: our loss, and the factor from ours to theirs for m outputs.
-_LOSSES: dict[str, tuple[str, Callable[[int], float]]] = {
-    "mse": ("squared", lambda m: 2.0 / m),
-    "huber": ("huber", lambda m: 1.0 / m),
-    "bce_with_logits": ("logistic", lambda m: 1.0),
-    "cross_entropy": ("softmax", lambda m: 1.0),
-    "poisson_nll": ("poisson", lambda m: 1.0),
-}
 _ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.ReLU: "relu",
     nn.LeakyReLU: "leaky_relu",
@@ -222,12 +215,8 @@ def loss(
         Another module, loss, device, type or shape; or an X that asks for a gradient.
     """
     described, theta = _taken_apart(module, X)
-    own, factor = _known(kind)
     outputs = _parts(module)[3].out_features
-    if kind in ("bce_with_logits", "poisson_nll") and outputs != 1:
-        raise ValueError(f"{kind} takes a module of one output, got {outputs}")
-    if kind == "cross_entropy" and outputs == 1:
-        raise ValueError("cross_entropy takes a module of two outputs or more; of one: bce_with_logits")
+    own, factor = known_loss(kind, outputs)
     spec = f"{described} {own} {float(delta)}"
     if sample_weight is not None and sample_weight.shape != X.shape[:1]:
         raise ValueError(f"sample_weight must have shape ({X.shape[0]},), got {tuple(sample_weight.shape)}")
@@ -258,12 +247,6 @@ def outputs(module: nn.Module, X: Tensor) -> Tensor:
     """
     described, theta = _taken_apart(module, X)
     return _outputs(_rows(X), theta, f"{described} squared 1.0")
-
-
-def _known(kind: str) -> tuple[str, Callable[[int], float]]:
-    if kind not in _LOSSES:
-        raise ValueError(f"unknown loss {kind!r} (known: {', '.join(_LOSSES)})")
-    return _LOSSES[kind]
 
 
 def _parts(module: nn.Module) -> tuple[nn.Linear, str, float, nn.Linear]:
@@ -355,7 +338,7 @@ def fit_module(
     first, name, slope, second = _parts(module)
     k, m, d = first.out_features, second.out_features, first.in_features
     kind = kind or ("cross_entropy" if m > 1 and not y.is_floating_point() else "mse")
-    _known(kind)
+    known_loss(kind)
     own_slope = slope if name == "leaky_relu" else None
     shared = dict(fit_intercept=second.bias is not None, hidden_bias=first.bias is not None, slope=own_slope)
     if kind in ("bce_with_logits", "cross_entropy"):

@@ -23,7 +23,7 @@ def load(name: str):
 def test_every_example_is_tried():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "classify", "covariance_sketch", "extract", "neuron_subunits", "phase_retrieval", "recover_relu",
-        "scipy_solvers", "sklearn_pipeline", "three_classes", "torch_module",
+        "jax_sets", "scipy_solvers", "sklearn_pipeline", "three_classes", "torch_module",
     }  # fmt: skip
 
 

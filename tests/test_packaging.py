@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = DECLARED["project"]
 
-NOT_ON_IMPORT = {"scipy", "numba", "llvmlite", "sklearn", "matplotlib", "torch", "rich"}
+NOT_ON_IMPORT = {"scipy", "numba", "llvmlite", "sklearn", "matplotlib", "torch", "jax", "rich"}
 
 # A "part" is the first name under fastrecover (subpackage or module); the package itself is "fastrecover".
 GROUND = ("activations", "exceptions", "linalg", "losses", "random", "tensors")  # and private modules
@@ -47,7 +47,7 @@ FACES = (
     "uncertainty",
 )
 #: Ways in from other packages.
-DOORS = ("estimators", "torch", "extraction")
+DOORS = ("estimators", "torch", "jax", "extraction")
 TOP = ("cli", "__main__", "fastrecover")
 #: From the bottom up: a part imports itself and what lies below, parts of a layer that is named also one another.
 LAYERS = (

@@ -18,6 +18,7 @@ from ..engines.processors import cpu_count
 EXTRAS = {
     "sklearn": ("scikit-learn", "narwhals"),
     "torch": ("torch",),
+    "jax": ("jax",),
     "progress": ("rich",),
     "plot": ("matplotlib",),
 }
