@@ -71,7 +71,7 @@ LAYERS = (
     TOP,
 )
 IMPORTED_ONLY_BY = {
-    "kernels": ("engines", "sweeps", *TOP),
+    "kernels": ("engines", "sweeps", "jax", *TOP),  # JAX calls kernels itself
     "sources": (
         "engines",
         "data",

@@ -80,8 +80,8 @@ def test_dir_shows_public_names_only():
         assert dir(module) == sorted(module.__all__)
         assert all(hasattr(module, each) for each in dir(module))
     for name in dir(fr):
-        if name == "torch" and importlib.util.find_spec(name) is None:
-            with pytest.raises(ImportError, match="pip install torch"):
+        if name in ("torch", "jax") and importlib.util.find_spec(name) is None:
+            with pytest.raises(ImportError, match=f"pip install {name}"):
                 getattr(fr, name)
         else:
             assert getattr(fr, name) is not None
@@ -90,4 +90,4 @@ def test_dir_shows_public_names_only():
 def test_a_star_imports_nothing_that_may_be_missing():
     names: dict[str, object] = {}
     exec("from fastrecover import *", names)
-    assert "fit" in names and not {"torch", "OneHiddenLayerRegressor"} & set(names)
+    assert "fit" in names and not {"torch", "jax", "OneHiddenLayerRegressor"} & set(names)
