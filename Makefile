@@ -24,7 +24,7 @@ TORCH ?= torch
 library = $(shell $(CC) -print-file-name=lib$(1).so)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-backends sklearn-matrix oldest fuzz sanitize lint bench compare build clean distclean always
+.PHONY: demo test test-backends sklearn-matrix oldest fuzz sanitize lint wheel bench compare build clean distclean always
 
 demo: $(VENV)/.demo
 	$(BIN)/fastrecover demo --plot demo.png
@@ -96,6 +96,12 @@ lint: $(VENV)/.test
 	$(BIN)/python -m mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint csrc
 
+# What others install: an sdist, a wheel that is built from it, and tests of both in an environment of their own.
+wheel: $(VENV)/.test $(VENV)/.wheel
+	rm -rf dist
+	CC='$(CC)' $(BIN)/python -m build --outdir dist .
+	FASTRECOVER_DIST=dist $(BIN)/python -m pytest tests/wheel
+
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
@@ -137,11 +143,12 @@ $(VENV)/.demo: EXTRAS := plot,progress
 $(VENV)/.test: EXTRAS := test,lint,sklearn
 $(VENV)/.bench: EXTRAS := bench
 $(VENV)/.compare: EXTRAS := compare
+$(VENV)/.wheel: EXTRAS := wheel
 $(VENV)/.backends: $(VENV)/.test
 	$(PIP) '$(TORCH)' 'fastrecover[torch,jax]' cython
 	@touch $@
 
-$(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.compare: pyproject.toml | $(VENV)/.build
+$(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.compare $(VENV)/.wheel: pyproject.toml | $(VENV)/.build
 	$(PIP) 'fastrecover[$(EXTRAS)]'
 	@touch $@
 

@@ -11,6 +11,8 @@ import ast
 import importlib
 import importlib.util
 import os
+import platform
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -323,3 +325,18 @@ def test_import_loads_nothing_that_is_optional_or_slow():
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize(("flags", "found"), [((), 0), (("-mavx2",), 1)])
+def test_code_beyond_the_baseline_is_found(tmp_path, flags, found):
+    """The check of `make wheel`, on a library that needs nothing and on one that no dispatch guards."""
+    loop = "double s = 0;\n for (long i = 0; i < n; i++) s += x[i] * x[i];\n return s;"
+    (tmp_path / "sum.c").write_text(f"double sum(const double *x, long n) {{\n {loop}\n}}\n")
+    subprocess.run(["cc", "-O3", "-shared", "-fPIC", *flags, "sum.c", "-o", "libsum.so"], cwd=tmp_path, check=True)
+    command = [sys.executable, ROOT / "csrc" / "baseline.py", tmp_path / "libsum.so"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == found and ("sum has" in done.stdout) == bool(found)
+
+
+if platform.machine() != "x86_64" or shutil.which("objdump") is None:  # there is nothing to find, or to find it with
+    del test_code_beyond_the_baseline_is_found
