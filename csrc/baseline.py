@@ -1,8 +1,8 @@
 """Finds code beyond the baseline instruction set where no dispatch stands before it.
 
 A library is built for any x86-64 processor, and its units for wider instruction sets are called through the tables that
-dispatch.c hands out after asking the processor.  This reads the machine code of a finished library and tells every
-function outside those units with an instruction that a baseline processor lacks: ``python csrc/baseline.py LIBRARY ..``.
+dispatch.c hands out after asking the processor.  This reads the machine code of finished libraries and tells every
+function outside those units with an instruction that a baseline processor lacks: ``python csrc/baseline.py LIBRARY``.
 """
 
 from __future__ import annotations
