@@ -24,7 +24,7 @@ from numba.core import config
 from numba.core.registry import cpu_target
 from numba.misc.appdirs import AppDirs
 
-_SOURCES = ("numba_activations.py", "elementary.py", "user.py", "user_functions.py")
+_SOURCES = ("elementary.py", "numba_activations.py", "user.py", "user_functions.py")
 
 
 class Code:
@@ -71,7 +71,8 @@ def load(path: Path) -> Code | None:
         if not all(name.startswith("llvm.") or binding.address_of_symbol(name) for name in declared):
             return None  # LLVM would end the process
         library = context.codegen().unserialize_library((told["library"], "object", parts))
-        return Code(library, told["function"])
+        code = Code(library, told["function"])
+        return code if code.address else None
     except Exception:  # whatever another release of Numba makes of it
         return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
+import uuid
 import weakref
 from typing import Any, NamedTuple
 
@@ -18,9 +19,11 @@ from numba import cfunc, types
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic
 
+from .._progress import notice
 from ..activations import Activation, Scalar
-from . import code_cache, user_functions
-from .notice import notice
+from . import code_cache
+from .compiling import as_parts
+from .user_functions import digest, replaced
 
 _LABELS = ("function", "derivative", "second_derivative")
 _lock = threading.Lock()
@@ -31,7 +34,7 @@ class _Made(NamedTuple):
 
     code: Any
     activation: weakref.ref[Activation]
-    digest: str | None
+    content: str | None
 
 
 _made: dict[tuple, _Made] = {}
@@ -72,37 +75,37 @@ def address(activation: Activation) -> int:
     with _lock:
         made = _made.get(functions)
         if made is None or made.activation() is not activation:  # what its functions refer to may have changed
-            digest = user_functions.digest(functions)
-            if made is None or digest is None or digest != made.digest:
-                code = _code(activation.name, functions, digest)
+            content = digest(functions)
+            if made is None or content is None or content != made.content:
+                code = _code(activation.name, functions, content)
             else:
                 code = made.code
-            made = _made[functions] = _Made(code, weakref.ref(activation), digest)
+            made = _made[functions] = _Made(code, weakref.ref(activation), content)
         return int(made.code.address)
 
 
-def _code(name: str, functions: tuple[Scalar, ...], digest: str | None) -> code_cache.Code:
+def _code(name: str, functions: tuple[Scalar, ...], content: str | None) -> code_cache.Code:
     """Machine code from the cache on disk, or a new one."""
-    place = digest and code_cache.place(digest)
+    place = code_cache.place(content) if content else None
     found = code_cache.load(place) if place else None
     if found:
         return found
     kept = f", once: it is kept in {place.parent}" if place else ""
     notice(f"compiling activation {name!r}{kept}")
-    made = code_cache.Code.of(_compile(name, functions))
+    made = code_cache.Code.of(_compile(name, functions, content or uuid.uuid4().hex))
     if place:
         code_cache.save(place, made)
     return made
 
 
-def _compile(name: str, functions: tuple[Scalar, ...]) -> Any:
-    value, first, *rest = (_scalar(name, label, each) for label, each in zip(_LABELS, functions, strict=False))
+def _compile(name: str, functions: tuple[Scalar, ...], mark: str) -> Any:
+    labelled = zip(_LABELS, functions, strict=False)
+    with as_parts():
+        value, first, *rest = (_scalar(name, label, each, mark) for label, each in labelled)
     bent = bool(rest)
     second = rest[0] if bent else first
     pointer = types.CPointer(types.float64)
 
-    # Without the counting of references, of which there are none here.
-    @cfunc(types.void(pointer, pointer, pointer, pointer, types.int64), error_model="numpy", _nrt=False)
     def loop(z: Any, u: Any, d1: Any, d2: Any, n: Any) -> None:
         if _is_null(d1):  # type: ignore[call-arg]
             for i in range(n):
@@ -117,14 +120,16 @@ def _compile(name: str, functions: tuple[Scalar, ...]) -> Any:
                 d1[i] = first(z[i])
                 d2[i] = second(z[i]) if bent else np.nan
 
-    return loop
+    loop.__qualname__ = f"loop_{mark}"
+    kind = types.void(pointer, pointer, pointer, pointer, types.int64)
+    return cfunc(kind, error_model="numpy", _nrt=False)(loop)  # there are no references to count here
 
 
-def _scalar(name: str, label: str, function: Scalar) -> Any:
+def _scalar(name: str, label: str, function: Scalar, mark: str) -> Any:
     """`function` compiled for one float64, or a TypeError that says why not."""
     which = f"{label} of activation {name!r} ({getattr(function, '__name__', None) or repr(function)})"
     try:
-        compiled = user_functions.replaced(function)
+        compiled = replaced(function, mark)
         compiled.compile((types.float64,))
         result = compiled.nopython_signatures[-1].return_type
     except (NumbaError, TypeError) as error:

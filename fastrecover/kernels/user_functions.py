@@ -35,13 +35,15 @@ class Opaque(Exception):
     """A function refers to something whose content is not known."""
 
 
-def replaced(function: Any) -> Any:
+def replaced(function: Any, mark: str) -> Any:
     """`function` for Numba, with our elementary functions in the place of others, in all that it calls as well.
 
     Parameters
     ----------
     function : callable
         Of Python, compiled by ``numba.njit``, or of a library.
+    mark : str
+        Becomes part of the names of all copies, which LLVM tells apart by name alone, wherever they were made.
 
     Returns
     -------
@@ -53,7 +55,7 @@ def replaced(function: Any) -> Any:
     TypeError
         Numba takes no callable of this kind.
     """
-    return _Copies().function(function)
+    return _Copies(mark).function(function)
 
 
 def digest(functions: tuple[Any, ...]) -> str | None:
@@ -95,7 +97,8 @@ def _is_of_library(function: Any) -> bool:
 class _Copies:
     """Copies of functions and of all that they refer to, each made once."""
 
-    def __init__(self) -> None:
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
         self.ours = _ours()
         self.made: dict[int, Any] = {}
 
@@ -122,6 +125,7 @@ class _Copies:
         cells = tuple(CellType() for _ in plain.__closure__ or ())
         copy = FunctionType(plain.__code__, around, plain.__name__, plain.__defaults__, cells or None)
         copy.__kwdefaults__, copy.__module__ = plain.__kwdefaults__, plain.__module__
+        copy.__qualname__ = f"{plain.__name__}_{self.mark}"
         self.made[id(function)] = made = jit(copy)
         around.update((name, self.value(known[name], names)) for name in names if name in known)
         for mine, theirs in zip(cells, plain.__closure__ or (), strict=True):
