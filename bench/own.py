@@ -95,7 +95,11 @@ def erf_bend(z: float) -> float:
     return -4.0 / _ROOT_PI * z * math.exp(-z * z)
 
 
-def softplus(z: float) -> float:
+def softplus(z: float) -> Any:
+    return np.logaddexp(0.0, z)
+
+
+def softplus_by_log(z: float) -> float:
     return max(z, 0.0) + math.log1p(math.exp(-abs(z)))
 
 
@@ -125,7 +129,8 @@ def swish_bend(z: float) -> float:
     return s * (1.0 - s) * (2.0 + z * (1.0 - 2.0 * s))
 
 
-#: Name, functions, and the built-in activation of the same or (cube, swish) of hardly less arithmetic.
+#: Name, functions, and the built-in activation of the same or (cube, swish, softplus by a logarithm of any number and
+#: another exponential) of less arithmetic.
 FUNCTIONS: dict[str, tuple[tuple[Callable[[float], Any], ...], str]] = {
     "relu": ((relu, step, zero), "relu"),
     "relu by where": ((relu_by_where, step, zero), "relu"),
@@ -136,6 +141,7 @@ FUNCTIONS: dict[str, tuple[tuple[Callable[[float], Any], ...], str]] = {
     "tanh": ((tanh, tanh_slope, tanh_bend), "tanh"),
     "erf": ((erf, erf_slope, erf_bend), "erf"),
     "softplus": ((softplus, sigmoid, sigmoid_slope), "softplus"),
+    "softplus by log": ((softplus_by_log, sigmoid, sigmoid_slope), "softplus"),
 }
 _FITS = ("tanh", "sigmoid", "softplus", "relu")
 _FIRST = """
@@ -179,7 +185,7 @@ def sweeps_of(x: np.ndarray, k: int, activation: Any, threads: int) -> dict[str,
     import fastrecover as fr
 
     rng = np.random.default_rng(2)
-    model = fr.models.Regression(activation, k, "free", hidden_bias=True, fit_intercept=True)
+    model = fr.models.Regression(activation, k, "free")
     objective = fr.objective(x, rng.standard_normal(len(x)), model, n_jobs=threads)
     theta, direction = rng.standard_normal((2, objective.n_parameters)) / math.sqrt(x.shape[1])
     calls: dict[str, Callable[[], Any]] = {

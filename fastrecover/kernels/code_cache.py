@@ -20,11 +20,12 @@ from typing import Any
 import llvmlite
 import numba
 from llvmlite import binding
-from numba.core import config
 from numba.core.registry import cpu_target
 from numba.misc.appdirs import AppDirs
 
-_SOURCES = ("elementary.py", "numba_activations.py", "user.py", "user_functions.py")
+from .compiling import config
+
+_SOURCES = ("compiling.py", "elementary.py", "numba_activations.py", "user.py", "user_functions.py")
 
 
 class Code:

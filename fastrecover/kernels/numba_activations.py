@@ -271,27 +271,6 @@ def _sweep(code, slope, z, u, d1, d2, order):
             u[i], d1[i], d2[i] = _jet(code, slope, z[i])
 
 
-@njit(nogil=True, error_model="numpy")
-def jets(code, slope, z, u, d1, d2, order):
-    """See :func:`activate`, which is this for callers that are not compiled."""
-    if code == RELU or (code == LEAKY_RELU and slope == 0.0):  # 0 * -inf is not the limit
-        _sweep(RELU, slope, z, u, d1, d2, order)
-    elif code == LEAKY_RELU:
-        _sweep(LEAKY_RELU, slope, z, u, d1, d2, order)
-    elif code == SQUARED_RELU:
-        _sweep(SQUARED_RELU, slope, z, u, d1, d2, order)
-    elif code == QUADRATIC:
-        _sweep(QUADRATIC, slope, z, u, d1, d2, order)
-    elif code == SIGMOID:
-        _sweep(SIGMOID, slope, z, u, d1, d2, order)
-    elif code == TANH:
-        _sweep(TANH, slope, z, u, d1, d2, order)
-    elif code == ERF:
-        _sweep(ERF, slope, z, u, d1, d2, order)
-    elif code == SOFTPLUS:
-        _sweep(SOFTPLUS, slope, z, u, d1, d2, order)
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
 def activate(code, slope, z, u, d1, d2, order=2):
     """Write an activation and its first ``order`` derivatives at every element of ``z``.
@@ -310,4 +289,19 @@ def activate(code, slope, z, u, d1, d2, order=2):
     order : {0, 1, 2}, default 2
         How many derivatives are wanted.
     """
-    jets(code, slope, z, u, d1, d2, order)
+    if code == RELU or (code == LEAKY_RELU and slope == 0.0):  # 0 * -inf is not the limit
+        _sweep(RELU, slope, z, u, d1, d2, order)
+    elif code == LEAKY_RELU:
+        _sweep(LEAKY_RELU, slope, z, u, d1, d2, order)
+    elif code == SQUARED_RELU:
+        _sweep(SQUARED_RELU, slope, z, u, d1, d2, order)
+    elif code == QUADRATIC:
+        _sweep(QUADRATIC, slope, z, u, d1, d2, order)
+    elif code == SIGMOID:
+        _sweep(SIGMOID, slope, z, u, d1, d2, order)
+    elif code == TANH:
+        _sweep(TANH, slope, z, u, d1, d2, order)
+    elif code == ERF:
+        _sweep(ERF, slope, z, u, d1, d2, order)
+    elif code == SOFTPLUS:
+        _sweep(SOFTPLUS, slope, z, u, d1, d2, order)

@@ -8,7 +8,6 @@ there is one compilation for each data type.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from hashlib import sha256
 from importlib.resources import files
 
@@ -19,7 +18,6 @@ from numpy.typing import DTypeLike
 
 from .._progress import notice
 from . import numba_activations
-from .compiling import as_parts
 from .numba_arrays import Row, Work, borrowed, copy, dot, fill, jit, lane, line, products, scaled, total
 from .numba_losses import LOSSES
 from .numba_rowfn import GRAM, HERMITE_GRAM, PREDICT, THIRD, along, forward, row_function
@@ -226,30 +224,19 @@ def _sweep(
     copy(top[g * width :], s)
 
 
-class _Whole(Listener):
-    """Has all that the sweep calls compiled as parts of it, once it has said that it compiles."""
-
-    def __init__(self) -> None:
-        self.depth = 0
-        self.parts = ExitStack()
+class _Announced(Listener):
+    """Says that the sweep is compiled, which takes a while."""
 
     def on_start(self, event: Event) -> None:
         if event.data["dispatcher"] is _sweep:
             rows = f"float{event.data['args'][0].dtype.bitwidth}"
             notice(f"compiling the Numba kernels for {rows} rows, once: they are kept in {_sweep.stats.cache_path}")
-        elif not self.depth:
-            return
-        self.depth += 1
-        if self.depth == 2:
-            self.parts.enter_context(as_parts())
 
     def on_end(self, event: Event) -> None:
-        if self.depth == 2:
-            self.parts.close()
-        self.depth = max(self.depth - 1, 0)
+        pass
 
 
-register("numba:compile", _Whole())
+register("numba:compile", _Announced())
 
 #: Of the fields of a record that are numbers; for another type, such as a member of an enum, Numba would compile anew.
 _TYPES = [float if kind == "f8" else int for _, kind in FIELDS]

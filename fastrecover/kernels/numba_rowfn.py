@@ -49,7 +49,7 @@ def forward(op, rep, rows, work):
         first_two = d1.ctypes.data if order else np.uintp(0), d2.ctypes.data if order == 2 else np.uintp(0)
         _call_user(op.user, z.ctypes.data, u.ctypes.data, *first_two, z.size)  # type: ignore[call-arg]
     elif k:
-        numba_activations.jets(op.activation, op.slope, z, u, d1, d2, order)
+        numba_activations.activate(op.activation, op.slope, z, u, d1, d2, order)
     for o in range(op.outputs):
         f, of = lane(work, work.f + o, rows), rep * op.outputs + o
         fill(op.c[of], f)

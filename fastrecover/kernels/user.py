@@ -122,7 +122,8 @@ def _compile(name: str, functions: tuple[Scalar, ...], mark: str) -> Any:
 
     loop.__qualname__ = f"loop_{mark}"
     kind = types.void(pointer, pointer, pointer, pointer, types.int64)
-    return cfunc(kind, error_model="numpy", _nrt=False)(loop)  # there are no references to count here
+    options: Any = {"error_model": "numpy", "_nrt": False}  # there are no references to count here
+    return cfunc(kind, **options)(loop)
 
 
 def _scalar(name: str, label: str, function: Scalar, mark: str) -> Any:

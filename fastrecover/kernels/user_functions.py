@@ -8,7 +8,6 @@ functions are the same to the cache on disk only if all that they refer to is, w
 from __future__ import annotations
 
 import builtins
-import math
 import sys
 from collections.abc import Iterator
 from hashlib import sha256
@@ -163,7 +162,7 @@ def _content(value: Any, names: frozenset[str], seen: dict[int, int]) -> Any:
     if isinstance(value, _ATOMS):
         return kind.__name__, repr(value)
     if isinstance(value, (tuple, frozenset)):
-        parts = [_content(each, names, seen) for each in value]
+        parts: list[Any] = [_content(each, names, seen) for each in value]
         return kind.__qualname__, parts if isinstance(value, tuple) else sorted(map(repr, parts))
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufc":
         return kind.__name__, value.dtype.str, value.shape, value.tobytes().hex()
@@ -188,8 +187,8 @@ def _content(value: Any, names: frozenset[str], seen: dict[int, int]) -> Any:
     known = [(name, plain.__globals__[name]) for name in sorted(names) if name in plain.__globals__]
     cells = [cell.cell_contents for cell in plain.__closure__ or ()]
     options = sorted(_flags(value)) if is_jitted(value) else None
-    parts = (plain.__code__, plain.__defaults__, tuple((plain.__kwdefaults__ or {}).items()), *cells)
+    referred = (plain.__code__, plain.__defaults__, tuple((plain.__kwdefaults__ or {}).items()), *cells)
     return (
-        *("function", options, [_content(each, names, seen) for each in parts]),
+        *("function", options, [_content(each, names, seen) for each in referred]),
         [(name, _content(each, names, seen)) for name, each in known],
     )

@@ -249,3 +249,16 @@ def test_functions_that_no_copy_can_be_made_of_are_named():
     odd = replace(Activation("odd", -1), functions=(logistic, print))
     with pytest.raises(TypeError, match=r"^derivative of activation 'odd' \(print\) "):
         user.address(odd)
+
+
+def test_the_numba_kernels_say_that_they_are_compiled(capfd):
+    from numba import float32
+    from numba.core.event import trigger_event
+
+    from fastrecover.kernels import numba_kernels
+
+    with trigger_event("numba:compile", data={"dispatcher": njit(lambda: 0), "args": ()}):
+        assert capfd.readouterr().err == ""
+    with trigger_event("numba:compile", data={"dispatcher": numba_kernels._sweep, "args": (float32[::1],)}):
+        said = capfd.readouterr().err
+    assert said.startswith("[fastrecover] compiling the Numba kernels for float32 rows, once") and said.count("\n") == 1
