@@ -22,6 +22,7 @@ MODULES = (
     "startup",
     "sweeps",
     "rowfunctions",
+    "own",
     "moments",
     "recovery",
     "passes",

@@ -40,6 +40,7 @@ _MODELS: Any = dict(x=("n",), facet=("model",))
 PICTURES: dict[str, tuple[Lines, ...]] = {
     "sweeps": (Bars(_CELL, ("* / ours",), line=1.0), Bars(_CELL, ("of roofline",), line=1.0, log="")),
     "rowfunctions": (Bars(("sweep",), ("/ gradient",), ("n", "d", "dtype"), line=1.3, log=""),),
+    "own": (Bars(("function", "sweep"), ("own / built-in",), ("n", "d", "k", "dtype"), line=1.5, log=""),),
     "moments": (
         Bars(("moment", "n", "k", "dtype"), ("* / ours",), line=10.0),
         Bars(("moment", "n", "k", "dtype"), ("of peak",), line=0.6, log=""),

@@ -20,7 +20,7 @@ enum { FR_LOSS, FR_CURVATURE, FR_GRAM, FR_PREDICT, FR_MOMENT, FR_PAIRS, FR_HERMI
 enum { FR_SQUARED = 0, FR_CROSS_ENTROPY = 1, FR_SOFTMAX = 4, FR_SCALAR_LOSSES(FR_LOSS_CODE) FR_LOSS_COUNT };
 #undef FR_LOSS_CODE
 
-/* User activation on n values: u and d1 always, d2 may be NULL. */
+/* User activation on n values: d1 may be NULL, and d2 where d1 is or alone. */
 typedef void (*fr_user_fn)(const double *z, double *u, double *d1, double *d2, int64_t n);
 
 /* op.py declares the same record; dispatch.c lists where its fields lie.  As it arrives from there, its five arrays

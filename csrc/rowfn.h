@@ -23,7 +23,7 @@ FR_INLINE const double *fr_output_weights(const fr_op *op, int64_t rep) { return
 static void fr_forward(const fr_op *op, int64_t rep, int64_t rows, const double *z, const fr_work *k_, int order)
 {
     const int64_t k = op->k, ld = k_->ld, outputs = op->outputs;
-    if (k) fr_units(op, k * ld, z, k_->u, order > 0 || op->user ? k_->d1 : NULL, order > 1 ? k_->d2 : NULL);
+    if (k) fr_units(op, k * ld, z, k_->u, order > 0 ? k_->d1 : NULL, order > 1 ? k_->d2 : NULL);
     fr_mix(rows, ld, outputs, k, fr_output_weights(op, rep), k, 1, k_->u, op->c + rep * outputs, NULL, k_->f);
     for (int64_t o = 0; o < op->linear; o++) {
         const double *restrict u = z + (k + o) * ld;

@@ -1,4 +1,4 @@
-"""Progress of a fit on standard error, one line a stage or a step."""
+"""Lines on standard error: progress of a fit, one a stage or a step, and what else a user waits for."""
 
 from __future__ import annotations
 
@@ -34,3 +34,8 @@ def printed(callback: Callable[[dict], Any] | None, verbose: int) -> Callable[[d
         return callback(event) if callback is not None else None
 
     return tell
+
+
+def notice(text: str) -> None:
+    """Print one line about something that takes a while."""
+    print(f"[fastrecover] {text}", file=sys.stderr, flush=True)

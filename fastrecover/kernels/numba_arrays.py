@@ -7,7 +7,7 @@ so only the outermost ones are cached, with the sources of all they call in thei
 from __future__ import annotations
 
 from collections import namedtuple
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
@@ -17,9 +17,11 @@ from numba.np.arrayobj import make_array
 
 from .op import FIELDS
 
-jit = njit(nogil=True, error_model="numpy")
+# Only compiled code calls these: wrappers for other callers would take longer to compile than the functions.
+_INSIDE: Any = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+jit = njit(**_INSIDE)
 # The sums may be re-associated, otherwise they stay scalar; NaN and infinity keep their meaning.
-jit_sum = njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+jit_sum = njit(**_INSIDE, fastmath={"contract", "reassoc"})
 
 
 #: The record of a ``RowFunction``, arrays in the place of addresses.

@@ -13,8 +13,10 @@ from importlib.resources import files
 
 import numpy as np
 from numba import njit
+from numba.core.event import Event, Listener, register
 from numpy.typing import DTypeLike
 
+from .._progress import notice
 from . import numba_activations
 from .numba_arrays import Row, Work, borrowed, copy, dot, fill, jit, lane, line, products, scaled, total
 from .numba_losses import LOSSES
@@ -221,6 +223,20 @@ def _sweep(
     copy(top, a)
     copy(top[g * width :], s)
 
+
+class _Announced(Listener):
+    """Says that the sweep is compiled, which takes a while."""
+
+    def on_start(self, event: Event) -> None:
+        if event.data["dispatcher"] is _sweep:
+            rows = f"float{event.data['args'][0].dtype.bitwidth}"
+            notice(f"compiling the Numba kernels for {rows} rows, once: they are kept in {_sweep.stats.cache_path}")
+
+    def on_end(self, event: Event) -> None:
+        pass
+
+
+register("numba:compile", _Announced())
 
 #: Of the fields of a record that are numbers; for another type, such as a member of an enum, Numba would compile anew.
 _TYPES = [float if kind == "f8" else int for _, kind in FIELDS]

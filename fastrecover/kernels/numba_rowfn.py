@@ -46,8 +46,8 @@ def forward(op, rep, rows, work):
     if op.newton:
         order = 2
     if op.user:
-        second = d2.ctypes.data if order == 2 else np.uintp(0)
-        _call_user(op.user, z.ctypes.data, u.ctypes.data, d1.ctypes.data, second, z.size)  # type: ignore[call-arg]
+        first_two = d1.ctypes.data if order else np.uintp(0), d2.ctypes.data if order == 2 else np.uintp(0)
+        _call_user(op.user, z.ctypes.data, u.ctypes.data, *first_two, z.size)  # type: ignore[call-arg]
     elif k:
         numba_activations.activate(op.activation, op.slope, z, u, d1, d2, order)
     for o in range(op.outputs):

@@ -87,7 +87,8 @@ def get_model(
             raise TypeError(f"model options {sorted(options)} cannot be combined with a model object")
         return spec
     if not isinstance(spec, (str, Activation)):
-        raise TypeError(f"model must be a name or an object of fastrecover.models, got {type(spec).__name__}")
+        hint = ": make an activation of it by Activation.from_functions" if callable(spec) else ""
+        raise TypeError(f"model must be a name or an object of fastrecover.models, got {type(spec).__name__}{hint}")
     if isinstance(spec, str) and spec not in NAMES:
         raise ValueError(f"unknown model {spec!r}{nearest(spec, (*NAMES, *also))} (known: {', '.join(NAMES)})")
     if spec == "cnn":

@@ -412,7 +412,7 @@ class Network:
         """Plain data from which :func:`rebuilt` makes the model again."""
         act = self.activation
         if act.functions is not None:
-            raise ValueError(f"activation {act.name!r} is user code: a model with it cannot be saved")
+            raise ValueError(f"activation {act.name!r} is user code: a model with it cannot be saved, but pickled")
         v = self.output_weights if isinstance(self.output_weights, str) else list(self.output_weights)
         kind = (
             "Classification" if self.loss.takes_labels else "Regression" if self.loss.in_response_units else "Poisson"
