@@ -24,7 +24,7 @@ TORCH ?= torch
 library = $(shell $(CC) -print-file-name=lib$(1).so)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-backends sklearn-matrix oldest fuzz sanitize lint bench compare build clean distclean always
+.PHONY: demo test test-backends sklearn-matrix oldest fuzz sanitize lint docs bench compare build clean distclean always
 
 demo: $(VENV)/.demo
 	$(BIN)/fastrecover demo --plot demo.png
@@ -96,6 +96,13 @@ lint: $(VENV)/.test
 	$(BIN)/python -m mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint csrc
 
+# Every code block of the pages is run and compared with what it is said to print; then the pages, whose gallery runs the
+# examples.  A warning fails, and so does a reference to what is not there.
+docs: $(VENV)/.docs
+	$(BIN)/python -m pytest docs
+	$(BIN)/python -m sphinx -q -W -n --keep-going docs docs/_build/html
+	@echo 'open docs/_build/html/index.html'
+
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
@@ -137,11 +144,12 @@ $(VENV)/.demo: EXTRAS := plot,progress
 $(VENV)/.test: EXTRAS := test,lint,sklearn
 $(VENV)/.bench: EXTRAS := bench
 $(VENV)/.compare: EXTRAS := compare
+$(VENV)/.docs: EXTRAS := docs
 $(VENV)/.backends: $(VENV)/.test
 	$(PIP) '$(TORCH)' 'fastrecover[torch]'
 	@touch $@
 
-$(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.compare: pyproject.toml | $(VENV)/.build
+$(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.compare $(VENV)/.docs: pyproject.toml | $(VENV)/.build
 	$(PIP) 'fastrecover[$(EXTRAS)]'
 	@touch $@
 

@@ -1,6 +1,12 @@
-"""Extract the network behind a black box, here an MLPRegressor of scikit-learn, by queries of our own choice.
+"""
+The network behind a black box
+==============================
 
-python examples/extract.py
+Extract the network behind a black box, here an MLPRegressor of scikit-learn, by queries of our own choice.
+
+::
+
+    python examples/extract.py
 """
 
 from __future__ import annotations

@@ -1,0 +1,58 @@
+"""What the gallery asks of the examples: each is run as a user runs it, with a path for its picture."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sphinx_gallery.scrapers import figure_rst
+
+_PICTURES = Path(tempfile.mkdtemp(prefix="fastrecover-gallery-"))
+_ORDER = (
+    "recover_relu",
+    "classify",
+    "three_classes",
+    "neuron_subunits",
+    "phase_retrieval",
+    "covariance_sketch",
+    "extract",
+    "phase_diagram",
+    "own_activation",
+    "sklearn_pipeline",
+    "scipy_solvers",
+    "torch_module",
+)
+
+
+def arguments(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -> list[str]:
+    """The arguments of an example: where its picture goes, which those that draw none do not read."""
+    return [str(_picture_of(script_vars["src_file"]))]
+
+
+def pictures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
+    """Take the picture that an example has drawn into its page."""
+    drawn = _picture_of(block_vars["src_file"])
+    if not drawn.is_file():
+        return ""
+    kept = next(block_vars["image_path_iterator"])
+    shutil.move(drawn, kept)
+    return figure_rst([kept], gallery_conf["src_dir"])
+
+
+class Order:
+    """Sort key of the gallery: what most people come for first; an example without a place is an error."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __call__(self, filename: str) -> int:
+        return _ORDER.index(Path(filename).stem)
+
+    def __repr__(self) -> str:
+        return "Order"
+
+
+def _picture_of(script: str) -> Path:
+    return _PICTURES / f"{Path(script).stem}.png"
