@@ -75,6 +75,7 @@ sphinx_gallery_conf = {
     "reset_argv": "gallery.arguments",
     "within_subsection_order": "gallery.Order",
     "download_all_examples": False,
+    "default_thumb_file": str(Path(__file__).parent / "_static" / "program.svg"),
     "show_memory": False,
     "show_signature": False,
     "write_computation_times": False,
@@ -93,7 +94,6 @@ html_copy_source = False
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "navbar_align": "left",
-    "header_links_before_dropdown": 6,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
