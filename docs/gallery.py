@@ -1,15 +1,14 @@
-"""What the gallery asks of the examples: each is run as a user runs it, with a path for its picture."""
+"""What the gallery asks of the examples: each is run as a user runs it, in its folder, with a path for its picture."""
 
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from sphinx_gallery.scrapers import figure_rst
 
-_PICTURES = Path(tempfile.mkdtemp(prefix="fastrecover-gallery-"))
+_PICTURE = "picture.png"
 _ORDER = (
     "recover_relu",
     "classify",
@@ -28,12 +27,12 @@ _ORDER = (
 
 def arguments(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -> list[str]:
     """The arguments of an example: where its picture goes, which those that draw none do not read."""
-    return [str(_picture_of(script_vars["src_file"]))]
+    return [_PICTURE]
 
 
 def pictures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
     """Take the picture that an example has drawn into its page."""
-    drawn = _picture_of(block_vars["src_file"])
+    drawn = Path(block_vars["src_file"]).parent / _PICTURE
     if not drawn.is_file():
         return ""
     kept = next(block_vars["image_path_iterator"])
@@ -52,7 +51,3 @@ class Order:
 
     def __repr__(self) -> str:
         return "Order"
-
-
-def _picture_of(script: str) -> Path:
-    return _PICTURES / f"{Path(script).stem}.png"

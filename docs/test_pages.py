@@ -94,3 +94,10 @@ def test_blocks_are_told_apart():
 def test_examples_of_docstrings(name):
     found = doctest.testmod(import_module(name), optionflags=FLAGS)
     assert found.attempted and not found.failed
+
+
+def test_messages_are_those_of_fits():
+    table = (DOCS / "results.md").read_text(encoding="utf-8").split("| message says")[1].split("\n\n")[0]
+    messages = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+    package = "".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    assert len(messages) > 8 and [message for message in messages if message not in package] == []

@@ -19,7 +19,7 @@ import sys
 from fastrecover.cli import main as fastrecover
 
 
-def main(trials: int = 5, rows: str = "1.1 1.5 2 3", out: str | None = None) -> int:
+def main(trials: int = 4, rows: str = "1.1 1.5 2 3", out: str | None = None) -> int:
     """Plant `trials` relu networks in each cell; returns the exit code of the command."""
     command = f"phase --model relu --hidden 2 --features 4 8 --rows {rows} --trials {trials} --jobs 1".split()
     return fastrecover(command + ([] if out is None else ["--plot", out]))
