@@ -18,6 +18,8 @@ import fastrecover
 
 sys.path.insert(0, str(Path(__file__).parent))  # for gallery.py
 
+MISSING = [name for name in ("torch", "jax") if find_spec(name) is None]
+
 project = "fastrecover"
 author = "fastrecover developers"
 project_copyright = "fastrecover developers, BSD-3-Clause"
@@ -47,7 +49,7 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autosummary_generate = True
 numpydoc_show_class_members = False
-autodoc_mock_imports = [] if find_spec("torch") else ["torch"]
+autodoc_mock_imports = MISSING
 
 # What docstrings name for those who read the source, and what has no page of its own.
 nitpick_ignore = [
@@ -69,8 +71,8 @@ nitpick_ignore = [
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
-    # What needs PyTorch is shown everywhere and run where PyTorch is.
-    "filename_pattern": r"\.py$" if find_spec("torch") else r"^(?!.*torch).*\.py$",
+    # What needs PyTorch or JAX is shown everywhere and run where these are.
+    "filename_pattern": rf"^(?!.*/({'|'.join(MISSING) or '-'})_).*\.py$",
     "image_scrapers": ("gallery.pictures",),
     "reset_argv": "gallery.arguments",
     "within_subsection_order": "gallery.Order",

@@ -22,6 +22,7 @@ _ORDER = (
     "sklearn_pipeline",
     "scipy_solvers",
     "torch_module",
+    "jax_sets",
 )
 
 
