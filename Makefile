@@ -24,7 +24,7 @@ TORCH ?= torch
 library = $(shell $(CC) -print-file-name=lib$(1).so)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-backends sklearn-matrix oldest fuzz sanitize lint wheel bench compare build clean distclean always
+.PHONY: demo test test-backends sklearn-matrix oldest fuzz sanitize lint docs wheel bench compare build clean distclean always
 
 demo: $(VENV)/.demo
 	$(BIN)/fastrecover demo --plot demo.png
@@ -102,6 +102,13 @@ wheel: $(VENV)/.test $(VENV)/.wheel
 	CC='$(CC)' $(BIN)/python -m build --outdir dist .
 	FASTRECOVER_DIST=dist $(BIN)/python -m pytest tests/wheel
 
+# Every code block of the pages is run and compared with what it is said to print; then the pages, whose gallery runs the
+# examples.  A warning fails, and so does a reference to what is not there.
+docs: $(VENV)/.docs
+	$(BIN)/python -m pytest docs
+	$(BIN)/python -m sphinx -q -W -n --keep-going docs docs/_build/html
+	@echo 'open docs/_build/html/index.html'
+
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
@@ -144,16 +151,18 @@ $(VENV)/.test: EXTRAS := test,lint,sklearn
 $(VENV)/.bench: EXTRAS := bench
 $(VENV)/.compare: EXTRAS := compare
 $(VENV)/.wheel: EXTRAS := wheel
+$(VENV)/.docs: EXTRAS := docs
 $(VENV)/.backends: $(VENV)/.test
 	$(PIP) '$(TORCH)' 'fastrecover[torch,jax]' cython
 	@touch $@
 
-$(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.compare $(VENV)/.wheel: pyproject.toml | $(VENV)/.build
+$(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.compare $(VENV)/.wheel $(VENV)/.docs: pyproject.toml | $(VENV)/.build
 	$(PIP) 'fastrecover[$(EXTRAS)]'
 	@touch $@
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo.png
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo.png examples/picture.png
+	rm -rf docs/_build docs/auto_examples docs/generated
 	rm -rf fastrecover/kernels/_compiled*.so fastrecover/lib $(VENV)/.build
 	find fastrecover tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 

@@ -1,9 +1,15 @@
-"""Which stimuli does a simulated neuron answer with a spike, and through which filters?
+"""
+Filters behind spikes and misses
+================================
+
+Which stimuli does a simulated neuron answer with a spike, and through which filters?
 
 Three subunits each propose a spike with the probability of a sigmoid, and one of them, drawn at random, is
 heard: P(spike | x) is the mean of three sigmoids.  All that is recorded is "spike" or "miss".
 
-    python examples/classify.py [rec.npz]
+::
+
+    python examples/classify.py [picture.png]
 """
 
 from __future__ import annotations
@@ -16,7 +22,7 @@ import fastrecover as fr
 
 
 def main(n: int = 100_000, out: str | None = None) -> fr.Recovery:
-    """Recover the filters from n labels, with intervals; write the recovery to `out` if given."""
+    """Recover the filters from n labels, with intervals; draw them to `out` if given."""
     neuron = fr.datasets.make_teacher("fcn", n_features=8, n_hidden=3, norms=3.0, random_state=5)
     X, drawn = neuron.sample(n, random_state=6)
     labels = np.where(drawn > 0, "spike", "miss")
@@ -39,9 +45,24 @@ def main(n: int = 100_000, out: str | None = None) -> fr.Recovery:
     inside = np.mean((low < neuron.weights) & (neuron.weights < high))
     print(f"{inside:.0%} of all weights lie in theirs; relative error {rec.error(neuron):.3f}")
     if out is not None:
-        rec.save(out)
+        draw(found, low, high, neuron.weights, out)
         print(f"wrote {out}")
     return rec
+
+
+def draw(found: np.ndarray, low: np.ndarray, high: np.ndarray, truth: np.ndarray, out: str) -> None:
+    """Each filter with its 95 % intervals, and the truth as steps."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    at = np.arange(found.shape[1])
+    for unit, axes in enumerate(figure.subplots(1, len(found), sharey=True)):
+        axes.stairs(truth[unit], np.arange(len(at) + 1) - 0.5, color="0.6", label="true")
+        margin = np.abs(np.array([low[unit], high[unit]]) - found[unit])
+        axes.errorbar(at, found[unit], margin, fmt="o", ms=4, label="found")
+        axes.set(title=f"filter {unit}", xlabel="feature")
+    axes.legend(frameon=False)
+    figure.savefig(out, dpi=130)
 
 
 if __name__ == "__main__":

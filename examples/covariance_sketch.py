@@ -1,8 +1,14 @@
-"""See a covariance matrix, and an image, that were only ever measured as energies.
+"""
+A covariance, and an image, from energies alone
+===============================================
 
-Every measurement is one number, the mean square of a random combination x of all sensors: y = x' M x.  A covariance
+See a covariance matrix, and an image, that were only ever measured as energies.
+
+Every measurement is one number, the mean square of a random combination x of all sensors: ``y = x' M x``.  A covariance
 of a few patterns is recovered from far fewer such numbers than it has entries.  With one pattern this is phase
-retrieval: an image from |x . image|^2, whose signs were never seen.
+retrieval: an image from ``|x . image|^2``, whose signs were never seen.
+
+::
 
     python examples/covariance_sketch.py [sketch.png]
 """

@@ -1,10 +1,20 @@
-"""Extract the network behind a black box, here an MLPRegressor of scikit-learn, by queries of our own choice.
+"""
+The network behind a black box
+==============================
 
-python examples/extract.py
+Extract the network behind a black box, here an MLPRegressor of scikit-learn, by queries of our own choice.
+
+Along a line the answers are piecewise linear, and every kink is a unit: the picture shows them, and the kinks of the
+network that was found.
+
+::
+
+    python examples/extract.py [picture.png]
 """
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 
@@ -15,7 +25,7 @@ from sklearn.neural_network import MLPRegressor
 import fastrecover as fr
 
 
-def main(n_features: int = 30, n_hidden: int = 12) -> tuple[float, int]:
+def main(n_features: int = 30, n_hidden: int = 12, out: str | None = None) -> tuple[float, int]:
     """The largest difference of answers at new points, relative to their size, and the number of queries."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((2000, n_features))
@@ -36,8 +46,26 @@ def main(n_features: int = 30, n_hidden: int = 12) -> tuple[float, int]:
     theirs, ours = victim.predict(new), rec.predict(new)
     worst = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
     print(f"{len(rec.weights)} units; answers at new points differ by {worst:.1e} of their size")
+    if out is not None:
+        draw(victim, rec, new[0], new[1], out)
+        print(f"wrote {out}")
     return worst, rec.n_queries
 
 
+def draw(victim: MLPRegressor, rec: fr.Recovery, p: np.ndarray, q: np.ndarray, out: str) -> None:
+    """Answers along the line through two points, and where the units that were found switch."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes, t = figure.subplots(), np.linspace(-1.0, 2.0, 1001)
+    axes.plot(t, victim.predict(p + t[:, None] * (q - p)), label="answers of the black box")
+    kinks = -(rec.weights @ p + rec.biases) / (rec.weights @ (q - p))
+    kinks = kinks[np.abs(kinks - 0.5) < 1.5]
+    axes.plot(kinks, rec.predict(p + kinks[:, None] * (q - p)), "o", ms=5, label="kinks of the network found")
+    axes.set(xlabel="position on a line", ylabel="answer")
+    axes.legend(frameon=False)
+    figure.savefig(out, dpi=130)
+
+
 if __name__ == "__main__":
-    main()
+    main(out=sys.argv[1] if len(sys.argv) > 1 else None)

@@ -1,6 +1,12 @@
-"""JAX: many parameter sets trained side by side, one pass over the rows for all of them, and a fit from the best.
+"""
+Many parameter sets in JAX
+==========================
 
-python examples/jax_sets.py
+JAX: many parameter sets trained side by side, one pass over the rows for all of them, and a fit from the best.
+
+::
+
+    python examples/jax_sets.py
 """
 
 from __future__ import annotations

@@ -1,8 +1,14 @@
-"""Find the subunits of a simulated visual neuron from its responses to flickering bars.
+"""
+Subunits of a visual neuron
+===========================
+
+Find the subunits of a simulated visual neuron from its responses to flickering bars.
 
 An energy model: two pairs of space-time filters are squared and added (each pair answers a moving pattern
 whatever its phase), one more is squared and subtracted, and a linear term stands beside them.  The stimulus
 is binary white noise, and a row of the data is a window of frames: ``fr.lagged`` makes the windows as a view.
+
+::
 
     python examples/neuron_subunits.py [subunits.png]
 """

@@ -1,11 +1,17 @@
-"""Recover a complex signal x from intensities ``y = |a . x|^2`` of complex measurements, or a real one from amplitudes.
+"""
+Phase retrieval
+===============
+
+Recover a complex signal x from intensities ``y = |a . x|^2`` of complex measurements, or a real one from amplitudes.
 
 An intensity is the sum of two squares of the real row (Re a, Im a), so a quadratic network of two units has it.  That
 row and (-Im a, Re a), which is i a, have the same intensity: with both of them given, the two units that fit belong to
 one complex signal.  All of ten signals of 20 unknowns came back from three intensities an unknown.  With noise, the
 recovery's standard errors are too small by a root of two, since every row is given twice.
 
-python examples/phase_retrieval.py
+::
+
+    python examples/phase_retrieval.py
 """
 
 from __future__ import annotations

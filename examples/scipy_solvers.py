@@ -1,6 +1,12 @@
-"""Hand the loss of a network to SciPy's solvers: values, gradients, Hessian products, residuals and their Jacobian.
+"""
+The loss in SciPy's solvers
+===========================
 
-python examples/scipy_solvers.py
+Hand the loss of a network to SciPy's solvers: values, gradients, Hessian products, residuals and their Jacobian.
+
+::
+
+    python examples/scipy_solvers.py
 """
 
 from __future__ import annotations

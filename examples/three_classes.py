@@ -1,9 +1,15 @@
-"""Tell three species apart, one of them rare, by four measurements in units of their own.
+"""
+Three classes, one of them rare
+===============================
+
+Tell three species apart, one of them rare, by four measurements in units of their own.
 
 The network that most people fit: relu units with biases, an intercept for every class, a penalty chosen on rows that
 are held out, and classes that weigh the same however rare they are.
 
-    python examples/three_classes.py [rec.npz]
+::
+
+    python examples/three_classes.py [picture.png]
 """
 
 from __future__ import annotations
@@ -29,7 +35,7 @@ def measured(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(n: int = 1000, out: str | None = None) -> fr.Recovery:
-    """Fit on n rows, report on 5000 others; write the recovery to `out` if given."""
+    """Fit on n rows, report on 5000 others; draw the choice of alpha to `out` if given."""
     X, y = measured(n, seed=0)
     mean, spread = X.mean(axis=0), X.std(axis=0)  # a penalty sees columns in the units that they have
     rec = fr.fit(
@@ -65,9 +71,22 @@ def main(n: int = 1000, out: str | None = None) -> fr.Recovery:
         "first row: " + ", ".join(f"P({name}) = {chance:.3f}" for name, chance in zip(rec.classes, p[0], strict=True))
     )
     if out is not None:
-        rec.save(out)
+        draw(rec, out)
         print(f"wrote {out}")
     return rec
+
+
+def draw(rec: fr.Recovery, out: str) -> None:
+    """Log loss on rows held out against alpha, with the one that was chosen."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    axes = figure.subplots()
+    alphas = [float(alpha) for alpha in rec.info["alphas"]]
+    axes.semilogx(alphas, list(rec.info["alphas"].values()), "o-")
+    axes.axvline(rec.info["alpha"], color="0.7", zorder=0)
+    axes.set(xlabel="alpha (the line: chosen)", ylabel="log loss, rows held out")
+    figure.savefig(out, dpi=130)
 
 
 if __name__ == "__main__":

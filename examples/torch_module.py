@@ -1,6 +1,12 @@
-"""PyTorch: a loss of ours in a training loop, and a fit in place of the loop.
+"""
+A PyTorch module, its loop and its fit
+======================================
 
-python examples/torch_module.py
+PyTorch: a loss of ours in a training loop, and a fit in place of the loop.
+
+::
+
+    python examples/torch_module.py
 """
 
 from __future__ import annotations

@@ -35,11 +35,14 @@ def as_array(a: Any, name: str) -> np.ndarray:
     if hasattr(a, "isna") and hasattr(a, "dtype"):
         return _column(a, name)
     try:
-        return np.asarray(a)
+        found = np.asarray(a)
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
     except (TypeError, RuntimeError) as error:  # tensors that live elsewhere, or that gradients are taken of
         raise TypeError(f"{name} cannot be read as an array: {error}") from None
+    # Arrays out of .mat files name the byte order of this machine, which is the same type, but no kernel knows it.
+    named = found.dtype.isnative and found.dtype.byteorder in "<>"
+    return found.view(found.dtype.newbyteorder("=")) if named else found
 
 
 def as_numbers(a: Any, name: str) -> np.ndarray:

@@ -82,14 +82,16 @@ def fit(
         Where refinement begins; an array has shape (n_hidden, d), a function of an engine, a model and a seed returns
         Parameters, as those of ``fastrecover.starts`` do (``partial(published_start, split=True)``: disjoint rows for
         each moment, as the proof has it).
-        "tensor": moments by regression.  "tensor-published": by averaging, as Zhong et al. 2017.
-        "landscape": fourth moments in whitened coordinates (Ge, Lee and Ma 2017), output weights of one sign.
-        "spectral": bounded second moment, for quadratic networks.
-        "expand": wide students side by side, pruned, then grown and pruned again until one fits exactly.
-        "random": restarts side by side, signs around the inertia of the second moment.
-        A Recovery: where that fit has ended, with what its solver has learned of the curvature if it is still there and
-        the rows have the same units, as the same rows have.
-        "auto": tensor and expand, whichever costs less first; the result is checked, the other stands behind it.
+
+        - "tensor": moments by regression.
+        - "tensor-published": moments by averaging, as Zhong et al. 2017.
+        - "landscape": fourth moments in whitened coordinates (Ge, Lee and Ma 2017), output weights of one sign.
+        - "spectral": bounded second moment, for quadratic networks.
+        - "expand": wide students side by side, pruned, then grown and pruned again until one fits exactly.
+        - "random": restarts side by side, signs around the inertia of the second moment.
+        - A Recovery: where that fit has ended, with what its solver has learned of the curvature if it is still there
+          and the rows have the same units, as the same rows have.
+        - "auto": tensor and expand, whichever costs less first; the result is checked, the other stands behind it.
     solver : {"auto", "gauss-newton", "lbfgs", "gd", "sgd", "resampled-gd", "pncg"} or solver object
         "auto" works on a sub-sample first; the others run on all rows from the start.
     restarts : int or "auto"

@@ -87,13 +87,14 @@ def population_risk(
     linear function.
 
     Biases a and b make of the share (pi - t) / 2 pi of inputs with u.x, v.x > 0 the bivariate normal distribution
-    P = N2(A, B; cos t), A = a / |u| and B = b / |v|.  With c = (B - A cos t) / sin t and d = (A - B cos t) / sin t,
+    P = N2(A, B; cos t), ``A = a / |u|`` and ``B = b / |v|``.  With c = (B - A cos t) / sin t and
+    d = (A - B cos t) / sin t,
     ``E[relu relu] = |u||v| ((cos t + A B) P + B n(A) N(c) + A n(B) N(d) + sin t n(A) n(c))``; for squared relu
     integration by parts goes up from there, ``M_i+1,j = A M_ij + i M_i-1,j + j cos t M_i,j-1`` for
     ``M_ij = E[relu(x + A)^i relu(y + B)^j]``, i and j > 0.  P is a sum of two of Owen's T functions (Owen, Tables for
     computing bivariate normal probabilities, Annals of Mathematical Statistics 27, 1956).  Since
     ``erf(z) = E sign(z + e / sqrt(2))`` with e normal, E[erf erf] is ``4 P - 2 N(A) - 2 N(B) + 1`` with
-    A = sqrt(2) a / sqrt(1 + 2 |u|^2), B likewise, and the sine above as cosine.
+    ``A = sqrt(2) a / sqrt(1 + 2 |u|^2)``, B likewise, and the sine above as cosine.
 
     Other pairs use ``sum_j a_j b_j cos(t)^j`` with the Hermite coefficients ``E[phi(|u| z + a) He_j(z)] / sqrt(j!)``
     of the two units.  Gradients follow from Stein's identity, ``E[phi'(u.x + a) psi(v.x + b) x] = E[phi'' psi] u +

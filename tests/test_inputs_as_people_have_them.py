@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+from scipy.io import loadmat, savemat
 
 import fastrecover as fr
 
@@ -82,6 +83,16 @@ def test_masks_that_hide_nothing_do_not_matter(plain):
 
 
 # ------------------------------------------------------------------------------------------ matrices and sparse rows
+
+
+def test_arrays_out_of_mat_files_are_arrays(tmp_path, plain):
+    savemat(tmp_path / "session.mat", {"X": X, "T": Y})
+    session = loadmat(tmp_path / "session.mat")
+    assert session["X"].dtype.byteorder in "<>"  # named, where a plain array has "="
+    found = fitted(X=session["X"], y=session["T"], sample_weight=np.ones(N, session["X"].dtype))
+    assert (fitted(X=np.ascontiguousarray(session["X"])).weights == plain.weights).all()
+    assert (found.predict(session["X"]) == plain.predict(X)).all()
+    assert (fr.lagged(session["X"], 2)[0] == X[:2].ravel()).all() and fitted(X=fr.lagged(session["X"], 1)).converged
 
 
 def test_matrices_are_arrays(plain):

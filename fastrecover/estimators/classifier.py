@@ -104,7 +104,7 @@ class OneHiddenLayerClassifier(ClassifierMixin, OneHiddenLayer):
         Steps.
     n_passes_ : float
         Passes over the data, sub-samples counted by their share.
-    loss_curve_ : ndarray (n_iter_,)
+    loss_curve_ : ndarray (n_steps,)
         Mean loss and penalty after every step, in the early ones of sub-samples.
     validation_curve_ : ndarray or None
         Mean loss of the held-out rows after every step.
