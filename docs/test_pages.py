@@ -2,7 +2,7 @@
 
 A ``text`` block behind one is what it prints, "..." standing for what differs from machine to machine.  Examples of
 docstrings, which make the reference, are run as doctests.  Pages that import a package which is not installed are left
-to where it is (``tests/backends``).
+out: after ``make test-backends`` it is there.
 """
 
 from __future__ import annotations

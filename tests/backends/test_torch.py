@@ -301,11 +301,3 @@ def test_the_example_reaches_the_noise(capsys):
     trained, fitted = example.main(n=5000, steps=50)
     assert fitted == pytest.approx(0.01, rel=0.1) and fitted < trained
     assert "50 steps of Adam" in capsys.readouterr().out
-
-
-def test_the_page_runs(tmp_path):
-    path = Path(__file__).parents[2] / "docs" / "test_pages.py"
-    spec = importlib.util.spec_from_file_location("test_pages", path)
-    pages = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pages)
-    assert pages.run("pytorch.md", tmp_path) == 2
