@@ -1,5 +1,12 @@
-"""Tests of what needs PyTorch or JAX: collected where these are installed, as ``make test-backends`` does."""
+"""Tests of what needs large packages: a file is collected where these are installed, as by ``make test-backends``."""
 
 from importlib.util import find_spec
 
-collect_ignore = [f"test_{name}.py" for name in ("torch", "jax") if find_spec(name) is None]
+NEEDS = {
+    "test_torch.py": ("torch",),
+    "test_jax.py": ("jax",),
+    "test_export.py": ("torch", "onnx", "onnxruntime"),
+    "test_victims.py": ("torch", "onnx", "onnxruntime"),
+}
+
+collect_ignore = [name for name, needs in NEEDS.items() if None in map(find_spec, needs)]
