@@ -136,7 +136,7 @@ def _few_ticks(axes: Axes, count: int) -> None:
 
     axes.xaxis.set_major_locator(MaxNLocator(count, steps=[1, 2, 5, 10]))
     if axes.get_yscale() == "linear":
-        axes.yaxis.set_major_locator(MaxNLocator(count + 1, steps=[1, 2, 2.5, 5, 10]))
+        axes.yaxis.set_major_locator(MaxNLocator(count + 2, steps=[1, 2, 2.5, 5, 10]))
 
 
 def _count(rows: np.ndarray) -> str:

@@ -20,6 +20,7 @@ EXTRAS = {
     "torch": ("torch",),
     "progress": ("rich",),
     "plot": ("matplotlib",),
+    "export": ("onnx",),
 }
 
 
