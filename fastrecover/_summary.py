@@ -152,7 +152,7 @@ def _parameters(fit: Fit, level: float, most: float) -> Table:
     told = not fit.determined.all()
     rows, notes = [], []
     for kind in _estimated(fit.model, fit.parameters):
-        values = np.asarray(_part(fit.parameters, kind))
+        values = np.asarray(getattr(fit.parameters, kind))
         size = np.abs(values).ravel()
         order = np.arange(size.size) if size.size <= _MOST[kind] else np.argsort(-size, kind="stable")
         for at in order[: _MOST[kind]]:
@@ -160,7 +160,7 @@ def _parameters(fit: Fit, level: float, most: float) -> Table:
             row = [f"{kind}[{', '.join(map(str, index))}]" if index else kind]
             row += [names[index[-1]] if kind in ("weights", "linear") else ""] if names else []
             row.append(f"{values[index]:.6g}")
-            row += [f"{np.asarray(_part(each, kind))[index]:.{2 if not i else 6}g}" for i, each in enumerate(ends)]
+            row += [f"{np.asarray(getattr(each, kind))[index]:.{2 if not i else 6}g}" for i, each in enumerate(ends)]
             if told:
                 row.append("not determined" if kind == "weights" and not fit.determined[index] else "")
             rows.append(row)
@@ -180,7 +180,3 @@ def _estimated(model: Network, p: Parameters) -> list[str]:
         "weights": True,
     }
     return [kind for kind in _MOST if there[kind]]
-
-
-def _part(p: Parameters, kind: str) -> Any:
-    return getattr(p, kind)

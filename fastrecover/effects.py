@@ -30,8 +30,6 @@ class Fitted(HasParameters, Protocol):
 
     def decision_function(self, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray: ...
 
-    def hidden(self, X: ArrayLike) -> np.ndarray: ...
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -142,6 +140,7 @@ def leading_features(recovery: Fitted, x: np.ndarray, count: int) -> list[int]:
     list of int
         By falling size.
     """
+    x = _thinned(x, _AVERAGED)
     p, patches = recovery.parameters, recovery.model.n_patches
     z = x.reshape(len(x), patches, -1) @ p.weights.T + (0.0 if p.biases is None else p.biases)
     slopes = recovery.model.activation.derivative(z)  # (n, patches, k)

@@ -47,8 +47,6 @@ class Fitted(HasParameters, Protocol):
 
     def decision_function(self, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray: ...
 
-    def hidden(self, X: ArrayLike) -> np.ndarray: ...
-
 
 @dataclass(frozen=True)
 class Shown:

@@ -22,8 +22,8 @@ def load(name: str):
 
 def test_every_example_is_tried():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
-        "classify", "covariance_sketch", "extract", "extract_onnx", "extract_torch", "neuron_subunits", "phase_retrieval", "recover_relu",
-        "scipy_solvers", "sklearn_pipeline", "three_classes", "torch_module",
+        "classify", "covariance_sketch", "extract", "extract_onnx", "extract_torch", "neuron_subunits",
+        "phase_retrieval", "recover_relu", "scipy_solvers", "sklearn_pipeline", "three_classes", "torch_module",
     }  # fmt: skip
 
 

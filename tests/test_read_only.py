@@ -68,7 +68,7 @@ def test_writing_changes_nothing(name, data):
 
 def test_so_it_is_for_fits_and_files(tmp_path):
     teacher = fr.datasets.make_teacher("relu", 3, 2, output_weights="free", hidden_bias=True, intercept=1.0)
-    X, y = teacher.sample(200, noise=0.1, random_state=0)
+    X, y = teacher.sample(2000, noise=0.1, random_state=0)
     options = {"output_weights": "free", "hidden_bias": True, "fit_intercept": True, "random_state": 0}
     rec = fr.fit(X, y, "relu", 2, **options)
     rec.save(tmp_path / "rec.npz")

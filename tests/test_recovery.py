@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -557,3 +558,20 @@ def test_pickles_leave_the_data_behind(fitted):
     copy = pickle.loads(pickle.dumps(rec))
     assert copy.objective is None and rec.objective is not None
     np.testing.assert_array_equal(copy.standard_errors(X, y).flat(), rec.standard_errors().flat())
+
+
+@pytest.mark.parametrize(
+    "form, package, hint",
+    [
+        ("to_torch", "torch", "pip install torch"),
+        ("to_onnx", "onnx", r"pip install 'fastrecover\[export\]'"),
+        ("to_sklearn", "sklearn", r"pip install fastrecover\[sklearn\]"),
+    ],
+)
+def test_a_form_whose_package_is_missing_names_it(monkeypatch, fitted, form, package, hint):
+    *_, rec = fitted
+    for name in [name for name in sys.modules if name.startswith(("fastrecover.export", "fastrecover.estimators"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=hint):
+        getattr(rec, form)()

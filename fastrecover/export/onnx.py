@@ -21,7 +21,7 @@ except ImportError as error:
 
 from ..activations import Activation
 from ..models import HasParameters
-from ..storage import check_destination
+from ..storage import check_destination, put
 from . import check_built_in
 
 _OPSET, _IR = 17, 8  # of 2022: old enough for any runtime in use
@@ -150,7 +150,7 @@ def model_of(recovery: Fitted, path: str | os.PathLike[str] | None, dtype: str) 
     )
     onnx.checker.check_model(made, full_check=True)
     if path is not None:
-        Path(path).write_bytes(made.SerializeToString())
+        put(path, lambda file: file.write(made.SerializeToString()))
     return made
 
 
