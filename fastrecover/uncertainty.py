@@ -159,16 +159,17 @@ class Uncertainty(ParameterViews):
         known = isinstance(self.model.output_weights, tuple)
         return self.model if known else self.model.with_output_weights("free")
 
-    def _without_errors(self, most: float = QUICK) -> str:
+    def _without_errors(self, most: float | None = None) -> str:
         """Computes standard errors unless they are there, and says why they are not: "" where they are.
 
         Parameters
         ----------
-        most : float
-            Rows times squared parameters up to which they are computed now.
+        most : float, optional
+            Rows times squared parameters up to which they are computed now, :data:`QUICK` by default.
         """
         own = self.objective
         known = self.parameters.errors is not None and DEGREES in self.info
+        most = QUICK if most is None else most
         if own is not None and not known and own.n_rows * own.n_parameters**2 > most:
             return "they take a while to compute here, which conf_int() does"
         try:
