@@ -34,8 +34,7 @@ def main(n_features: int = 30, n_hidden: int = 12, out: str | None = None) -> tu
         warnings.simplefilter("ignore", ConvergenceWarning)  # any victim will do
         victim = MLPRegressor(hidden_layer_sizes=(n_hidden,), max_iter=50, random_state=0).fit(X, y)
 
-    # A torch module is a victim by `lambda X: module(torch.from_numpy(X)).detach().numpy()`, an ONNX session by
-    # `lambda X: session.run(None, {name: X.astype("f4")})[0]`: what they compute in float32 is had to its precision.
+    # Modules of PyTorch and sessions of ONNX Runtime are victims in extract_torch.py and extract_onnx.py.
     began = time.perf_counter()
     rec = fr.extract(victim.predict, n_features, "auto", random_state=0)
     print(rec.message)

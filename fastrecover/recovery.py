@@ -16,15 +16,14 @@ from numpy.typing import ArrayLike
 from . import _history, _saved, inference, storage
 from ._arrays import check_feature_names
 from ._validation import check_weights
+from .forms import Forms
 from .losses import encode_labels
 from .models import HasParameters, Network, Parameters
+from .models.parameters import locked
 from .models.views import parameters_of
 from .prediction import hidden, predict
-from .uncertainty import Uncertainty
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from .sweeps import Objective
 
 __all__ = ["Recovery", "load"]
@@ -32,7 +31,7 @@ __all__ = ["Recovery", "load"]
 _SCALARS = ("loss", "converged", "message", "n_passes", "n_rows", "seconds")
 
 
-class Recovery(Uncertainty):
+class Recovery(Forms):
     """Recovered network ``f(x) = sum_j v_j phi(w_j . x + a_j) + b . x + c``, of one output or several.
 
     Parameters
@@ -72,6 +71,10 @@ class Recovery(Uncertainty):
     ------
     ValueError
         If history's columns are missing or differ in length.
+
+    Notes
+    -----
+    All arrays are read-only: copy what you want to change.
     """
 
     def __init__(
@@ -104,6 +107,16 @@ class Recovery(Uncertainty):
         self.n_queries = None if n_queries is None else int(n_queries)
         labels = np.arange(max(model.n_outputs, 2)) if classes is None else np.asarray(classes)
         self.classes = labels if model.loss.takes_labels else None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What is handed out is set as something that cannot be written to: nobody changes a fit by accident."""
+        if name == "history":
+            value = {title: locked(column) for title, column in value.items()}
+        elif name == "parameters":
+            value = value.read_only()
+        elif name in ("determined", "classes") and value is not None:
+            value = locked(value)
+        object.__setattr__(self, name, value)
 
     def predict(self, X: ArrayLike, n_jobs: int | None = None) -> np.ndarray:
         """Expected response of every row: the output, or the rate of counts; for a classification the likeliest label.
@@ -333,7 +346,8 @@ class Recovery(Uncertainty):
         TypeError, ValueError
             An activation of user code or an entry of ``info`` that cannot be stored.
         """
-        p = self._with_errors()
+        self._without_errors()  # there or not, they are computed where that is quick
+        p = self.parameters
         header: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS}
         classes = {} if self.classes is None else {"classes": self.classes}
         for name in ("feature_names", "n_queries"):
@@ -347,23 +361,6 @@ class Recovery(Uncertainty):
         arrays |= {} if p.errors is None else {"standard_errors": p.errors.flat()}
         storage.write(path, header, arrays if p.linear is None else {**arrays, "linear": p.linear})
 
-    def plot(
-        self,
-        path: str | os.PathLike[str] | None = None,
-        teacher: HasParameters | Parameters | None = None,
-        shape: tuple[int, int] | None = None,
-    ) -> Figure:
-        """Picture of the fit, written to `path` if given; see :func:`fastrecover.plotting.plot`."""
-        from .plotting import plot
-
-        return plot(self, path, teacher, shape)
-
-    def summary(self) -> str:
-        """Table of the hidden units, one per line after a few lines about the fit."""
-        from ._summary import summary
-
-        return summary(self)
-
     def __repr__(self) -> str:
         state = "converged" if self.converged else "not converged"
         cost = f"{self.n_passes:.1f} passes" if self.n_queries is None else f"{self.n_queries} queries"
@@ -374,6 +371,10 @@ class Recovery(Uncertainty):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "objective": None, "left": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
 
 
 def load(path: str | os.PathLike[str]) -> Recovery:

@@ -14,9 +14,9 @@ import os
 import shutil
 import uuid
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -44,15 +44,31 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str
     TypeError
         A value that is not plain.
     """
-    check_destination(Path(path))
-    path = Path(os.path.realpath(path))
     text = json.dumps({**header, "format": FORMAT, "version": VERSION}, default=_plain)
     stored: dict[str, Any] = {**arrays, "header": np.frombuffer(text.encode(), np.uint8)}
+    put(path, lambda file: np.savez(file, **stored))
 
+
+def put(path: str | os.PathLike[str], fill: Callable[[BinaryIO], Any]) -> None:
+    """Write a file whole or not at all; see :func:`write`.
+
+    Parameters
+    ----------
+    path : str or path-like
+    fill : callable
+        Writes the contents to a file that is open.
+
+    Raises
+    ------
+    OSError
+        The folder does not exist or cannot be written to.
+    """
+    check_destination(Path(path))
+    path = Path(os.path.realpath(path))
     beside = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with open(beside, "xb") as file:
-            np.savez(file, **stored)
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
         if path.exists():

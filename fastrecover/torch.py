@@ -23,6 +23,7 @@ from ._frameworks import known_loss
 from .activations import get_activation
 from .api import fit
 from .engines import engine_on
+from .export.torch import MODULES, Pointwise
 from .losses import get_loss
 from .models import Logistic, Network, Poisson, Regression
 from .models.network import make_network
@@ -32,13 +33,7 @@ from .sweeps import Objective, pulled_back
 
 __all__ = ["fit_module", "loss", "outputs"]
 
-_ACTIVATIONS: dict[type[nn.Module], str] = {
-    nn.ReLU: "relu",
-    nn.LeakyReLU: "leaky_relu",
-    nn.Sigmoid: "sigmoid",
-    nn.Tanh: "tanh",
-    nn.Softplus: "softplus",
-}
+_ACTIVATIONS: dict[type[nn.Module], str] = {module: name for name, module in MODULES.items()}
 
 
 #: What an operator is told of a network, in this order: the fields of one string, the one type of operators that holds
@@ -256,7 +251,7 @@ def _parts(module: nn.Module) -> tuple[nn.Linear, str, float, nn.Linear]:
     first, act, second = module[0], module[1], module[2]
     if not (isinstance(first, nn.Linear) and isinstance(second, nn.Linear)):
         raise TypeError(f"module must have linear layers first and last, got {type(first)} and {type(second)}")
-    name = _ACTIVATIONS.get(type(act))
+    name = act.name if isinstance(act, Pointwise) else _ACTIVATIONS.get(type(act))
     if name is None:
         known = ", ".join(kind.__name__ for kind in _ACTIVATIONS)
         raise TypeError(f"module must have one of {known} between its layers, got {type(act).__name__}")
@@ -367,5 +362,5 @@ def fit_module(
     with torch.no_grad():
         for tensor, values in found:
             if tensor is not None:
-                tensor.copy_(torch.from_numpy(np.ascontiguousarray(values)))
+                tensor.copy_(torch.tensor(values))
     return rec

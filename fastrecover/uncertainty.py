@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,16 @@ if TYPE_CHECKING:
 
 #: Where ``info`` keeps the degrees of freedom of the standard errors.
 DEGREES = "degrees_of_freedom"
-_QUICK = 1e11  # rows times squared parameters, the work of standard errors, up to which nobody waits for them
+#: Rows times squared parameters, the work of standard errors, up to which nobody waits for them.
+QUICK = 1e11
+
+
+def check_level(level: Any) -> None:
+    """Raise TypeError or ValueError unless `level` is a probability between 0 and 1."""
+    if isinstance(level, bool) or not isinstance(level, (int, float, np.number)):
+        raise TypeError(f"level must be a number, got {level!r}")
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must lie between 0 and 1, such as 0.95, got {level!r}")
 
 
 class Uncertainty(ParameterViews):
@@ -107,10 +115,7 @@ class Uncertainty(ParameterViews):
         TypeError, ValueError
             A level outside (0, 1), or what :meth:`standard_errors` refuses.
         """
-        if isinstance(level, bool) or not isinstance(level, (int, float, np.number)):
-            raise TypeError(f"level must be a number, got {level!r}")
-        if not 0.0 < level < 1.0:
-            raise ValueError(f"level must lie between 0 and 1, such as 0.95, got {level!r}")
+        check_level(level)
         from scipy.special import stdtrit
 
         errors, degrees = self._errors(X, y, sample_weight)
@@ -154,13 +159,24 @@ class Uncertainty(ParameterViews):
         known = isinstance(self.model.output_weights, tuple)
         return self.model if known else self.model.with_output_weights("free")
 
-    def _with_errors(self) -> Parameters:
-        """Parameters, with standard errors if there are any or these can be had quickly."""
+    def _without_errors(self, most: float | None = None) -> str:
+        """Computes standard errors unless they are there, and says why they are not: "" where they are.
+
+        Parameters
+        ----------
+        most : float, optional
+            Rows times squared parameters up to which they are computed now, :data:`QUICK` by default.
+        """
         own = self.objective
-        if own is not None and own.n_rows * own.n_parameters**2 <= _QUICK:
-            with contextlib.suppress(ValueError):
-                self.standard_errors()
-        return self.parameters
+        known = self.parameters.errors is not None and DEGREES in self.info
+        most = QUICK if most is None else most
+        if own is not None and not known and own.n_rows * own.n_parameters**2 > most:
+            return "they take a while to compute here, which conf_int() does"
+        try:
+            self.standard_errors()
+        except ValueError as error:
+            return str(error)
+        return ""
 
     def _errors(
         self, X: ArrayLike | None, y: ArrayLike | None, sample_weight: ArrayLike | None
@@ -172,6 +188,7 @@ class Uncertainty(ParameterViews):
             errors, degrees = inference.standard_errors(self._data(X, y, sample_weight), self.model, self.parameters)
         if own:
             self.parameters, self.info[DEGREES] = replace(self.parameters, errors=errors), degrees
+            errors = self.parameters.errors or errors
         return errors, degrees
 
     def _data(self, X: ArrayLike | None, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Objective:

@@ -221,7 +221,7 @@ def test_errors_outlive_the_data(name, tmp_path):
 def test_errors_that_cannot_be_had_are_not_stored(tmp_path, monkeypatch):
     teacher, X, y = planted("relu")
     recovery(teacher.model, teacher.parameters, X[:8], y[:8]).save(tmp_path / "few")
-    monkeypatch.setattr("fastrecover.uncertainty._QUICK", 1e3)
+    monkeypatch.setattr("fastrecover.uncertainty.QUICK", 1e3)
     recovery(teacher.model, teacher.parameters, X, y).save(tmp_path / "slow")
     for name in ("few", "slow"):
         found = load(tmp_path / name)

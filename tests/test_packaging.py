@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = DECLARED["project"]
 
-NOT_ON_IMPORT = {"scipy", "numba", "llvmlite", "sklearn", "matplotlib", "torch", "jax", "rich"}
+NOT_ON_IMPORT = {"scipy", "numba", "llvmlite", "sklearn", "matplotlib", "torch", "jax", "onnx", "rich"}
 
 # A "part" is the first name under fastrecover (subpackage or module); the package itself is "fastrecover".
 GROUND = ("activations", "exceptions", "linalg", "losses", "random", "tensors")  # and private modules
@@ -38,9 +38,13 @@ FACES = (
     "_saved",
     "_summary",
     "datasets",
+    "effects",
+    "export",
+    "forms",
     "inference",
     "moments",
     "pair_terms",
+    "panels",
     "plotting",
     "population",
     "prediction",
@@ -87,6 +91,8 @@ IMPORTED_ONLY_BY = {
     ),  # to open rows that are handed in
     **dict.fromkeys(FACES, (*FACES, "api", *DOORS, *TOP)),
 }
+#: What a lower part calls when it is asked to become something that stands above it.
+UPWARD = {("forms", "estimators")}
 TOUCH_ROWS = ("sources", "engines", "sweeps")
 IMPORTERS = ("import_module", "__import__")
 
@@ -123,7 +129,7 @@ def layer(part: str) -> int:
 
 def permitted(importer: str, target: str) -> bool:
     """Whether the tables let one part import another."""
-    if importer == target:
+    if importer == target or (importer, target) in UPWARD:
         return True
     above, below = layer(importer), layer(target)
     alike = above == below and LAYERS[above] in (GROUND, FACES, TOP)

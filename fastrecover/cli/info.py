@@ -21,6 +21,7 @@ EXTRAS = {
     "jax": ("jax",),
     "progress": ("rich",),
     "plot": ("matplotlib",),
+    "export": ("onnx",),
 }
 
 

@@ -12,7 +12,8 @@ except ImportError as error:
         "OneHiddenLayerRegressor and OneHiddenLayerClassifier need scikit-learn: pip install fastrecover[sklearn]"
     ) from error
 
+from ._recovery import of_recovery
 from .classifier import OneHiddenLayerClassifier
 from .regressor import OneHiddenLayerRegressor
 
-__all__ = ["OneHiddenLayerClassifier", "OneHiddenLayerRegressor"]
+__all__ = ["OneHiddenLayerClassifier", "OneHiddenLayerRegressor", "of_recovery"]

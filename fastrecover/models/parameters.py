@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..activations import Activation
 from ..linalg import pieces
@@ -164,6 +165,12 @@ class Parameters:
     def _parts(self) -> tuple[np.ndarray | float | None, ...]:
         return self.weights, self.biases, self.output_weights, self.linear, self.intercept
 
+    def read_only(self) -> Parameters:
+        """The same numbers in arrays of their own that cannot be written to."""
+        w, a, v, b, c = (part if part is None or np.ndim(part) == 0 else locked(part) for part in self._parts())
+        errors = self.errors and self.errors.read_only()
+        return Parameters(w, v, b, c, errors, a)  # type: ignore[arg-type]
+
     def like(self, flat: np.ndarray) -> Parameters:
         """Parameters of the same shapes from one vector, as :meth:`flat` makes it.
 
@@ -181,6 +188,13 @@ class Parameters:
             for part, shape, size in zip(pieces(flat, sizes), shapes, sizes, strict=True)
         )
         return Parameters(w, v, b, c if c.ndim else float(c), None, a)  # type: ignore[arg-type, union-attr]
+
+
+def locked(array: ArrayLike) -> np.ndarray:
+    """A copy that cannot be written to."""
+    copied = np.array(array)
+    copied.flags.writeable = False
+    return copied
 
 
 def lengths(rows: np.ndarray) -> np.ndarray:
