@@ -18,6 +18,9 @@ from ..engines.processors import cpu_count
 EXTRAS = {
     "sklearn": ("scikit-learn", "narwhals"),
     "torch": ("torch",),
+    "zarr": ("zarr",),
+    "parquet": ("pyarrow",),
+    "hdf5": ("h5py",),
     "progress": ("rich",),
     "plot": ("matplotlib",),
 }
