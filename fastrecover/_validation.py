@@ -71,7 +71,7 @@ def flat(v: np.ndarray, n: int, name: str) -> np.ndarray:
 
 
 def check_finite(a: np.ndarray, name: str, first: int = 0, titles: list[str] | None = None) -> None:
-    """Raise ValueError naming the first entry that is not finite, rows counted from `first`, columns by their titles."""
+    """Raise ValueError naming the first entry that is not finite: rows counted from `first`, columns by `titles`."""
     block = max(1, (1 << 22) // max(a.shape[1] if a.ndim == 2 else 1, 1))
     for start in range(0, len(a), block):
         bad = ~np.isfinite(a[start : start + block])

@@ -49,8 +49,8 @@ def predict(model: Network, parameters: Parameters, X: ArrayLike, n_jobs: int | 
     ValueError
         `X` is not two-dimensional, has the wrong number of columns, or has masked or missing entries.
     """
-    d, X = parameters.weights.shape[1] * model.n_patches, opened(X)
-    x = X if is_source(X) else as_numbers(X, "X")
+    given, d = opened(X), parameters.weights.shape[1] * model.n_patches
+    x = given if is_source(given) else as_numbers(given, "X")
     if len(x.shape) != 2 or x.shape[1] != d:
         raise ValueError(f"X must have shape (n, {d}), one column for each feature, got {x.shape}")
     # Everything free: also output weights of zero are then numbers like any other.
@@ -91,10 +91,10 @@ def hidden(model: Network, parameters: Parameters, X: ArrayLike) -> np.ndarray:
     TypeError, ValueError
         As :func:`predict`.
     """
-    X = opened(X)
-    if is_source(X):
-        return np.concatenate([hidden(model, parameters, rows) for _, rows in read_all(X)])
-    x, (k, d), patches = as_numbers(X, "X"), parameters.weights.shape, model.n_patches
+    given = opened(X)
+    if is_source(given):
+        return np.concatenate([hidden(model, parameters, rows) for _, rows in read_all(given)])
+    x, (k, d), patches = as_numbers(given, "X"), parameters.weights.shape, model.n_patches
     if x.ndim != 2 or x.shape[1] != d * patches:
         raise ValueError(f"X must have shape (n, {d * patches}), one column for each feature, got {x.shape}")
     z = x.reshape(len(x) * patches, d) @ parameters.weights.T

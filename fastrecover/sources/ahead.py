@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 _MEMORY = 64 << 20  # bytes of units that are held
 _FEWEST, _MOST = 2, 32  # of them
@@ -193,7 +194,7 @@ class FunctionRows:
 
     name, titles, direct = "the function's rows", None, True
 
-    def __init__(self, function: Callable[[int, int], np.ndarray], shape: tuple[int, int], dtype: np.dtype) -> None:
+    def __init__(self, function: Callable[[int, int], ArrayLike], shape: tuple[int, int], dtype: np.dtype) -> None:
         self._function, self.shape, self.dtype = function, shape, dtype
         self.edges = even_edges(*shape)
 
@@ -206,7 +207,7 @@ class FunctionRows:
 
     def only(self, columns: Sequence[int]) -> FunctionRows:
         """The same rows with some of their columns."""
-        return FunctionRows(lambda a, b: self.read(a, b)[:, columns], (self.shape[0], len(columns)), self.dtype)
+        return FunctionRows(lambda a, b: self.read(a, b)[:, list(columns)], (self.shape[0], len(columns)), self.dtype)
 
 
 _pool: ThreadPoolExecutor | None = None

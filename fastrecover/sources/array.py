@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import mmap
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,7 @@ class ArraySource:
     def grouped(self, count: int) -> ArraySource:
         """The same samples, each cut into `count` patches."""
         whole = self.x.reshape(self.shape[0], -1) if self.group > 1 else self.x
-        named = {"name": self.name, "column_names": self.column_names}
+        named: dict[str, Any] = {"name": self.name, "column_names": self.column_names}
         return ArraySource(whole, self.y, self.w, count, largest_copy=self.largest_copy, **named)
 
     def part(self, i: int, count: int) -> ArraySource:

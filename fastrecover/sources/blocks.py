@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -108,7 +108,7 @@ class BlockSource:
         """The same samples, in memory."""
         x, y, w = self.read(0, self.n_samples)
         x = x.reshape(self.n_samples, self.n_features)
-        named = {"name": self.name, "column_names": self.column_names}
+        named: dict[str, Any] = {"name": self.name, "column_names": self.column_names}
         return ArraySource(x, y, w, self.group, largest_copy=self.largest_copy, **named)
 
     def targets(self) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -48,11 +48,11 @@ def open(  # noqa: A001  (sources.open, as gzip.open)
 ) -> Source:
     """Rows of a file, read in blocks while they are swept, and the responses that lie with them.
 
-    Up to 64 MB of rows are read whole.  Of more, units are read ahead on threads of their own and 64 MB of them held,
-    or two where they are larger: of .npy files, uncompressed .npz archives and contiguous data sets a unit has a million
-    numbers, else it is a chunk as high as the file's (many, where they are small), a row group, or a record batch.  A
-    fit holds beside these 8 bytes a row for each response, weight and residual, and small sub-samples.  Results have
-    the bits of those on an array of the same rows and data type.
+    Up to 64 MB of rows are read whole.  Of more, units are read ahead on threads of their own, and 64 MB of them are
+    held, or two where they are larger: a million numbers of .npy files, uncompressed .npz archives and contiguous data
+    sets; else the rows that share a chunk (of several chunks where these are small), a row group, or a record batch.
+    Beside them a fit holds up to 32 bytes a row and response, and sub-samples of up to 64 MB.  Results have the bits of
+    those on an array of the same rows and data type.
 
     Parameters
     ----------
@@ -107,7 +107,9 @@ def open(  # noqa: A001  (sources.open, as gzip.open)
             raise ValueError(f"{rows.name} is one array or table without keys, got key={key!r}: leave it out")
         ys, ws = ([] if k is None else _numbers(rows, k) for k in (target, weight))
         y, w = (_values(rows.only(k)) if k else None for k in (ys, ws))
-        chosen = [j for j in range(rows.shape[1]) if j not in (*ys, *ws)] if columns is None else _numbers(rows, columns)
+        chosen = (
+            [j for j in range(rows.shape[1]) if j not in (*ys, *ws)] if columns is None else _numbers(rows, columns)
+        )
         if not chosen:
             raise ValueError(f"{rows.name} has no column left for features")
     rows = rows if chosen is None or chosen == list(range(rows.shape[1])) else rows.only(chosen)
@@ -160,8 +162,8 @@ def from_blocks(
     if first.ndim != 2 or len(first) != 1 or not first.shape[1]:
         raise ValueError(f"function(0, 1) must return an array of shape (1, n_features), got shape {first.shape}")
     rows = FunctionRows(function, (int(n_rows), first.shape[1]), first.dtype)
-    given = (None if a is None else np.asarray(a) for a in (y, sample_weight))
-    return _source(rows, *given, dtype, read_whole=False)
+    own_y, own_w = (None if a is None else np.asarray(a) for a in (y, sample_weight))
+    return _source(rows, own_y, own_w, dtype, read_whole=False)
 
 
 def is_source(data: Any) -> bool:
@@ -230,7 +232,8 @@ def _opened(data: Any) -> Any:
 
 def _key(found: dict[str, Any], key: Any, default: str, name: str) -> str:
     """The array that is meant; without a key the default, or the only one there is."""
-    if key is None:
+    given = key is not None
+    if not given:
         if default in found:
             return default
         if len(found) == 1:
@@ -238,7 +241,8 @@ def _key(found: dict[str, Any], key: Any, default: str, name: str) -> str:
         key = default
     if key not in found:
         near = _near(key, found)
-        raise ValueError(f"{name} has no array {key!r}{near} (it has: {', '.join(found) or 'nothing'})")
+        hint = "" if given else "; name one with key="
+        raise ValueError(f"{name} has no array {key!r}{near} (it has: {', '.join(found) or 'nothing'}){hint}")
     return str(key)
 
 
@@ -284,7 +288,9 @@ def _source(
         why = getattr(rows, "said_of_type", lambda: f"got dtype {rows.dtype}")()
         raise TypeError(f"{rows.name} must hold real numbers: {why}")
     n, d = rows.shape
-    wanted = np.dtype((np.float32 if kind == "f" and rows.dtype.itemsize <= 4 else np.float64) if dtype is None else dtype)
+    wanted = np.dtype(
+        (np.float32 if kind == "f" and rows.dtype.itemsize <= 4 else np.float64) if dtype is None else dtype
+    )
     if wanted not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
     for name, values in (("target", y), ("weight", w)):

@@ -81,7 +81,7 @@ class FlatRows:
 
     def _fill(self, x: np.ndarray, at: int, start: int) -> None:
         """Read into an array the bytes from `at` on."""
-        view, got = memoryview(x.view(np.uint8)).cast("B"), 0
+        view, got = x.reshape(-1).view(np.uint8).data.cast("B"), 0
         while got < x.nbytes:
             some = os.preadv(self._file, [view[got:]], at + got)
             if some == 0:

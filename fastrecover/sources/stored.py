@@ -53,9 +53,7 @@ class ArrayRows:
 
     def only(self, columns: Sequence[int]) -> ArrayRows:
         """The same rows with some of their columns."""
-        return ArrayRows(
-            self.array, self.name, [(self._columns or range(self.shape[1]))[j] for j in columns]
-        )
+        return ArrayRows(self.array, self.name, [(self._columns or range(self.shape[1]))[j] for j in columns])
 
 
 def is_stored(data: Any) -> bool:

@@ -130,7 +130,9 @@ def table(path: Path) -> TableRows:
                 raise
             raise ValueError(f"{file.name} is not a readable {_kind(file)} file: {error}") from None
         except Exception as error:
-            raise ValueError(f"{file.name} is not a readable {_kind(file)} file: {error or type(error).__name__}") from None
+            raise ValueError(
+                f"{file.name} is not a readable {_kind(file)} file: {error or type(error).__name__}"
+            ) from None
         found = {each.name: each.type for each in schema if not each.name.startswith("__index_level_")}
         types = types or found
         for title, kind in types.items():

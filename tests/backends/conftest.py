@@ -1,5 +1,7 @@
-"""Tests of what needs PyTorch or JAX: collected where these are installed, as ``make test-backends`` does."""
+"""Tests of what needs an optional package: collected where that is installed, as ``make test-backends`` does."""
 
 from importlib.util import find_spec
 
-collect_ignore = [f"test_{name}.py" for name in ("torch", "jax") if find_spec(name) is None]
+NEEDS = {"torch": "torch", "jax": "jax", "zarr": "zarr", "hdf5": "h5py"}
+
+collect_ignore = [f"test_{name}.py" for name, module in NEEDS.items() if find_spec(module) is None]
