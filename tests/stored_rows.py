@@ -21,6 +21,7 @@ def planted(dtype=np.float32):
 def read_in_blocks(monkeypatch, numbers=1 << 12):
     """Nothing is read whole, and units and what is held of them are small."""
     monkeypatch.setattr(files, "_SMALL", 0)
+    monkeypatch.setattr("fastrecover.sources.flat._CHECKED", 0)
     monkeypatch.setattr("fastrecover.sources.ahead._NUMBERS", numbers)
     monkeypatch.setattr("fastrecover.sources.ahead._MEMORY", 16 * numbers)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .array import ArraySource
 from .base import Block, Source, peek, read_all
 from .blocks import BlockSource
-from .files import KINDS, as_source, as_values, from_blocks, is_path, is_source, open, opened
+from .files import KINDS, WrongName, as_source, as_values, from_blocks, is_path, is_source, open, opened
 from .kept import KeptSource, kept
 from .lagged import lagged
 from .whitened import WhitenedSource
@@ -18,6 +18,7 @@ __all__ = [
     "KeptSource",
     "Source",
     "WhitenedSource",
+    "WrongName",
     "as_source",
     "as_values",
     "from_blocks",

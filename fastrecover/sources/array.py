@@ -91,8 +91,12 @@ class ArraySource:
     def part(self, i: int, count: int) -> ArraySource:
         """Part i of `count` nearly equal consecutive parts, without a copy."""
         n = self.shape[0]
+        return self.between(n * i // count, n * (i + 1) // count)
+
+    def between(self, start: int, stop: int) -> ArraySource:
+        """Samples ``start .. stop - 1``, without a copy."""
         new = copy.copy(self)
-        new.x, new.y, new.w = self.read(n * i // count, n * (i + 1) // count)
+        new.x, new.y, new.w = self.read(start, stop)
         return new
 
     def patches(self) -> ArraySource:

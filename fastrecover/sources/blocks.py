@@ -126,7 +126,11 @@ class BlockSource:
     def part(self, i: int, count: int) -> BlockSource:
         """Part i of `count` nearly equal consecutive parts."""
         n = self.n_samples
-        return self._every(1, n * i // count, n * (i + 1) // count)
+        return self.between(n * i // count, n * (i + 1) // count)
+
+    def between(self, start: int, stop: int) -> BlockSource:
+        """Samples ``start .. stop - 1``."""
+        return self._every(1, start, stop)
 
     def patches(self) -> BlockSource:
         """Every patch as a sample of its own, with the response and weight of its sample."""

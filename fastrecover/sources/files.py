@@ -7,8 +7,8 @@ is small is then read whole, so that sweeps run over memory; of the rest a few u
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .._validation import check_rows
+from ..models import nearest
 from .ahead import FunctionRows, ReadAhead, Rows
 from .array import ArraySource
 from .base import Source
@@ -35,6 +36,12 @@ KINDS: dict[str, Callable[[Path], Any]] = {
     ".hdf5": hdf5,
     **dict.fromkeys((*PARQUET, *ARROW), table),
 }
+
+
+class WrongName(ValueError):
+    """There is no such array or column; `argument` of :func:`open` named it."""
+
+    argument = ""
 
 
 def open(  # noqa: A001  (sources.open, as gzip.open)
@@ -66,7 +73,7 @@ def open(  # noqa: A001  (sources.open, as gzip.open)
         Columns that are features: names of a table's, numbers of an array's.  Default: all but `target` and `weight`.
     target, weight : str, int or sequence, optional
         Responses (several: the outputs) and sample weights: names or numbers of columns, or in a file of several arrays
-        their keys.  Default: none, or "y" where a file has an array of that name.
+        their keys.  Default: none, or without a `key` the array "y" where a file has one; (): none.
     dtype : float32 or float64, optional
         What rows are converted to, block by block.  Default: float32 for float16 and float32, else float64.
 
@@ -97,19 +104,21 @@ def open(  # noqa: A001  (sources.open, as gzip.open)
     found = _opened(data)
     if isinstance(found, dict):
         name = Path(data).name
-        rows = found[_key(found, key, "X", name)]()
-        target = "y" if target is None and "y" in found and key != "y" else target
-        y, w = (None if k is None else _values(found[_key(found, k, "", name)]()) for k in (target, weight))
-        chosen = None if columns is None else _numbers(rows, columns)
+        rows = found[_key(found, key, "X", name, "key")]()
+        alone = "y" if key is None and "y" in found else None
+        target = alone if target is None else target or None
+        others = (("target", target), ("weight", weight))
+        y, w = (None if k is None else _values(found[_key(found, k, "", name, said)]()) for said, k in others)
+        chosen = None if columns is None else _numbers(rows, columns, "columns")
     else:
         rows = found
         if key is not None:
             raise ValueError(f"{rows.name} is one array or table without keys, got key={key!r}: leave it out")
-        ys, ws = ([] if k is None else _numbers(rows, k) for k in (target, weight))
+        ys = [] if target is None else _numbers(rows, target, "target")
+        ws = [] if weight is None else _numbers(rows, weight, "weight")
         y, w = (_values(rows.only(k)) if k else None for k in (ys, ws))
-        chosen = (
-            [j for j in range(rows.shape[1]) if j not in (*ys, *ws)] if columns is None else _numbers(rows, columns)
-        )
+        chosen = [j for j in range(rows.shape[1]) if j not in (*ys, *ws)]
+        chosen = chosen if columns is None else _numbers(rows, columns, "columns")
         if not chosen:
             raise ValueError(f"{rows.name} has no column left for features")
     rows = rows if chosen is None or chosen == list(range(rows.shape[1])) else rows.only(chosen)
@@ -193,8 +202,14 @@ def as_source(X: Any) -> Source:
     return X if is_source(X) else ArraySource(check_rows(X))
 
 
-def as_values(y: Any) -> Any:
+def as_values(y: Any, key: str | None = None, default: str = "y") -> Any:
     """Responses, labels or weights as an array where they are in a file or a source, else as they are.
+
+    Parameters
+    ----------
+    y : any
+    key, default : str
+        Of a file of several arrays the one that is meant, and the one that is taken without a key.
 
     Raises
     ------
@@ -206,7 +221,7 @@ def as_values(y: Any) -> Any:
     if not (is_path(y) or is_stored(y)):
         return y
     found = _opened(y)
-    return _values(found[_key(found, None, "y", Path(y).name)]() if isinstance(found, dict) else found)
+    return _values(found[_key(found, key, default, Path(y).name, "key")]() if isinstance(found, dict) else found)
 
 
 def _opened(data: Any) -> Any:
@@ -230,46 +245,42 @@ def _opened(data: Any) -> Any:
     return KINDS[kind](path)
 
 
-def _key(found: dict[str, Any], key: Any, default: str, name: str) -> str:
+def _key(found: dict[str, Any], key: Any, default: str, name: str, argument: str) -> str:
     """The array that is meant; without a key the default, or the only one there is."""
-    given = key is not None
-    if not given:
-        if default in found:
-            return default
-        if len(found) == 1:
-            return next(iter(found))
-        key = default
-    if key not in found:
-        near = _near(key, found)
-        hint = "" if given else "; name one with key="
-        raise ValueError(f"{name} has no array {key!r}{near} (it has: {', '.join(found) or 'nothing'}){hint}")
-    return str(key)
+    if key is None and (default in found or len(found) == 1):
+        return default if default in found else next(iter(found))
+    wanted = default if key is None else key
+    if wanted not in found:
+        hint = f"; name one with {argument}=" if key is None else ""
+        known = tuple(found)
+        held = f"it has: {', '.join(known) or 'nothing'}"
+        raise _wrong(argument, f"{name} has no array {wanted!r}{nearest(str(wanted), known)} ({held}){hint}")
+    return str(wanted)
 
 
-def _numbers(rows: Rows, columns: Any) -> list[int]:
+def _numbers(rows: Rows, columns: Any, argument: str) -> list[int]:
     """Numbers of columns that are named by title or by number."""
-    found = []
+    found: list[int] = []
     titles, d = rows.titles, rows.shape[1]
+    held = f"it has: {', '.join((titles or [])[:20])}{', ...' if d > 20 else ''}" if titles else f"it has: 0 to {d - 1}"
     for column in [columns] if isinstance(columns, (str, int, np.integer)) else columns:
-        if isinstance(column, str):
-            if titles is None:
-                raise ValueError(f"{rows.name} has columns 0 to {d - 1} without names, got {column!r}")
-            if column not in titles:
-                shown = ", ".join(titles[:20]) + (", ..." if len(titles) > 20 else "")
-                raise ValueError(f"{rows.name} has no column {column!r}{_near(column, titles)} (it has: {shown})")
+        if titles is not None and column in titles:
             found.append(titles.index(column))
-        elif isinstance(column, (int, np.integer)) and not isinstance(column, bool) and -d <= column < d:
-            found.append(int(column) % d)
-        else:
-            raise ValueError(f"{rows.name} has columns 0 to {d - 1}, got {column!r}")
+            continue
+        number = int(column) if isinstance(column, str) and re.fullmatch(r"-?\d+", column) else column
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not -d <= number < d:
+            near = nearest(str(column), tuple(titles or ()))
+            raise _wrong(argument, f"{rows.name} has no column {column!r}{near} ({held})")
+        found.append(int(number) % d)
     if len(set(found)) < len(found):
-        raise ValueError(f"{rows.name}: columns are named twice in {columns!r}")
+        raise _wrong(argument, f"{rows.name}: columns are named twice in {columns!r}")
     return found
 
 
-def _near(name: str, known: Any) -> str:
-    close = get_close_matches(str(name), list(known), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
+def _wrong(argument: str, text: str) -> WrongName:
+    error = WrongName(text)
+    error.argument = argument
+    return error
 
 
 def _values(rows: Rows) -> np.ndarray:
@@ -296,5 +307,9 @@ def _source(
     for name, values in (("target", y), ("weight", w)):
         if values is not None and len(values) != n:
             raise ValueError(f"{rows.name} has {n} rows and {len(values)} values of {name}: there must be one for each")
+    if w is not None:
+        if w.ndim != 1 or w.dtype.kind not in "fiub":
+            raise ValueError(f"{rows.name}: weights must be one number for each row, got shape {w.shape}, {w.dtype}")
+        w = np.ascontiguousarray(w, np.float64)
     source = BlockSource(ReadAhead(rows), n, d, y, w, wanted, name=rows.name, column_names=rows.titles)
     return source.copied() if read_whole and n * d * wanted.itemsize <= _SMALL else source

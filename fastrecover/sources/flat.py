@@ -19,6 +19,8 @@ import numpy as np
 from .ahead import Rows, even_edges
 from .stored import ArrayRows
 
+_CHECKED = 64 << 20  # bytes up to which an array of an archive is read whole, and its checksum compared
+
 #: Arrays by their names, each opened when it is asked for.
 Group: TypeAlias = dict[str, Callable[[], Rows]]
 
@@ -30,8 +32,8 @@ class FlatRows:
     ----------
     path : Path
     name : str
-    begin : int
-        Byte of the file at which they begin.
+    place : tuple of int
+        Byte of the file at which they begin, and that at which they must have ended.
     shape : tuple of int
         (n,) for a single column.
     by_columns : bool
@@ -47,21 +49,21 @@ class FlatRows:
         self,
         path: Path,
         name: str,
-        begin: int,
+        place: tuple[int, int],
         shape: tuple[int, ...],
         by_columns: bool,
         dtype: np.dtype,
         columns: Sequence[int] | None = None,
     ) -> None:
-        self._given = (path, name, begin, shape, by_columns, dtype)
-        self.name, self.dtype, self._begin, self._columns = name, dtype, begin, columns
+        self._given = (path, name, place, shape, by_columns, dtype)
+        self.name, self.dtype, self._begin, self._columns = name, dtype, place[0], columns
         n, self._width = shape[0], shape[1] if len(shape) == 2 else 1
         self.shape = (n, self._width if columns is None else len(columns))
         self.direct = not by_columns or self._width == 1
         self.edges = even_edges(n, self._width)
         self._file = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         weakref.finalize(self, os.close, self._file)
-        missing = begin + n * self._width * dtype.itemsize - os.fstat(self._file).st_size
+        missing = place[0] + n * self._width * dtype.itemsize - min(place[1], os.fstat(self._file).st_size)
         if missing > 0:
             whole = n - -(-missing // (self._width * dtype.itemsize))
             raise ValueError(f"{name} ends early: its head says {n} rows, and {_said_whole(whole, self.direct)}")
@@ -102,7 +104,7 @@ def npy(path: Path) -> Rows:
     """Rows of a .npy file."""
     with open(path, "rb") as file:
         shape, by_columns, dtype = _head(file, path.name)
-        return FlatRows(path, path.name, file.tell(), shape, by_columns, dtype)
+        return FlatRows(path, path.name, (file.tell(), os.fstat(file.fileno()).st_size), shape, by_columns, dtype)
 
 
 def npz(path: Path) -> Group:
@@ -119,20 +121,26 @@ def npz(path: Path) -> Group:
 def _member(path: Path, info: zipfile.ZipInfo) -> Rows:
     key = info.filename[:-4]
     name = f"{key!r} in {path.name}"
-    with open(path, "rb") as file:
-        try:
-            if info.compress_type == zipfile.ZIP_STORED:
-                file.seek(info.header_offset + 26)
-                lengths = [int.from_bytes(file.read(2), "little") for _ in range(2)]
-                file.seek(sum(lengths), os.SEEK_CUR)
-                shape, by_columns, dtype = _head(file, name)
-                return FlatRows(path, name, file.tell(), shape, by_columns, dtype)
+    whole = info.compress_type != zipfile.ZIP_STORED or info.file_size <= _CHECKED
+    try:
+        if info.flag_bits & 1:
+            raise ValueError("it is encrypted")
+        if whole:
             with np.load(path, allow_pickle=False) as archive:
-                return ArrayRows(archive[key], name)
-        except OSError:
-            raise
-        except Exception as error:
-            raise ValueError(unreadable(name, "array", error)) from None
+                packed = archive[key]
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(unreadable(name, "array", error)) from None
+    if whole:
+        return ArrayRows(packed, name)
+    with open(path, "rb") as file:
+        file.seek(info.header_offset + 26)
+        lengths = [int.from_bytes(file.read(2), "little") for _ in range(2)]
+        file.seek(sum(lengths), os.SEEK_CUR)
+        end = file.tell() + info.file_size
+        shape, by_columns, dtype = _head(file, name)
+        return FlatRows(path, name, (file.tell(), end), shape, by_columns, dtype)
 
 
 def _head(file: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:

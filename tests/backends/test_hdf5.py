@@ -59,9 +59,7 @@ def test_what_is_wrong_is_named(data):
     with h5py.File("d.h5", "w") as file:
         file.create_dataset("cell/stim", data=x, chunks=(700, D), compression="gzip")
         file["y"] = y
-    with pytest.raises(
-        ValueError, match=r"'cell/stin', did you mean 'cell/stim'\? \(it has: cell/stim, y\)"
-    ):
+    with pytest.raises(ValueError, match=r"'cell/stin'; did you mean 'cell/stim'\? \(it has: cell/stim, y\)"):
         opened("d.h5", "cell/stin")
     Path("odd.h5").write_bytes(b"no such file")
     with pytest.raises(ValueError, match="odd.h5 is not a readable HDF5 file"):

@@ -68,9 +68,7 @@ def test_a_chunk_is_unpacked_once_for_a_sub_sample(data, monkeypatch):
 def test_what_is_wrong_is_named(data):
     x, y = data
     written(x, y, chunks=(700, D))
-    with pytest.raises(
-        ValueError, match=r"d.zarr has no array 'x'.* \(it has: X, y\)"
-    ):
+    with pytest.raises(ValueError, match=r"d.zarr has no array 'x'.* \(it has: X, y\)"):
         opened("d.zarr", "x")
     Path("odd.zarr").mkdir()
     with pytest.raises(ValueError, match="odd.zarr is not a readable Zarr store"):

@@ -190,16 +190,16 @@ def test_what_is_not_there_is_named(data, folder):
     Path("x.csv").write_text("1,2\n")
     Path("x.txt").write_text("1,2\n")
     refused("no.npy does not exist", lambda: fr.fit("no.npy", "y.npy", "relu", 2), FileNotFoundError)
-    refused(r"d.npz has no array 'stin', did you mean 'stim'\? \(it has: X, y, stim\)", lambda: opened("d.npz", "stin"))
+    refused(r"d.npz has no array 'stin'; did you mean 'stim'\? \(it has: X, y, stim\)", lambda: opened("d.npz", "stin"))
     refused("d.npz has no array 'z'", lambda: opened("d.npz", target="z"))
     refused("x.npy is one array or table without keys", lambda: opened("x.npy", "X"))
     refused(
-        r"no column 'aa', did you mean 'a'\? \(it has: a, b, c, d, e, f, y, word\)",
+        r"no column 'aa'; did you mean 'a'\? \(it has: a, b, c, d, e, f, y, word\)",
         lambda: opened("d.arrow", columns=["aa"]),
     )
     refused("columns are named twice", lambda: opened("d.arrow", columns=["a", "a"]))
-    refused("has columns 0 to 5, got 6", lambda: opened("x.npy", target=6))
-    refused("columns 0 to 5 without names, got 'y'", lambda: opened("x.npy", target="y"))
+    refused(r"x.npy has no column 6 \(it has: 0 to 5\)", lambda: opened("x.npy", target=6))
+    refused(r"x.npy has no column 'y' \(it has: 0 to 5\)", lambda: opened("x.npy", target="y"))
     refused("no column left", lambda: opened("y.npy", target=0))
     refused("column 'word' has type .*string: name the columns", lambda: opened("d.parquet", target="y"), TypeError)
     refused("y is missing.*target=", lambda: fr.fit("x.npy", None, "relu", 2))
