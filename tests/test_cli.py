@@ -138,7 +138,7 @@ def test_large_files_are_read_in_blocks(folder, teacher, capsys, monkeypatch):
     np.testing.assert_array_equal(np.load("p.npy"), expected.predict(X))
     parquet.write_table(table.rename_columns([f"x{j}" for j in range(1, D)] + ["z", "w", "y"]), "e.parquet")
     code, _, err = called(capsys, "predict", "rec.npz", "e.parquet")
-    assert code == 2 and "e.parquet has no column 'x0'" in err and "it has: x1, x2, x3, x4, z, w, y" in err
+    assert code == 2 and "error: e.parquet has no column 'x0'" in err and "it has: x1, x2, x3, x4, z, w, y" in err
 
 
 @pytest.mark.parametrize(

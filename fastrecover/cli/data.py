@@ -22,7 +22,7 @@ from ..sources.flat import unreadable
 from .csv_file import from_csv, rows_from_csv
 
 TABLES = (".parquet", ".pq", ".arrow", ".feather", "")  # "": a folder of them
-_OPTIONS = {"key": "--x-key", "target": "--y-key", "weight": "--weight-key", "columns": "--columns"}
+_OPTIONS = {"key": "--x-key: ", "target": "--y-key: ", "weight": "--weight-key: ", "columns": "--columns: "}
 #: What DATA may be, for help.
 WHAT = ".npy (rows); .npz, .zarr or .h5 (named arrays); .parquet, .arrow, .feather or .csv (one row a line)"
 
@@ -127,13 +127,14 @@ def rows(args: argparse.Namespace, columns: list[str] | None) -> Any:
     if args.x_key is not None and kind in (".npy", *TABLES):
         raise ValueError(f"--x-key goes with files of several arrays, and {args.data.name} is none")
     check_there(args.data)
+    X: Any
     if kind == ".csv":
         X = as_source(rows_from_csv(args)) if args.lags is None else rows_from_csv(args)
     elif args.lags is not None:
         X = _frames(args, kind)
     elif kind in TABLES:
         dropped = None if args.drop is None else args.drop.split(",")
-        with _told_by_option({"target": "--drop", "columns": "DATA"}):
+        with _told_by_option({"target": "--drop: ", "columns": ""}, "leave it out with --drop"):
             X = opened(args.data, columns=None if dropped else columns, target=dropped or ())
     else:
         with _told_by_option():
@@ -267,15 +268,17 @@ def _flat(values: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _told_by_option(options: dict[str, str] = _OPTIONS) -> Iterator[None]:
-    """Errors that name an argument of the library name the option in its place."""
+def _told_by_option(
+    options: dict[str, str] = _OPTIONS, remedy: str = "name the columns that are numbers with --columns"
+) -> Iterator[None]:
+    """Errors that name an argument of the library name the option in its place, or what to do."""
     try:
         yield
     except WrongName as error:
         text = re.sub(r"; name one with \w+=", "", str(error))
-        raise ValueError(f"{options.get(error.argument, '--' + error.argument)}: {text}") from None
+        raise ValueError(f"{options[error.argument]}{text}") from None
     except TypeError as error:
-        raise TypeError(str(error).replace("columns=", "--columns")) from None
+        raise TypeError(re.sub("name the columns that are numbers with columns=", remedy, str(error))) from None
 
 
 def array(path: Path) -> np.ndarray:

@@ -265,7 +265,7 @@ def _numbers(rows: Rows, columns: Any, argument: str) -> list[int]:
     held = f"it has: {', '.join((titles or [])[:20])}{', ...' if d > 20 else ''}" if titles else f"it has: 0 to {d - 1}"
     for column in [columns] if isinstance(columns, (str, int, np.integer)) else columns:
         if titles is not None and column in titles:
-            found.append(titles.index(column))
+            found.append(titles.index(str(column)))
             continue
         number = int(column) if isinstance(column, str) and re.fullmatch(r"-?\d+", column) else column
         if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not -d <= number < d:

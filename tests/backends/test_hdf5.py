@@ -10,6 +10,7 @@ import pytest
 from stored_rows import D, planted, read_in_blocks, same_fit, same_rows
 
 import fastrecover as fr
+from fastrecover.cli import main
 from fastrecover.sources import open as opened
 
 LAYOUTS = {
@@ -38,6 +39,19 @@ def test_a_fit_has_the_bits_of_one_on_arrays(layout, data):
     same_rows(opened("d.h5"), x)
     with h5py.File("d.h5") as file:
         same_fit((file["X"], file["y"]), x, y)
+
+
+def test_the_command_line_reads_it(data, capsys):
+    x, y = data
+    with h5py.File("d.h5", "w") as file:
+        file.create_dataset("cell/stim", data=x, chunks=(700, D), compression="gzip")
+        file["y"] = y
+    words = ["d.h5", "--x-key", "cell/stim"]
+    assert main(["fit", *words, "-k", "2", "-o", "rec.npz"]) == 0
+    expected = fr.fit(x, y, "relu", 2, random_state=0)
+    np.testing.assert_array_equal(fr.load("rec.npz").weights, expected.weights)
+    assert main(["predict", "rec.npz", *words, "-o", "p.npy"]) == 0
+    np.testing.assert_array_equal(np.load("p.npy"), expected.predict(x))
 
 
 def test_stimuli_of_one_byte_and_labels_of_text(data):

@@ -11,6 +11,7 @@ import zarr
 from stored_rows import D, N, planted, read_in_blocks, same_fit, same_rows
 
 import fastrecover as fr
+from fastrecover.cli import main
 from fastrecover.sources import open as opened
 
 STORES = {
@@ -53,6 +54,19 @@ def test_one_array_is_a_store_too(data):
     found = opened("x.zarr")
     assert found.dtype == np.float32
     same_fit(("x.zarr", "y.npy"), x.astype(np.float16), y)
+
+
+def test_the_command_line_reads_it(data, capsys):
+    x, y = data
+    written(x, y, chunks=(700, D))
+    zarr.save_array("x.zarr", x)
+    np.save("y.npy", y)
+    expected = fr.fit(x, y, "relu", 2, random_state=0)
+    for files in (["d.zarr"], ["x.zarr", "y.npy"]):
+        assert main(["fit", *files, "-k", "2", "-o", "rec.npz"]) == 0
+        np.testing.assert_array_equal(fr.load("rec.npz").weights, expected.weights)
+    assert main(["predict", "rec.npz", "x.zarr", "-o", "p.npy"]) == 0
+    np.testing.assert_array_equal(np.load("p.npy"), expected.predict(x))
 
 
 def test_a_chunk_is_unpacked_once_for_a_sub_sample(data, monkeypatch):
