@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..sources import WrongName, as_source, as_values, lagged
+from ..sources import KINDS, WrongName, as_source, as_values, lagged
 from ..sources import open as opened
 from ..sources.flat import unreadable
 from .csv_file import from_csv, rows_from_csv
@@ -91,6 +91,7 @@ def read(args: argparse.Namespace, labelled: bool = False) -> Table:
         raise ValueError("--lag-shift needs --lags")
     for path in filter(None, (args.data, args.responses)):
         check_there(path)
+        _check_kind(path)
     with _told_by_option():
         X, y, weight = _from_csv(args, labelled) if kind == ".csv" else _from_file(args, kind)
     n = len(X) if isinstance(X, np.ndarray) else X.shape[0]
@@ -127,6 +128,7 @@ def rows(args: argparse.Namespace, columns: list[str] | None) -> Any:
     if args.x_key is not None and kind in (".npy", *TABLES):
         raise ValueError(f"--x-key goes with files of several arrays, and {args.data.name} is none")
     check_there(args.data)
+    _check_kind(args.data)
     X: Any
     if kind == ".csv":
         X = as_source(rows_from_csv(args)) if args.lags is None else rows_from_csv(args)
@@ -181,6 +183,13 @@ def _range(option: str, text: str, n: int) -> slice:
     if start >= stop:
         raise ValueError(f"{option} {text} holds no row")
     return slice(start, stop)
+
+
+def _check_kind(path: Path) -> None:
+    """Raise ValueError where the name of a file does not say what it is."""
+    known = (".npy", ".npz", ".csv", *(kind for kind in KINDS if kind not in (".npy", ".npz")))
+    if path.suffix.lower() not in known and not path.is_dir():
+        raise ValueError(f"cannot tell what {path.name} is: its name must end in {', '.join(known)}")
 
 
 def check_there(path: Path) -> None:

@@ -304,9 +304,11 @@ def _source(
     )
     if wanted not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
-    for name, values in (("target", y), ("weight", w)):
+    for name, values in (("responses", y), ("weights", w)):
         if values is not None and len(values) != n:
-            raise ValueError(f"{rows.name} has {n} rows and {len(values)} values of {name}: there must be one for each")
+            raise ValueError(
+                f"{rows.name} has {n} rows, and the {name} have shape {values.shape}: one for each is needed"
+            )
     if w is not None:
         if w.ndim != 1 or w.dtype.kind not in "fiub":
             raise ValueError(f"{rows.name}: weights must be one number for each row, got shape {w.shape}, {w.dtype}")

@@ -119,7 +119,7 @@ def table(path: Path) -> TableRows:
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix in PARQUET + ARROW)
         if not files:
-            raise ValueError(f"{path.name} holds no file whose name ends in {', '.join(PARQUET + ARROW)}")
+            raise ValueError(f"{path.name} is a folder without a file whose name ends in {', '.join(PARQUET + ARROW)}")
     types: dict[str, Any] = {}
     parts: list[_Part] = []
     for file in files:

@@ -212,7 +212,7 @@ def test_what_is_not_there_is_named(data, folder):
     refused("odd.feather is not a readable Arrow file", lambda: opened("odd.feather"))
     refused("x.csv: .csv files are read on the command line", lambda: opened("x.csv"))
     refused("cannot tell what x.txt is: its name must end in .npy, .npz", lambda: opened("x.txt"))
-    refused("9000 rows and 3 values of target", lambda: _archive_of_other_length())
+    refused("9000 rows, and the responses have shape \\(3,\\)", lambda: _archive_of_other_length())
     refused("y has 3 entries but X has 9000 rows", lambda: fr.fit("x.npy", np.ones(3), "relu", 2))
     refused("dtype must be float32 or float64", lambda: opened("x.npy", dtype=np.int8))
     refused("data must be a path", lambda: opened(3), TypeError)
@@ -254,7 +254,7 @@ def test_missing_values_and_ragged_tables(folder):
     parquet.write_table(pa.table({"a": [1.0], "b": [1]}), "d/1.parquet")
     refused("1.parquet: column 'b' has type int64, and double in 0.parquet", lambda: opened("d"))
     Path("empty").mkdir()
-    refused("empty holds no file whose name ends in .parquet", lambda: opened("empty"))
+    refused("empty is a folder without a file whose name ends in .parquet", lambda: opened("empty"))
 
 
 def test_files_that_end_early(data, monkeypatch):
