@@ -37,9 +37,14 @@ def test_first_steps_run(tmp_path, monkeypatch, capsys):
     assert fr.load("rec.npz").error(names["teacher"]) == names["rec"].error(names["teacher"])
 
 
+def test_rows_beyond_memory_run():
+    names = run(blocks("python")[1])  # with its assertions
+    assert names["rec"].converged and names["source"].shape == (20_000, 20)
+
+
 def parts() -> dict[str, str]:
-    """The examples of the other block, by their first lines, each with what stands before all of them."""
-    head, *others = re.split(r"\n\n(?=# )", blocks("python")[1])
+    """The examples of the block of networks, by their first lines, each with what stands before all of them."""
+    head, *others = re.split(r"\n\n(?=# )", blocks("python")[2])
     return {other.splitlines()[0]: f"{head}\n{other}" for other in others}
 
 
@@ -50,7 +55,7 @@ def test_networks_with_more_than_weights_run(title):
 
 
 def test_every_loss_and_option_has_an_example():
-    assert len(blocks("python")) == 3 and len(parts()) == 5
+    assert len(blocks("python")) == 4 and len(parts()) == 5
     for word in ("hidden_bias", 'loss="logistic"', 'loss="poisson"', "n_outputs", 'alpha="auto"', "class_weight"):
         assert any(word in code for code in parts().values()), word
 
