@@ -1,4 +1,5 @@
-"""Command line: ``python -m bench [case ...] [--quick] [--out DIR] [--threads N] [--data DIR] [--resume]``.
+"""Command line: ``python -m bench [case ...] [--quick] [--out DIR] [--threads N] [--data DIR] [--gigabytes G]
+[--resume]``.
 
 A case is a module with a generator ``run(context)`` of plain rows, or a study of ``bench.studies``.  Rows are written
 to the result file as they come, so an interruption costs at most the one that was being measured.  ``compare`` as the
@@ -29,6 +30,7 @@ MODULES = (
     "wide",
     "scaling",
     "memory",
+    "files",
     "costs",
     "modules",
     "extraction",
@@ -45,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     if argv[:1] == ["compare"]:
         return compare.main(argv[1:])
     options = _options(argv)
-    context = Context(options.threads, options.quick, data=options.data)
+    context = Context(options.threads, options.quick, data=options.data, gigabytes=options.gigabytes)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         results = Results(options.out, context)
@@ -75,6 +77,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     every = resolve_jobs(None)
     parser.add_argument("--threads", type=int, default=every, help="of every candidate (default: all processors)")
     parser.add_argument("--data", type=Path, help="folder with the data files that some cases want")
+    parser.add_argument("--gigabytes", type=float, default=8.0, help="that `files` writes to the disk (default 8)")
     parser.add_argument("--resume", action="store_true", help="measure only what the result file does not hold yet")
     options = parser.parse_args(argv)
     options.cases = options.cases or list(CASES)

@@ -105,7 +105,8 @@ class Context:
     """What a case is told.
 
     Threads of every candidate; whether sizes are small and rounds few; the machine's limits; peers left out, with the
-    reason; rows that an interrupted run of the case has left; a folder with data that nobody may pass on.
+    reason; rows that an interrupted run of the case has left; a folder with data that nobody may pass on; how much a
+    case may write to the disk.
     """
 
     threads: int
@@ -114,6 +115,7 @@ class Context:
     missing: dict[str, str] = field(default_factory=dict)
     kept: list[Row] = field(default_factory=list)
     data: Path | None = None
+    gigabytes: float = 8.0
 
     def file(self, name: str) -> Path | None:
         """A file of the data folder; None, and said so once, where there is none."""

@@ -62,10 +62,11 @@ def peak(work: Callable[[], Any]) -> tuple[int, Any]:
     if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # forget the mark
-    before = _status("VmRSS")
+    before = status("VmRSS")
     result = work()
-    return _status("VmHWM") - before, result
+    return status("VmHWM") - before, result
 
 
-def _status(name: str) -> int:
+def status(name: str) -> int:
+    """Bytes that the kernel states for this process."""
     return 1024 * int(re.search(name + r":\s+(\d+)", Path("/proc/self/status").read_text())[1])

@@ -56,6 +56,10 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
         Lines(("threads",), ("speed-up*",), by=("n", "d", "k"), facet=("dtype",), log="xy"),
     ),
     "memory": (Bars(("model", "n", "d", "k"), ("*MB*",)),),
+    "files": (
+        Bars(("file", "GB", "n", "d", "k"), ("sweep / *",), line=0.9, log=""),
+        Bars(("file", "GB", "n", "d", "k"), ("peak MB",), line=500.0, log=""),
+    ),
     "costs": (Bars(("sweep", "n", "d", "k", "dtype"), ("ratio", "goal"), log=""),),
     "modules": (
         Bars(("n", "d", "k", "m", "batch", "threads"), ("torch / ours",), line=1.0),

@@ -70,8 +70,8 @@ def flat(v: np.ndarray, n: int, name: str) -> np.ndarray:
     return v
 
 
-def check_finite(a: np.ndarray, name: str, first: int = 0) -> None:
-    """Raise ValueError naming the first entry that is not finite, rows counted from `first`."""
+def check_finite(a: np.ndarray, name: str, first: int = 0, titles: list[str] | None = None) -> None:
+    """Raise ValueError naming the first entry that is not finite: rows counted from `first`, columns by `titles`."""
     block = max(1, (1 << 22) // max(a.shape[1] if a.ndim == 2 else 1, 1))
     for start in range(0, len(a), block):
         bad = ~np.isfinite(a[start : start + block])
@@ -79,7 +79,8 @@ def check_finite(a: np.ndarray, name: str, first: int = 0) -> None:
             where = np.argwhere(bad)[0]
             where[0] += start
             value = a[tuple(where)]
-            position = f"row {first + where[0]}" + (f", column {where[1]}" if a.ndim == 2 else "")
+            column = "" if a.ndim < 2 else f", column {where[1] if titles is None else repr(titles[where[1]])}"
+            position = f"row {first + where[0]}{column}"
             raise ValueError(f"{name} must be finite, but {position} is {value}; drop or fill such rows")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, Unpack, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from ._typing import RandomState
 from ._validation import check_positive
 from .activations import Activation
 from .batches import Batches, are_batches
-from .data import Data
+from .data import Data, opened
 from .exceptions import convergence_warning
 from .model_objective import ModelObjective
 from .models import ModelOptions, Network, Parameters, get_model
@@ -32,8 +33,8 @@ from .sweeps import Objective
 
 
 def fit(
-    X: ArrayLike | Source | Iterable[tuple[ArrayLike, ArrayLike]],
-    y: ArrayLike | None = None,
+    X: ArrayLike | Path | Source | Iterable[tuple[ArrayLike, ArrayLike]],
+    y: ArrayLike | Path | Source | None = None,
     model: str | Activation | Network = "relu",
     n_hidden: int | Literal["auto"] | None = None,
     *,
@@ -58,18 +59,21 @@ def fit(
 
     Parameters
     ----------
-    X : array_like (n, d), Source, or iterable of pairs (X, y)
+    X : array_like (n, d), path, Source, or iterable of pairs (X, y)
         Inputs; float32 and float64 rows with unit column stride are swept where they lie (any row stride, so
         ``lagged`` views and memory maps cost no copy), everything else is converted.  The titles of a data frame are
-        kept as ``feature_names`` and compared with those of frames that the recovery is asked about.  A source
-        (``fastrecover.sources.BlockSource``) is read block by block.  Batches of fresh rows, such as
+        kept as ``feature_names`` and compared with those of frames that the recovery is asked about.  A path
+        (``"x.npy"``, ``"d.npz"``, ``"d.zarr"``, ``"d.h5"``, ``"d.parquet"``) is opened by
+        :func:`fastrecover.sources.open`, which also says which array or columns are meant; it and other sources
+        (:func:`fastrecover.sources.from_blocks`) are read block by block.  Batches of fresh rows, such as
         ``Teacher.stream`` draws without end, are each taken for one step by ``ge2017``, ``sgd`` and ``resampled-gd``
         from given or random rows.  Passes are then in units of the first batch, ``n_rows`` is the number of rows
         taken, and loss, standard errors and certificate are those of the last batch; an iterable that ends early ends
         the fit.
-    y : array_like (n,) or (n, n_outputs)
-        Responses (None: those of a source, or of batches), with a column for each output; for a classification labels
-        of any kind, targets in [0, 1], or rows of probabilities; for counts numbers that are not negative.
+    y : array_like (n,) or (n, n_outputs), path or Source
+        Responses (None: those of a file, of a source, or of batches), with a column for each output; for a
+        classification labels of any kind, targets in [0, 1], or rows of probabilities; for counts numbers that are not
+        negative.
     model : str or Network
         Activation name (``relu leaky_relu squared_relu abs sigmoid tanh erf softplus quadratic``) for a regression,
         ``fcn`` or ``cnn`` for a classification, ``landscape``, a preset of ``fastrecover.papers`` (``zhong2017
@@ -100,7 +104,7 @@ def fit(
         costs grows as n_rows * n_features * n_hidden: at most 20 times the passes of the first minimum, but no less
         than 400 and no more than 2000.  With fewer than 2.5 rows for each parameter only an exact fit can be told
         from wrong ones, and the search ends after 80 rounds.
-    sample_weight : array_like (n,), optional
+    sample_weight : array_like (n,) or path, optional
         Non-negative weights; a weight of 2 counts as the row given twice, one of 0 as the row left out, whatever it
         holds.
     inputs : {"auto", "whiten", "gaussian"}
@@ -185,6 +189,7 @@ def fit(
     )
     monitor = Monitor(request.callback, request.max_passes, request.max_seconds)
     data: Data | Batches
+    X = opened(X)
     if are_batches(X, y):
         request.check_for_batches(y, sample_weight)
         data = Batches(cast(Iterable[Any], X), request.model, n_jobs)
@@ -242,8 +247,8 @@ def fit(
 
 
 def objective(
-    X: ArrayLike | Source,
-    y: ArrayLike | None,
+    X: ArrayLike | Path | Source,
+    y: ArrayLike | Path | Source | None,
     model: str | Activation | Network,
     n_hidden: int | None = None,
     *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,16 @@ from ._validation import (
     check_finite,
     check_moderate,
     check_not_tiny,
-    check_rows,
     check_varies,
     check_vector,
     check_weights,
 )
 from .engines import Engine, Meter, engine_on
 from .models import Network
-from .sources import ArraySource, KeptSource, Source, kept, peek, read_all
+from .sources import KeptSource, Source, as_source, as_values, is_path, kept, opened, peek, read_all
 from .sweeps import MomentSweeps
+
+__all__ = ["Data", "as_values", "class_weights", "opened"]
 
 _LOOKED_AT = 512  # rows that show whether a column may be constant, or large
 
@@ -65,27 +67,31 @@ class Data:
 
         Parameters
         ----------
-        X : array_like (n, d) or Source
-            A source (:class:`fastrecover.sources.BlockSource`) may hold responses and weights of its own.
-        y : array_like (n,), or None for those of a source
-        sample_weight : array_like (n,) or None
+        X : array_like (n, d), path, array on a disk, or Source
+            A source (:func:`fastrecover.sources.open`) may hold responses and weights of its own.
+        y : array_like (n,), path, array on a disk, or Source; or None for those of a source
+        sample_weight : as y, or None
         model : Network
         class_weight : "balanced", dict of label to weight, or None
             By which weights of samples are multiplied.
 
         Raises
         ------
-        TypeError, ValueError
-            Wrong shapes or types, responses outside the domain of the loss, features that do not fit the model.
+        OSError, TypeError, ValueError
+            Files that cannot be read, wrong shapes or types, responses outside the domain of the loss, features that
+            do not fit the model.
         """
-        rows = X if _is_source(X) else ArraySource(check_rows(X))
+        rows = as_source(X)
         own_y, own_w = rows.targets()
         n, d = rows.shape
         model.filter_length(d)
-        y = own_y if y is None else y
+        file = Path(y).name if is_path(y) else ""
+        y = own_y if y is None else as_values(y)
         if y is None:
-            raise ValueError("y is missing: give the responses, one for each row of X")
-        given = own_w if sample_weight is None else sample_weight
+            more = "; those that lie in a file of rows are named by fastrecover.sources.open(path, target=...)"
+            in_file = getattr(rows, "name", "X") != "X"
+            raise ValueError(f"y is missing: give the responses, one for each row of X{more * in_file}")
+        given = own_w if sample_weight is None else as_values(sample_weight)
         weight = check_weights(given, n)
         unit = 1.0 if weight is None else float(np.max(np.asarray(given, np.float64)) / weight.max())
         if weight is not None and not weight.all():
@@ -93,7 +99,10 @@ class Data:
             counts = np.flatnonzero(weight)
             y = _some(y, counts, n)
             rows, weight, n = kept(KeptSource(rows, counts)), weight[counts], len(counts)
-        targets, classes = model.loss.targets(y, n)
+        try:
+            targets, classes = model.loss.targets(y, n)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{file}: {error}" if file else str(error)) from None
         if class_weight is not None:
             own = class_weights(targets, classes, class_weight, weight)
             product = own if weight is None else own * weight
@@ -158,9 +167,10 @@ class Data:
         """Raise ValueError where X is not finite or too large, by a sweep and not by a scan."""
         sums = np.abs(MomentSweeps(engine).mean()) * engine.shape[0] * self.model.n_patches
         if not (sums < LARGEST).all():
+            name, titles = getattr(self.rows, "name", "X"), getattr(self.rows, "column_names", None)
             for first, x in read_all(self.rows):
-                check_finite(x, "X", first)
-                check_moderate(x, "X", first)
+                check_finite(x, name, first, titles)
+                check_moderate(x, name, first)
 
 
 def _some(y: Any, samples: np.ndarray, n: int) -> Any:
@@ -224,10 +234,6 @@ def _takes_a_constant(model: Network) -> str:
     if model.linear_term and act.is_quadratic:
         return "the model's linear term is there already"
     return ""
-
-
-def _is_source(X: Any) -> bool:
-    return all(hasattr(X, name) for name in ("read", "targets", "grouped"))
 
 
 def _check_quadratic(model: Network, d: int, y: np.ndarray) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import check_rows
 from .data import Data
 from .losses import EXACT_SLACK, SQUARED, Huber
 from .models import Network, Parameters
+from .sources import as_source
 from .sweeps import Objective, leverages, local_rows, penalty_on, score_products
 
 MAX_DENSE = 5000
@@ -38,7 +38,7 @@ def on_data(
 
     Parameters
     ----------
-    X : array_like (n, n_features)
+    X : array_like (n, n_features), path or Source
     y : array_like (n,)
     sample_weight : array_like (n,) or None
     model : Network
@@ -57,7 +57,7 @@ def on_data(
     TypeError, ValueError
         Wrong shapes or types, no rows, numbers that are not finite, negative weights.
     """
-    x = check_rows(X)
+    x = as_source(X)
     if x.shape[1] != n_features:
         raise ValueError(f"X must have {n_features} columns, one for each feature, got {x.shape[1]}")
     data = Data.of(x, y, sample_weight, model)

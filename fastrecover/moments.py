@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ._arrays import as_numbers
 from ._validation import check_finite, check_rows, check_vector, check_weights
 from .engines import engine_on
-from .sources import ArraySource
+from .sources import Source, as_source, as_values
 from .sweeps import MomentSweeps
 from .tensors import hermite_to_tensor, unpack
 
@@ -25,9 +25,15 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def _sweeps(X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, n_jobs: int | None) -> MomentSweeps:
-    x = check_rows(X)
-    source = ArraySource(x, check_vector(y, len(x), "y"), check_weights(sample_weight, len(x)))
+def _sweeps(
+    X: ArrayLike | Source, y: ArrayLike | None, sample_weight: ArrayLike | None, n_jobs: int | None
+) -> MomentSweeps:
+    rows = as_source(X)
+    (own_y, own_w), n = rows.targets(), rows.shape[0]
+    if y is None and own_y is None:
+        raise ValueError("y is missing: give the responses, one for each row of X")
+    w = check_weights(own_w if sample_weight is None else as_values(sample_weight), n)
+    source = rows.changed(y=check_vector(own_y if y is None else as_values(y), n, "y"), w=w)
     return MomentSweeps(engine_on(source, n_jobs))
 
 
@@ -40,15 +46,15 @@ def _directions(V: ArrayLike, d: int) -> np.ndarray:
 
 
 def first(
-    X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, n_jobs: int | None = None
+    X: ArrayLike | Source, y: ArrayLike | None, *, sample_weight: ArrayLike | None = None, n_jobs: int | None = None
 ) -> np.ndarray:
     """``M_1 = E[y x]``.
 
     Parameters
     ----------
-    X : array_like (n, d)
-    y : array_like (n,)
-    sample_weight : array_like (n,), optional
+    X : array_like (n, d), path or Source
+    y : array_like (n,) or path, or None for the responses of a source
+    sample_weight : array_like (n,) or path, optional
     n_jobs : int, optional
 
     Returns
@@ -59,8 +65,8 @@ def first(
 
 
 def second(
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Source,
+    y: ArrayLike | None,
     V: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
@@ -70,8 +76,8 @@ def second(
 
     Parameters
     ----------
-    X : array_like (n, d)
-    y : array_like (n,)
+    X, y
+        As for :func:`first`.
     V : array_like (m, d), optional
         Directions; without them the d x d matrix is formed.
     sample_weight, n_jobs
@@ -90,8 +96,8 @@ def second(
 
 
 def third(
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Source,
+    y: ArrayLike | None,
     V: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
@@ -101,8 +107,8 @@ def third(
 
     Parameters
     ----------
-    X : array_like (n, d)
-    y : array_like (n,)
+    X, y
+        As for :func:`first`.
     V : array_like (m, d), optional
         Directions, not necessarily orthonormal; without them the d x d x d tensor is formed.
     sample_weight, n_jobs
@@ -122,8 +128,8 @@ def third(
 
 
 def third_packed(
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Source,
+    y: ArrayLike | None,
     V: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
@@ -140,7 +146,7 @@ def third_packed(
 
 
 def _third(
-    X: ArrayLike, y: ArrayLike, V: ArrayLike | None, sample_weight: ArrayLike | None, n_jobs: int | None
+    X: ArrayLike | Source, y: ArrayLike | None, V: ArrayLike | None, sample_weight: ArrayLike | None, n_jobs: int | None
 ) -> tuple[np.ndarray, int]:
     sweeps = _sweeps(X, y, sample_weight, n_jobs)
     if V is None and sweeps.n_features > _MOST:
@@ -156,14 +162,19 @@ def _third(
 
 
 def fourth(
-    X: ArrayLike, y: ArrayLike, V: ArrayLike, *, sample_weight: ArrayLike | None = None, n_jobs: int | None = None
+    X: ArrayLike | Source,
+    y: ArrayLike | None,
+    V: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    n_jobs: int | None = None,
 ) -> np.ndarray:
     """``M_4(V, V, V, V)``, using the symmetry (one number for each a <= b <= c <= d and row).
 
     Parameters
     ----------
-    X : array_like (n, d)
-    y : array_like (n,)
+    X, y
+        As for :func:`first`.
     V : array_like (m, d)
         Directions, not necessarily orthonormal.
     sample_weight, n_jobs

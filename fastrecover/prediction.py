@@ -13,6 +13,7 @@ from ._arrays import as_numbers
 from ._validation import check_rows
 from .losses import SQUARED
 from .models import Network, Parameters
+from .sources import ArraySource, Source, is_source, opened, read_all
 
 _NUMBERS_AT_ONCE = 1 << 22
 
@@ -32,7 +33,7 @@ def predict(model: Network, parameters: Parameters, X: ArrayLike, n_jobs: int | 
     model : Network
         Only its activation and number of units matter.
     parameters : Parameters
-    X : array_like (n, n_features)
+    X : array_like (n, n_features), path or Source
         float32 and float64 rows are read in place.
     n_jobs : int, optional
         Threads, None for all processors.
@@ -48,8 +49,9 @@ def predict(model: Network, parameters: Parameters, X: ArrayLike, n_jobs: int | 
     ValueError
         `X` is not two-dimensional, has the wrong number of columns, or has masked or missing entries.
     """
-    x, d = as_numbers(X, "X"), parameters.weights.shape[1] * model.n_patches
-    if x.ndim != 2 or x.shape[1] != d:
+    given, d = opened(X), parameters.weights.shape[1] * model.n_patches
+    x = given if is_source(given) else as_numbers(given, "X")
+    if len(x.shape) != 2 or x.shape[1] != d:
         raise ValueError(f"X must have shape (n, {d}), one column for each feature, got {x.shape}")
     # Everything free: also output weights of zero are then numbers like any other.
     m = parameters.n_outputs
@@ -61,11 +63,13 @@ def predict(model: Network, parameters: Parameters, X: ArrayLike, n_jobs: int | 
         loss=SQUARED,
         penalty=None,
     )
+    if not isinstance(x, np.ndarray):
+        return _swept(model, parameters, x.grouped(model.n_patches), n_jobs)
     step = len(x) if is_sweepable(x) else _NUMBERS_AT_ONCE // d
     out = np.empty((len(x), m) if m > 1 else len(x))
     for start in range(0, len(x), max(step, 1)):
         rows = slice(start, start + max(step, 1))
-        out[rows] = _swept(model, parameters, check_rows(x[rows]), n_jobs)
+        out[rows] = _swept(model, parameters, ArraySource(check_rows(x[rows]), group=model.n_patches), n_jobs)
     return out
 
 
@@ -76,7 +80,7 @@ def hidden(model: Network, parameters: Parameters, X: ArrayLike) -> np.ndarray:
     ----------
     model : Network
     parameters : Parameters
-    X : array_like (n, n_features)
+    X : array_like (n, n_features), path or Source
 
     Returns
     -------
@@ -87,7 +91,10 @@ def hidden(model: Network, parameters: Parameters, X: ArrayLike) -> np.ndarray:
     TypeError, ValueError
         As :func:`predict`.
     """
-    x, (k, d), patches = as_numbers(X, "X"), parameters.weights.shape, model.n_patches
+    given = opened(X)
+    if is_source(given):
+        return np.concatenate([hidden(model, parameters, rows) for _, rows in read_all(given)])
+    x, (k, d), patches = as_numbers(given, "X"), parameters.weights.shape, model.n_patches
     if x.ndim != 2 or x.shape[1] != d * patches:
         raise ValueError(f"X must have shape (n, {d * patches}), one column for each feature, got {x.shape}")
     z = x.reshape(len(x) * patches, d) @ parameters.weights.T
@@ -95,9 +102,8 @@ def hidden(model: Network, parameters: Parameters, X: ArrayLike) -> np.ndarray:
     return np.asarray(model.activation.value(z)).reshape(len(x), k * patches)
 
 
-def _swept(model: Network, parameters: Parameters, x: np.ndarray, n_jobs: int | None) -> np.ndarray:
+def _swept(model: Network, parameters: Parameters, rows: Source, n_jobs: int | None) -> np.ndarray:
     from .engines import engine_on
-    from .sources import ArraySource
     from .sweeps import Objective
 
-    return Objective(engine_on(ArraySource(x, group=model.n_patches), n_jobs), model).predict(model.pack(parameters))
+    return Objective(engine_on(rows, n_jobs), model).predict(model.pack(parameters))

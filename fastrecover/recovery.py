@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from . import _history, _saved, inference, storage
 from ._arrays import check_feature_names
 from ._validation import check_weights
+from .data import as_values, opened
 from .forms import Forms
 from .losses import encode_labels
 from .models import HasParameters, Network, Parameters
@@ -123,8 +124,9 @@ class Recovery(Forms):
 
         Parameters
         ----------
-        X : array_like (n, n_features)
-            float32 and float64 rows are swept as they are, other numbers are converted; nan gives nan.
+        X : array_like (n, n_features), path or Source
+            float32 and float64 rows are swept as they are, other numbers are converted; nan gives nan.  Rows of a file
+            or a source are read block by block.
         n_jobs : int, optional
             Threads, None for all processors.
 
@@ -158,6 +160,7 @@ class Recovery(Forms):
         -------
         ndarray (n,) or (n, n_outputs)
         """
+        X = opened(X)
         check_feature_names(X, self.feature_names)
         return predict(self.model, self.parameters, X, n_jobs)
 
@@ -169,7 +172,7 @@ class Recovery(Forms):
 
         Parameters
         ----------
-        X : array_like (n, n_features)
+        X : array_like (n, n_features), path or Source
 
         Returns
         -------
@@ -180,6 +183,7 @@ class Recovery(Forms):
         TypeError, ValueError
             As :meth:`predict`.
         """
+        X = opened(X)
         check_feature_names(X, self.feature_names)
         return hidden(self.model, self.parameters, X)
 
@@ -242,8 +246,8 @@ class Recovery(Forms):
 
         Parameters
         ----------
-        X : array_like (n, n_features)
-        y : array_like (n,)
+        X : array_like (n, n_features), path or Source
+        y : array_like (n,) or path
             Labels of :attr:`classes`, or targets in [0, 1].
         sample_weight : array_like (n,), optional
 
@@ -260,8 +264,9 @@ class Recovery(Forms):
         """
         if self.classes is None:
             raise TypeError("log_loss needs a classification model: this is a regression")
+        X = opened(X)
         check_feature_names(X, self.feature_names)
-        targets = encode_labels(y, self.classes)
+        targets = encode_labels(as_values(y), self.classes)
         objective = inference.on_data(X, targets, sample_weight, self._definite, self.n_features)
         return objective.value(self._definite.pack(self.parameters))
 
@@ -272,8 +277,8 @@ class Recovery(Forms):
 
         Parameters
         ----------
-        X : array_like (n, n_features)
-        y : array_like (n,) or (n, n_outputs)
+        X : array_like (n, n_features), path or Source
+        y : array_like (n,) or (n, n_outputs), or path
         sample_weight : array_like (n,), optional
 
         Returns
@@ -288,7 +293,7 @@ class Recovery(Forms):
             Wrong types or shapes.
         """
         mean, loss, m = self._mean(X, None), self.model.loss, self.model.n_outputs
-        n = len(mean)
+        n, y = len(mean), as_values(y)
         targets = loss.targets(y, n)[0] if self.classes is None else encode_labels(y, self.classes, n)
         if targets.shape != mean.shape:
             raise ValueError(f"y must have {m} column{'s' * (m > 1)}, one for each output, got shape {targets.shape}")

@@ -14,11 +14,16 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import feather, parquet
+from stored_rows import read_in_blocks
 
 import fastrecover as fr
+from fastrecover.activations import NAMES
 from fastrecover.cli import demo, info, main
 from fastrecover.cli.terminal import table
+from fastrecover.papers import PRESETS
 
 ROOT = Path(__file__).parents[1]
 K, D = 2, 5
@@ -55,6 +60,21 @@ def as_json(capsys, *words) -> dict:
 # ---------------------------------------------------------------------------------------------- reading
 
 
+def tables(folder: Path, kind: str, X: np.ndarray, y: np.ndarray) -> list[str]:
+    table = pa.table({f"x{j}": X[:, j] for j in range(D)} | {"answer": y})
+    if kind == "parquet":
+        parquet.write_table(table, "d.parquet")
+        return ["d.parquet"]
+    if kind == "folder":
+        (folder / "d").mkdir()
+        parquet.write_table(table.slice(0, 100), "d/0.parquet")
+        parquet.write_table(table.slice(100), "d/1.parquet")
+        return ["d"]
+    table = table.select([D, *range(D)]).append_column("name", pa.array(["a"] * len(y)))
+    feather.write_feather(table, f"d.{kind}")
+    return [f"d.{kind}", "--y-key", "answer", "--columns", ",".join(f"x{j}" for j in range(D))]
+
+
 def written(folder: Path, kind: str, X: np.ndarray, y: np.ndarray) -> list[str]:
     """Arguments of a call that reads the same data from files of one kind."""
     if kind == "npy":
@@ -64,6 +84,11 @@ def written(folder: Path, kind: str, X: np.ndarray, y: np.ndarray) -> list[str]:
     if kind == "npz":
         np.savez("d.npz", X=X, y=y)
         return ["d.npz"]
+    if kind == "npz packed":
+        np.savez_compressed("d.npz", X=X, y=y)
+        return ["d.npz"]
+    if kind in ("parquet", "feather", "arrow", "folder"):
+        return tables(folder, kind, X, y)
     if kind == "npz keys":
         np.savez("d.npz", stim=X, X=X[:3], spikes=y)
         return ["d.npz", "--x-key", "stim", "--y-key", "spikes"]
@@ -81,7 +106,10 @@ def written(folder: Path, kind: str, X: np.ndarray, y: np.ndarray) -> list[str]:
     return ["d.csv", "--y-key", "answer"]
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz", "npz keys", "csv last", "csv index", "csv named"])
+KINDS = ["npy", "npz", "npz packed", "npz keys", "csv last", "csv index", "csv named"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "parquet", "feather", "arrow", "folder"])
 def test_every_kind_of_file_gives_the_same_bits_as_the_library(kind, folder, sample, capsys):
     X, y = sample
     code, out, err = called(capsys, "fit", *written(folder, kind, X, y), "-k", K, "-o", "rec.npz")
@@ -91,6 +119,54 @@ def test_every_kind_of_file_gives_the_same_bits_as_the_library(kind, folder, sam
     np.testing.assert_array_equal(got.weights, expected.weights)
     assert "wrote rec.npz" in out and "converged" in out
     assert sorted(p.name for p in folder.iterdir() if p.name.startswith("rec")) == ["rec.npz"]
+
+
+def test_large_files_are_read_in_blocks(folder, teacher, capsys, monkeypatch):
+    """Rows that are held back, weighted and predicted too."""
+    read_in_blocks(monkeypatch)
+    X, y = teacher.sample(6000, noise=0.5, random_state=7)
+    w = np.random.default_rng(1).integers(0, 3, 6000)
+    table = pa.table({f"x{j}": X[:, j] for j in range(D)} | {"w": w, "y": y})
+    parquet.write_table(table, "d.parquet", row_group_size=500)
+    words = ["d.parquet", "--weight-key", "w", "--test-rows", "-1000:"]
+    found = as_json(capsys, *words, "-k", K, "--output-weights", "ones", "-o", "rec.npz")
+    expected = fr.fit(X[:5000], y[:5000], "relu", K, output_weights="ones", sample_weight=w[:5000], random_state=0)
+    np.testing.assert_array_equal(fr.load("rec.npz").weights, expected.weights)
+    assert found["held_back"]["r2"] == pytest.approx(expected.score(X[5000:], y[5000:], w[5000:]))
+    # The fit knows its features by name: what else the table holds does not matter.
+    assert called(capsys, "predict", "rec.npz", "d.parquet", "-o", "p.npy")[0] == 0
+    np.testing.assert_array_equal(np.load("p.npy"), expected.predict(X))
+    parquet.write_table(table.rename_columns([f"x{j}" for j in range(1, D)] + ["z", "w", "y"]), "e.parquet")
+    code, _, err = called(capsys, "predict", "rec.npz", "e.parquet")
+    assert code == 2 and "error: e.parquet has no column 'x0'" in err and "it has: x1, x2, x3, x4, z, w, y" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["d.parquet", "--y-key", "prise"], "--y-key: d.parquet has no column 'prise'; did you mean 'price'?"),
+        (["d.parquet", "--weight-key", "u"], "--weight-key: d.parquet has no column 'u'"),
+        (["d.parquet", "--columns", "a,c"], "--columns: d.parquet has no column 'c' (it has: a, b, name, price)"),
+        (["d.parquet"], "column 'name' has type string: name the columns that are numbers with --columns"),
+        (["d.parquet", "y.npy"], "DATA2 goes with a .npy DATA"),
+        (["d.parquet", "--x-key", "a"], "--x-key goes with files of several arrays"),
+        (["d.npz", "--x-key", "Z"], "--x-key: d.npz has no array 'Z'"),
+        (["y.npy"], "y.npy holds rows only"),
+        (["y.npy", "y.npy", "--y-key", "a"], "--y-key goes with files of several arrays and tables"),
+        (["y.npy", "d.npz"], "DATA2 must be a .npy file"),
+        (["d.txt"], "cannot tell what d.txt is"),
+        (["d.parquet", "--columns", "a,b", "--y-key", "name"], "the responses are text, and --model relu fits numbers"),
+    ],
+)
+def test_what_a_file_does_not_hold_is_told_by_option(words, said, folder, capsys):
+    parquet.write_table(pa.table({"a": [1.0], "b": [1.0], "name": ["x"], "price": [1.0]}), "d.parquet")
+    np.savez("d.npz", X=np.eye(3), y=np.ones(3))
+    np.save("y.npy", np.ones(3))
+    Path("d.txt").write_text("1\n")
+    code, out, err = called(capsys, "fit", *words, "-k", 1)
+    assert code == 2 and out == "" and said in err and err.count("\n") == 1, err
+    for internal in ("columns=", "target=", "key="):
+        assert internal not in err
 
 
 def test_options_reach_the_model(folder, capsys):
@@ -409,7 +485,7 @@ def test_csv_files_of_labels_with_mistakes(text, parts, folder, capsys):
 
 def test_demo_plants_no_classification(capsys):
     code, _, err = called(capsys, "demo", "--model", "fcn", "--noise", 0)
-    assert code == 2 and "--model" in err and "classification" in err
+    assert code == 2 and "--model must name an activation (relu," in err and "classification, 'fcn'" in err
 
 
 # ------------------------------------------------------------------------- networks as their users have them
@@ -621,7 +697,7 @@ NAMED = {
     "several, ones": (["--y-key", "both", "--output-weights", "ones"], "--output-weights", "'free'"),
     "several counts": (["--y-key", "squares", "--loss", "poisson"], "y must", "2)"),
     "several labels": (["--y-key", "both", "--loss", "logistic"], "probabilities that sum to 1", "--loss logistic"),
-    "cube": (["--y-key", "cube"], "responses", "(1, 50, 3)"),
+    "cube": (["--y-key", "cube"], "'cube' in d.npz must have shape", "got (1, 50, 3)"),
     "a new class": (
         ["--y-key", "new", "--loss", "logistic", "--test-rows", "-5:"],
         "in --test-rows, y must hold labels of ['a', 'b', 'c'], got 'd'",
@@ -717,7 +793,52 @@ def test_python_m_and_version():
     assert done.returncode == 0 and done.stdout.strip() == f"fastrecover {fr.__version__}"
 
 
-def test_help_of_every_command(capsys):
-    for words in (["--help"], *([name, "--help"] for name in ("demo", "fit", "predict", "phase", "info", "bench"))):
-        code, out, _ = called(capsys, *words)
-        assert code == 0 and "usage: fastrecover" in out
+@pytest.mark.parametrize("width", [80, 40])
+@pytest.mark.parametrize("command", ["", "demo", "fit", "predict", "phase", "info", "bench"])
+def test_help_fits_the_terminal(command, width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, _ = called(capsys, *command.split(), "--help")
+    assert code == 0 and out.startswith(f"usage: fastrecover {command}".strip())
+    assert max(map(len, out.splitlines())) <= width
+    if command == "fit":  # an example that is cut can be pasted
+        examples = " ".join(out[out.index("examples:") :].replace("\\\n", " ").split())
+        assert "fastrecover fit d.npz --model zhong2017 --activation squared_relu --n-hidden 5 fastrecover" in examples
+
+
+@pytest.mark.parametrize("command", ["fit", "demo", "phase"])
+def test_models_that_there_are(command, capsys):
+    code, out, err = called(capsys, command, "--model", "list")
+    names = {line.split()[0] for line in out.splitlines() if line.startswith("  ")}
+    assert code == 0 and err == ""
+    others = {"fcn", "cnn", *PRESETS} if command == "fit" else set()
+    assert names == {*NAMES, *others}
+    assert all(len(line.split()) > 1 for line in out.splitlines())
+
+
+def test_numbers_are_asked_for_in_plain_words(capsys):
+    for words, wanted in (
+        (["--lags", "x"], "must be an integer, got 'x'"),
+        (["--tol", "y"], "must be a number, got 'y'"),
+    ):
+        code, _, err = called(capsys, "fit", "X.npy", *words)
+        assert code == 2 and wanted in err and "invalid" not in err
+
+
+INTERRUPTED = """
+import os, signal, sys
+import fastrecover.__main__ as program
+
+class Finder:  # Ctrl-C arrives in the midst of an import
+    def find_spec(self, name, path=None, target=None):
+        if name == "fastrecover.cli.fit":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+sys.exit(program.main())
+"""
+
+
+def test_ctrl_c_while_importing_is_one_line():
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED, "info"], env=env, capture_output=True, text=True, cwd="/")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "fastrecover: interrupted, nothing was written\n")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 import fastrecover as fr
 from fastrecover.cli import main, terminal
@@ -116,7 +118,9 @@ def test_predictions_are_those_of_the_library(fitted, folder, capsys):
     code, out, _ = called(capsys, "predict", "rec.npz", "X.npy")
     assert code == 0
     np.testing.assert_array_equal([float(line) for line in out.split()], rec.predict(X))
-    for words in (["X.npy"], ["data.npz"], ["data.csv", "--drop", "name,y"]):
+    table = pa.table({name: X[:, j] for j, name in enumerate("abcd")} | {"y": X[:, 0], "name": ["n"] * len(X)})
+    parquet.write_table(table, "data.parquet")
+    for words in (["X.npy"], ["data.npz"], ["data.csv", "--drop", "name,y"], ["data.parquet", "--drop", "name,y"]):
         assert called(capsys, "predict", "rec.npz", *words, "-o", "p.npy")[:2] == (0, "wrote p.npy\n")
         np.testing.assert_allclose(np.load("p.npy"), rec.predict(X), rtol=1e-13)
     assert called(capsys, "predict", "rec.npz", "data.npz", "--x-key", "rows", "-o", "p.csv")[0] == 0
@@ -146,6 +150,9 @@ def test_labels_and_probabilities(folder, capsys):
         (["rec.npz", "data.csv"], "data.csv: line 2, column 5 (name): 'some' is no number"),
         (["rec.npz", "data.csv", "--drop", "nome"], "did you mean 'name'"),
         (["rec.npz", "X.npy", "--drop", "y"], "--drop goes with .csv files"),
+        (["rec.npz", "t.parquet"], "column 'name' has type string: leave it out with --drop"),
+        (["rec.npz", "t.parquet", "--drop", "nome"], "--drop: t.parquet has no column 'nome'; did you mean 'name'?"),
+        (["rec.npz", "t.parquet", "--drop", "a"], "column 'name' has type string"),
         (["rec.npz", "X.npy", "--proba"], "--proba is for classifications"),
         (["rec.npz", "y.npy"], "X must"),
         (["rec.npz", "X.npy", "-o", "X.npy"], "would be overwritten"),
@@ -154,6 +161,7 @@ def test_labels_and_probabilities(folder, capsys):
     ],
 )
 def test_predict_refuses(fitted, capsys, words, said):
+    parquet.write_table(pa.table({"a": [1.0], "name": ["n"]}), "t.parquet")
     code, _, err = called(capsys, "predict", *words)
     assert code == 2 and said in err and err.count("\n") == 1
 

@@ -268,7 +268,7 @@ CLI_CASES = {
     "weight key": (("fit", "d.npz", *KK, "--weight-key", "w"), "--weight-key", "it has: X"),
     "responses short": (("fit", "d.npz", *KK, "--y-key", "short"), "300 rows", "(299,)"),
     "rows cube": (("fit", "d.npz", *KK, "--x-key", "cube"), "(1, 300, 4)"),
-    "rows nan": (("fit", "d.npz", *KK, "--x-key", "nan"), "X must be finite, but row 7, column 2"),
+    "rows nan": (("fit", "d.npz", *KK, "--x-key", "nan"), "'nan' in d.npz must be finite, but row 7, column 2"),
     "responses flat": (("fit", "d.npz", *KK, "--y-key", "flat"), "y must vary"),
     "npz objects": (("fit", "objects.npz", *KK), "'X' in objects.npz holds Python objects"),
     "npz no archive": (("fit", "text.npz", *KK), "text.npz is not a readable .npz"),

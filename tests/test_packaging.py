@@ -29,7 +29,8 @@ ROOT = Path(__file__).parents[1]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = DECLARED["project"]
 
-NOT_ON_IMPORT = {"scipy", "numba", "llvmlite", "sklearn", "matplotlib", "torch", "jax", "onnx", "rich"}
+EXTRAS = {"sklearn", "matplotlib", "torch", "jax", "onnx", "rich", "pyarrow", "pandas", "zarr", "h5py"}
+NOT_ON_IMPORT = {"scipy", "numba", "llvmlite", *EXTRAS}
 
 # A "part" is the first name under fastrecover (subpackage or module); the package itself is "fastrecover".
 GROUND = ("activations", "exceptions", "linalg", "losses", "random", "tensors")  # and private modules
@@ -324,8 +325,15 @@ def test_kernels_were_built():
     assert built or os.environ.get("FASTRECOVER_NO_EXTENSION", "0") not in ("", "0")
 
 
-def test_import_loads_nothing_that_is_optional_or_slow():
-    script = f"import sys, fastrecover; print(*sorted({NOT_ON_IMPORT!r} & set(sys.modules)))"
+FIT = (
+    "import numpy as np; x = np.random.default_rng(0).standard_normal((200, 3)); "
+    "fastrecover.fit(x, np.maximum(x[:, 0], 0), 'relu', 1, random_state=0)"
+)
+
+
+@pytest.mark.parametrize(("then", "not_loaded"), [("", NOT_ON_IMPORT), (FIT, EXTRAS)])
+def test_import_and_a_fit_of_arrays_load_nothing_that_is_optional(then, not_loaded):
+    script = f"import sys, fastrecover; {then}; print(*sorted({not_loaded!r} & set(sys.modules)))".replace("; ;", ";")
     paths = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True)

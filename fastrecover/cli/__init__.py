@@ -11,10 +11,11 @@ import argparse
 import os
 import re
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 from .. import __version__, kernels
 from . import bench, demo, fit, info, phase, predict
+from .layout import Formatter, Parser
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _COMMANDS: dict[str, Any] = {
@@ -25,13 +26,6 @@ _COMMANDS: dict[str, Any] = {
     "info": info,
     "bench": bench,
 }
-
-
-class _Parser(argparse.ArgumentParser):
-    """Reports bad usage in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: error: {message} (see '{self.prog} --help')\n")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -71,7 +65,7 @@ def _parsed(argv: list[str]) -> argparse.Namespace:
     if args.command == "bench":
         args.arguments = rest + args.arguments
     elif rest:
-        _Parser(prog=f"fastrecover {args.command}").error(f"unknown arguments: {' '.join(rest)}")
+        Parser(prog=f"fastrecover {args.command}").error(f"unknown arguments: {' '.join(rest)}")
     return args
 
 
@@ -88,13 +82,14 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="fastrecover", description="Recover the weights of one-hidden-layer networks.")
+    about = "Recover the weights of one-hidden-layer networks."
+    parser = Parser(prog="fastrecover", description=about, formatter_class=Formatter)
     parser.add_argument("--version", action="version", version=f"fastrecover {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, module in _COMMANDS.items():
         text = module.__doc__ or ""
         described: dict[str, Any] = dict(help=text.splitlines()[0], description=text, allow_abbrev=False)
-        command = commands.add_parser(name, formatter_class=argparse.RawDescriptionHelpFormatter, **described)
+        command = commands.add_parser(name, formatter_class=Formatter, **described)
         module.add_arguments(command)
     return parser
 

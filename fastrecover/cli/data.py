@@ -1,7 +1,7 @@
-"""Rows and responses from .npy, .npz and .csv files, and ranges of them.
+"""Rows and responses from files, and ranges of them.
 
-Arrays in .npy files are mapped rather than read, so that a fit touches a large file only as often as it
-sweeps it; nothing that a file contains is ever executed.
+Files are opened as the library opens them, so that a fit holds blocks of what is large; only .csv files, which must be
+looked at whole to be understood, and series that are cut into windows have ways of their own.
 """
 
 from __future__ import annotations
@@ -12,43 +12,51 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..models import nearest
-from ..sources import lagged
-from ..storage import said
+from ..sources import KINDS, WrongName, as_source, as_values, lagged
+from ..sources import open as opened
+from ..sources.flat import unreadable
 from .csv_file import from_csv, rows_from_csv
+
+TABLES = (".parquet", ".pq", ".arrow", ".feather", "")  # "": a folder of them
+_OPTIONS = {"key": "--x-key: ", "target": "--y-key: ", "weight": "--weight-key: ", "columns": "--columns: "}
+#: What DATA may be, for help.
+WHAT = ".npy (rows); .npz, .zarr or .h5 (named arrays); .parquet, .arrow, .feather or .csv (one row a line)"
 
 
 @dataclass
 class Table:
-    """Rows (n, d), responses (n,) or (n, m), or labels, weights (n,) or None, and the shape of a row as an image."""
+    """Rows, a source of n samples, responses (n,) or (n, m), or labels, weights (n,) or None, and a row's shape."""
 
-    X: np.ndarray
+    X: Any
     y: np.ndarray
     weight: np.ndarray | None
     shape: tuple[int, int] | None = None
 
     def part(self, rows: slice) -> Table:
-        """The same arrays on some rows, as views."""
+        """Some of the rows, without a copy."""
         weight = None if self.weight is None else self.weight[rows]
-        return Table(self.X[rows], self.y[rows], weight, self.shape)
+        return Table(self.X.between(rows.start, rows.stop), self.y[rows], weight, self.shape)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that say what to read."""
     add = parser.add_argument_group("data").add_argument
-    add("data", metavar="DATA", type=Path, help=".npy (rows), .npz (named arrays) or .csv (one row a line)")
-    add("responses", metavar="DATA2", type=Path, nargs="?", help=".npy file of responses, beside a .npy DATA")
-    add("--x-key", help="array of rows in the .npz file (default X)")
+    add("data", metavar="DATA", type=Path, help=WHAT)
+    add("responses", metavar="DATA2", type=Path, nargs="?", help="file of responses, where DATA is one array of rows")
+    add("--x-key", metavar="NAME", help="array of rows in a file of several (default X)")
     add(
         "--y-key",
-        help="responses or labels: array in the .npz file (default y), or column of the .csv file (default: last), or "
-        "several like a,b,c",
+        metavar="NAME",
+        help="responses or labels: array in a file of several (default y), or column of a table (default: last), or "
+        "columns like a,b,c",
     )
-    add("--weight-key", help="row weights: array in the .npz file or column of the .csv file")
-    add("--dtype", choices=("float32", "float64"), help="convert the rows")
+    add("--weight-key", metavar="NAME", help="row weights: array in a file of several, or column of a table")
+    add("--columns", metavar="A,B", help="columns that are features (default: all others; not of a .csv file)")
+    add("--dtype", metavar="TYPE", choices=("float32", "float64"), help="convert the rows to float32 or float64")
     add("--lags", type=int, metavar="N", help="DATA is a time series: one row for each window of N frames")
     add(
         "--lag-shift",
@@ -71,64 +79,73 @@ def read(args: argparse.Namespace, labelled: bool = False) -> Table:
 
     Raises
     ------
-    OSError
+    ImportError, OSError
         A file cannot be read.
     TypeError, ValueError
         It does not hold what was asked for.
     """
-    if args.responses is not None and args.data.suffix != ".npy":
+    kind = args.data.suffix.lower()
+    if args.responses is not None and kind in (".npz", ".csv", *TABLES[:-1]):
         raise ValueError(f"DATA2 goes with a .npy DATA; {args.data.name} holds its responses (see --y-key)")
     if args.lag_shift is not None and args.lags is None:
         raise ValueError("--lag-shift needs --lags")
     for path in filter(None, (args.data, args.responses)):
-        if not path.is_file():
-            problem = "is a folder, not a file" if path.is_dir() else "does not exist"
-            raise FileNotFoundError(f"{path} {problem}")
-    readers = {".npy": _from_npy, ".npz": _from_npz, ".csv": lambda args: from_csv(args, labelled)}
-    if args.data.suffix not in readers:
-        raise ValueError(f"cannot tell what {args.data.name} is: its name must end in {', '.join(readers)}")
-    X, y, weight = readers[args.data.suffix](args)
-    if X.ndim not in (1, 2) or (X.ndim == 1 and args.lags is None):
-        raise ValueError(f"the rows must be a matrix (n_rows, n_features), got shape {X.shape}")
+        check_there(path)
+        _check_kind(path)
+    with _told_by_option():
+        X, y, weight = _from_csv(args, labelled) if kind == ".csv" else _from_file(args, kind)
+    n = len(X) if isinstance(X, np.ndarray) else X.shape[0]
     y = _flat(y)
-    if y.ndim not in (1, 2) or len(y) != len(X) or 0 in y.shape[1:]:
-        raise ValueError(f"the responses must be a value, or several, for each of {len(X)} rows, got shape {y.shape}")
+    if y.ndim not in (1, 2) or len(y) != n or 0 in y.shape[1:]:
+        raise ValueError(f"the responses must be a value, or several, for each of {n} rows, got shape {y.shape}")
     if weight is not None:
         weight = _flat(weight)
-        if weight.shape != (len(X),):
-            raise ValueError(f"the row weights must be one value for each of {len(X)} rows, got shape {weight.shape}")
-    if args.dtype is not None and X.dtype.kind in "fiub":
-        X = X.astype(args.dtype, copy=False)
-    table = Table(X, y, weight)
-    return table if args.lags is None else _windows(table, args.lags, args.lag_shift or 0)
+        if weight.shape != (n,):
+            raise ValueError(f"the row weights must be one value for each of {n} rows, got shape {weight.shape}")
+    if args.lags is None:
+        return Table(X, y, weight)
+    return _windows(X, y, weight, args)
 
 
-def rows(args: argparse.Namespace) -> np.ndarray:
-    """Rows alone (n, d), for predictions.
+def rows(args: argparse.Namespace, columns: list[str] | None) -> Any:
+    """Rows alone, a source of n samples, for predictions.
 
     Parameters
     ----------
     args : Namespace
         With ``data``, ``x_key``, ``drop`` and ``lags``.
+    columns : list of str or None
+        Features that a table must have, where they are known.
 
     Raises
     ------
-    OSError, ValueError
+    ImportError, OSError, TypeError, ValueError
         A file cannot be read, or does not hold rows.
     """
-    if args.drop is not None and args.data.suffix != ".csv":
-        raise ValueError(f"--drop goes with .csv files, and {args.data.name} is none")
-    if args.x_key is not None and args.data.suffix == ".npy":
-        raise ValueError(f"--x-key goes with .npz files, and {args.data.name} is none")
-    readers = {".npy": lambda args: array(args.data), ".npz": _rows_of_npz, ".csv": rows_from_csv}
-    if args.data.suffix not in readers:
-        raise ValueError(f"cannot tell what {args.data.name} is: its name must end in {', '.join(readers)}")
-    X = readers[args.data.suffix](args)
-    if args.lags is not None:
-        if not 1 <= args.lags <= len(X):
-            raise ValueError(f"--lags must be at least 1 and at most {len(X)} frames, got {args.lags}")
-        X = lagged(X, args.lags)
-    return X
+    kind = args.data.suffix.lower()
+    if args.drop is not None and kind not in (".csv", *TABLES):
+        raise ValueError(f"--drop goes with .csv files and tables, and {args.data.name} is none")
+    if args.x_key is not None and kind in (".npy", *TABLES):
+        raise ValueError(f"--x-key goes with files of several arrays, and {args.data.name} is none")
+    check_there(args.data)
+    _check_kind(args.data)
+    X: Any
+    if kind == ".csv":
+        X = as_source(rows_from_csv(args)) if args.lags is None else rows_from_csv(args)
+    elif args.lags is not None:
+        X = _frames(args, kind)
+    elif kind in TABLES:
+        dropped = None if args.drop is None else args.drop.split(",")
+        with _told_by_option({"target": "--drop: ", "columns": ""}, "leave it out with --drop"):
+            X = opened(args.data, columns=None if dropped else columns, target=dropped or ())
+    else:
+        with _told_by_option():
+            X = opened(args.data, args.x_key, target=())
+    if args.lags is None:
+        return X
+    if not 1 <= args.lags <= len(X):
+        raise ValueError(f"--lags must be at least 1 and at most {len(X)} frames, got {args.lags}")
+    return as_source(lagged(X, args.lags))
 
 
 def split(args: argparse.Namespace, n: int) -> tuple[slice, slice | None]:
@@ -155,11 +172,6 @@ def split(args: argparse.Namespace, n: int) -> tuple[slice, slice | None]:
     return train, test
 
 
-def _flat(values: np.ndarray) -> np.ndarray:
-    """A single column as a vector."""
-    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-
-
 def _range(option: str, text: str, n: int) -> slice:
     match = re.fullmatch(r"(-?\d*):(-?\d*)", text)
     if not match or "-" in match.groups():
@@ -173,29 +185,109 @@ def _range(option: str, text: str, n: int) -> slice:
     return slice(start, stop)
 
 
-def _windows(table: Table, lags: int, shift: int) -> Table:
+def _check_kind(path: Path) -> None:
+    """Raise ValueError where the name of a file does not say what it is."""
+    known = (".npy", ".npz", ".csv", *(kind for kind in KINDS if kind not in (".npy", ".npz")))
+    if path.suffix.lower() not in known and not path.is_dir():
+        raise ValueError(f"cannot tell what {path.name} is: its name must end in {', '.join(known)}")
+
+
+def check_there(path: Path) -> None:
+    """Raise FileNotFoundError where there is no such file, and for folders of a kind that is a file."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    if path.is_dir() and path.suffix.lower() not in (".zarr", *TABLES):
+        raise FileNotFoundError(f"{path} is a folder, not a file")
+
+
+def _windows(frames: np.ndarray, y: np.ndarray, weight: np.ndarray | None, args: argparse.Namespace) -> Table:
+    lags, shift = args.lags, args.lag_shift or 0
     if shift < 0:
         raise ValueError(f"--lag-shift must not be negative, got {shift}")
-    frames = len(table.X)
-    if lags < 1 or lags + shift > frames:
-        raise ValueError(f"--lags must be at least 1 and, with --lag-shift, at most {frames} frames, got {lags}")
-    windows = lagged(table.X, lags)
+    if lags < 1 or lags + shift > len(frames):
+        raise ValueError(f"--lags must be at least 1 and, with --lag-shift, at most {len(frames)} frames, got {lags}")
+    windows = lagged(frames, lags)
     windows = windows[: len(windows) - shift]
     skipped = slice(lags - 1 + shift, None)
-    weight = None if table.weight is None else table.weight[skipped]
-    return Table(windows, table.y[skipped], weight, (lags, windows.shape[1] // lags))
+    weight = None if weight is None else weight[skipped]
+    return Table(as_source(windows), y[skipped], weight, (lags, windows.shape[1] // lags))
 
 
-def _from_npy(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    for option in ("x_key", "y_key", "weight_key"):
+def _from_csv(args: argparse.Namespace, labelled: bool) -> tuple[Any, np.ndarray, np.ndarray | None]:
+    if args.columns is not None:
+        raise ValueError("--columns goes with tables and arrays; a .csv file gives all columns but the responses")
+    X, y, weight = from_csv(args, labelled)
+    X = X if args.dtype is None else X.astype(args.dtype, copy=False)
+    return (X if args.lags is not None else as_source(X)), y, weight
+
+
+def _from_file(args: argparse.Namespace, kind: str) -> tuple[Any, np.ndarray, np.ndarray | None]:
+    if kind == ".npy" or args.responses is not None:
+        return _from_two(args, kind)
+    table = kind in TABLES
+    if table and args.x_key is not None:
+        raise ValueError(f"--x-key goes with files of several arrays, and {args.data.name} is a table")
+    target: Any = ("y" if args.y_key is None else args.y_key) if not table else _columns(args.y_key or "-1")
+    source = opened(
+        args.data,
+        args.x_key,
+        columns=None if args.columns is None else _columns(args.columns),
+        target=target,
+        weight=args.weight_key,
+        dtype=args.dtype,
+    )
+    y, weight = source.targets()
+    assert y is not None
+    return (source if args.lags is None else _frames(args, kind, source)), y, weight
+
+
+def _from_two(args: argparse.Namespace, kind: str) -> tuple[Any, np.ndarray, None]:
+    """Rows from one file, responses from another."""
+    for option in ("y_key", "weight_key", *(("x_key",) if kind == ".npy" else ())):
         if getattr(args, option) is not None:
-            flag = option.replace("_", "-")
-            raise ValueError(f"--{flag} goes with .npz and .csv files, and {args.data.name} is none")
+            flag, name = option.replace("_", "-"), args.data.name
+            raise ValueError(f"--{flag} goes with files of several arrays and tables, and {name} is none")
     if args.responses is None:
         raise ValueError(f"{args.data.name} holds rows only: name the .npy file of responses after it")
-    if args.responses.suffix != ".npy":
-        raise ValueError(f"DATA2 must be a .npy file, got {args.responses.name}")
-    return array(args.data), array(args.responses), None
+    if args.responses.suffix.lower() not in (".npy", ".zarr", ".h5", ".hdf5"):
+        raise ValueError(f"DATA2 must be a .npy file, or another of one array, got {args.responses.name}")
+    columns = None if args.columns is None else _columns(args.columns)
+    source = opened(args.data, args.x_key, columns=columns, dtype=args.dtype)
+    return (source if args.lags is None else _frames(args, kind, source)), as_values(args.responses), None
+
+
+def _frames(args: argparse.Namespace, kind: str, source: Any = None) -> np.ndarray:
+    """A series as an array, mapped where it is one in a .npy file: windows of it are views."""
+    if getattr(args, "columns", None) is not None or kind in TABLES:
+        found = as_values(opened(args.data, args.x_key) if source is None else source)
+    else:
+        found = array(args.data) if kind == ".npy" else as_values(args.data, args.x_key, "X")
+    if getattr(args, "dtype", None) is not None and found.dtype.kind in "fiub":
+        found = found.astype(args.dtype, copy=False)
+    return found
+
+
+def _columns(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    """A single column as a vector."""
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+
+
+@contextmanager
+def _told_by_option(
+    options: dict[str, str] = _OPTIONS, remedy: str = "name the columns that are numbers with --columns"
+) -> Iterator[None]:
+    """Errors that name an argument of the library name the option in its place, or what to do."""
+    try:
+        yield
+    except WrongName as error:
+        text = re.sub(r"; name one with \w+=", "", str(error))
+        raise ValueError(f"{options[error.argument]}{text}") from None
+    except TypeError as error:
+        raise TypeError(re.sub("name the columns that are numbers with columns=", remedy, str(error))) from None
 
 
 def array(path: Path) -> np.ndarray:
@@ -205,47 +297,4 @@ def array(path: Path) -> np.ndarray:
     except OSError:
         raise
     except Exception as error:  # bytes from anywhere may raise anything in what reads them
-        raise ValueError(_unreadable(path.name, ".npy file", error)) from None
-
-
-@contextmanager
-def _archive(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
-    with open(path, "rb") as file:
-        try:
-            archive = np.load(file, allow_pickle=False)
-            archive.files  # noqa: B018  (an array under the name of an archive has none)
-        except Exception as error:
-            raise ValueError(_unreadable(path.name, ".npz file", error)) from None
-        yield archive
-
-
-def _rows_of_npz(args: argparse.Namespace) -> np.ndarray:
-    with _archive(args.data) as archive:
-        return _member(archive, "--x-key", args.x_key or "X", args.data)
-
-
-def _from_npz(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    with _archive(args.data) as archive:
-        return (
-            _member(archive, "--x-key", args.x_key or "X", args.data),
-            _member(archive, "--y-key", args.y_key or "y", args.data),
-            _member(archive, "--weight-key", args.weight_key, args.data) if args.weight_key else None,
-        )
-
-
-def _member(archive: np.lib.npyio.NpzFile, option: str, key: str, path: Path) -> np.ndarray:
-    if key not in archive.files:
-        known = tuple(archive.files)
-        held = f"it has: {', '.join(known) or 'nothing'}"
-        raise ValueError(f"{option}: {path.name} has no array {key!r}{nearest(key, known)} ({held})")
-    try:
-        return archive[key]
-    except Exception as error:
-        raise ValueError(_unreadable(f"{key!r} in {path.name}", "array of numbers", error)) from None
-
-
-def _unreadable(name: str, kind: str, error: Exception) -> str:
-    if "Object arrays" in str(error) or "Python objects" in str(error):
-        return f"{name} holds Python objects: save it as an array of numbers or strings"
-    # NumPy takes whatever it does not know for a pickle, which no reader should be told to trust.
-    return f"{name} is not a readable {kind}" + ("" if "pickle" in str(error) else f": {said(error)}")
+        raise ValueError(unreadable(path.name, ".npy file", error)) from None

@@ -20,6 +20,7 @@ from ..api import fit
 from ..datasets import Teacher, make_teacher
 from ..recovery import Recovery
 from ..storage import check_destination
+from .layout import ModelAction
 from .picture import check_picture, draw
 from .terminal import StatusLine, table
 
@@ -53,9 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--model",
         nargs="+",
+        action=ModelAction,
+        only_activations=True,
         default=["relu", "squared_relu", "tanh"],
         metavar="NAME",
-        help="activations of the planted networks (default: relu squared_relu tanh)",
+        help="activations of the planted networks (default: relu squared_relu tanh); 'list' shows all and ends",
     )
     add("--n", type=int, default=100_000, help="rows (default 100000)")
     add("--features", type=int, default=50, metavar="D", help="inputs (default 50)")
@@ -87,8 +90,6 @@ def run(args: argparse.Namespace) -> int:
         make_teacher(name, args.features, args.hidden, random_state=seed)
         for seed, name in enumerate(args.model, args.seed)
     ]
-    if any(teacher.model.loss.takes_labels for teacher in teachers):
-        raise ValueError("--model must name activations: the demo plants regressions, no classification")
     with StatusLine() as line, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the table says whether a fit converged
         line.show("loading SciPy and the kernels", now=True)

@@ -1,18 +1,19 @@
 """recover a network from a data file
 
-Rows and responses come from X.npy y.npy, from one .npz file, or from one .csv file. The exit code is 0 when
-the fit converged, 1 when it did not (the result is written all the same) and 2 for bad usage or input.
+Rows and responses come from X.npy y.npy, or from one file of arrays (.npz, .zarr, .h5) or a table (.parquet, .arrow,
+.feather, .csv). What is large is read in blocks, so a fit needs little memory. The exit code is 0 when the fit
+converged, 1 when it did not (the result is written all the same) and 2 for bad usage or input.
 
 examples:
   fastrecover fit X.npy y.npy --model relu --n-hidden 5 -o rec.npz
   fastrecover fit table.csv --y-key price --model softplus --n-hidden 3 --output-weights free --intercept
-  fastrecover fit trials.csv --y-key answer --model fcn --n-hidden 3 --test-rows -1000:
+  fastrecover fit trials.parquet --y-key answer --columns left,right,speed --model fcn --n-hidden 3 --test-rows -1000:
   fastrecover fit iris.csv --y-key species --loss logistic --model tanh --n-hidden 3 --alpha 1 --class-weight balanced
   fastrecover fit table.csv --y-key height,weight --model relu --n-hidden 8 --output-weights free --hidden-bias
       --intercept --alpha auto
   fastrecover fit X.npy counts.npy --loss poisson --link softplus --model relu --n-hidden 2 --hidden-bias
   fastrecover fit d.npz --model zhong2017 --activation squared_relu --n-hidden 5
-  fastrecover fit cell.npz --x-key stim --y-key spikes --lags 10 --lag-shift 3 --model quadratic --n-hidden 12
+  fastrecover fit cell.h5 --x-key stim --y-key spikes --lags 10 --lag-shift 3 --model quadratic --n-hidden 12
       --output-weights signs --intercept --linear-term --tol 0.01 --test-rows -30000: --plot cell.png
 """
 
@@ -40,8 +41,10 @@ from ..papers import PRESETS
 from ..plan import INITS, SOLVERS
 from ..recovery import Recovery
 from ..request import INPUTS
+from ..sources import read_all
 from ..storage import check_destination
 from . import data
+from .layout import ModelAction
 from .picture import check_picture
 from .terminal import StatusLine, table
 
@@ -86,9 +89,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--model",
         default="relu",
+        action=ModelAction,
         metavar="NAME",
         help="activation of the hidden units (default relu); fcn or cnn for two labels by the mean of sigmoid units; "
-        f"or a paper's algorithm as published: {', '.join(PRESETS)}",
+        f"or a paper's algorithm as published: {', '.join(PRESETS)}; 'list' shows all and ends",
     )
     add("-k", "--n-hidden", type=_count, metavar="K", help="number of hidden units, or auto; not for cnn")
     add("--n-patches", type=int, metavar="P", help="patches that the features are cut into, for cnn")
@@ -109,7 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fit an intercept (always with --loss logistic and poisson)",
     )
     add("--linear-term", action="store_true", default=None, help="fit a linear term")
-    add("--slope", type=float, help="negative-side slope of leaky_relu")
+    add("--slope", type=float, metavar="X", help="negative-side slope of leaky_relu")
     add(
         "--loss",
         choices=("squared", "huber", "logistic", "poisson"),
@@ -120,8 +124,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--delta", type=float, metavar="X", help="residual from which huber is linear (default 1)")
     add("--link", choices=("log", "softplus"), metavar="NAME", help="of poisson: log (default) or softplus")
     add = parser.add_argument_group("fit").add_argument
-    add("--init", help=f"{', '.join(INITS)}, or a .npy file of weights")
-    add("--solver", help=", ".join(SOLVERS))
+    add("--init", metavar="NAME", help=f"{', '.join(INITS)}, or a .npy file of weights")
+    add("--solver", metavar="NAME", help=", ".join(SOLVERS))
     add("--restarts", type=_count, metavar="R", help="the best of so many random starts (default auto: a search)")
     add(
         "--alpha",
@@ -131,11 +135,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that is best on held-out rows is taken, or auto: of eleven",
     )
     add("--class-weight", choices=("balanced",), metavar="W", help="balanced: all classes weigh the same")
-    add("--inputs", choices=INPUTS, help="what starts make of rows that are not N(0, I)")
-    add("--tol", type=float, help="stop at this fraction of the statistical error (default 1e-3)")
+    add(
+        "--inputs",
+        choices=INPUTS,
+        metavar="NAME",
+        help=f"what starts make of rows that are not N(0, I): {', '.join(INPUTS)}",
+    )
+    add("--tol", type=float, metavar="X", help="stop at this fraction of the statistical error (default 1e-3)")
     add("--max-passes", type=float, metavar="N", help="stop after this many passes over the rows")
     add("--max-seconds", type=float, metavar="S", help="stop after so many seconds")
-    add("--seed", type=int, default=0, help="seed of all random numbers (default 0, so that a call can be repeated)")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of all random numbers (default 0, so that a call can be repeated)",
+    )
     add("--jobs", type=int, metavar="N", help="threads (default: all); results do not depend on it")
     add("--kernels", metavar="NAME", help="compiled, numba or reference")
     add = parser.add_argument_group("output").add_argument
@@ -163,7 +178,7 @@ def run(args: argparse.Namespace) -> int:
     given = _given(args)
     _check_outputs(args)
     rows = data.read(args, labelled=model.loss.takes_labels)
-    train, test = data.split(args, len(rows.X))
+    train, test = data.split(args, len(rows.y))
     fitted, held = rows.part(train), None if test is None else rows.part(test)
     classes = _classes(args, model, fitted)
     if held is not None:
@@ -276,8 +291,8 @@ def _check_held(rows: data.Table, model: Network, classes: np.ndarray | None) ->
         else:
             encode_labels(rows.y, classes)
         check_weights(rows.weight, len(rows.y))
-        if rows.X.dtype.kind == "f":
-            check_finite(rows.X, "X")
+        for first, x in read_all(rows.X):
+            check_finite(x, "X", first)
     except (TypeError, ValueError) as error:
         raise type(error)(f"in --test-rows, {error}") from None
 

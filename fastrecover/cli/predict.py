@@ -9,6 +9,7 @@ import argparse
 import csv
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``fastrecover predict``."""
     add = parser.add_argument
     add("recovery", metavar="RECOVERY", type=Path, help=".npz file that 'fastrecover fit --output' has written")
-    add("data", metavar="DATA", type=Path, help=".npy (rows), .npz (named arrays) or .csv (one row a line)")
-    add("--x-key", help="array of rows in the .npz file (default X)")
-    add("--drop", metavar="A,B", help="columns of the .csv file that are no features, such as the responses")
+    add("data", metavar="DATA", type=Path, help=data.WHAT)
+    add("--x-key", metavar="NAME", help="array of rows in a file of several (default X)")
+    add(
+        "--drop",
+        metavar="A,B",
+        help="columns of a table that are no features, such as the responses (default: what the fit did not see; of a "
+        ".csv file none)",
+    )
     add("--lags", type=int, metavar="N", help="DATA is a time series: one row for each window of N frames")
     add("--proba", action="store_true", help="probabilities of the classes, in place of labels")
     add("--jobs", type=int, metavar="N", help="threads (default: all); results do not depend on it")
@@ -51,12 +57,11 @@ def run(args: argparse.Namespace) -> int:
         if os.path.realpath(args.output) in map(os.path.realpath, (args.recovery, args.data)):
             raise ValueError(f"{args.output} is an input and would be overwritten")
     for path in (args.recovery, args.data):
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} {'is a folder, not a file' if path.is_dir() else 'does not exist'}")
+        data.check_there(path)
     recovery = load(args.recovery)
     if args.proba and recovery.classes is None:
         raise ValueError("--proba is for classifications, and this recovery is of numbers")
-    found = _predicted(recovery, data.rows(args), args)
+    found = _predicted(recovery, data.rows(args, recovery.feature_names), args)
     if args.output is None:
         for row in found.reshape(len(found), -1).tolist():
             print(",".join(map(str, row)))
@@ -72,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _predicted(recovery: Recovery, X: np.ndarray, args: argparse.Namespace) -> np.ndarray:
+def _predicted(recovery: Recovery, X: Any, args: argparse.Namespace) -> np.ndarray:
     if args.proba:
         return recovery.predict_proba(X, n_jobs=args.jobs)
     return recovery.predict(X, n_jobs=args.jobs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .array import ArraySource
 from .base import Block, Source, peek, read_all
 from .blocks import BlockSource
+from .files import KINDS, WrongName, as_source, as_values, from_blocks, is_path, is_source, open, opened
 from .kept import KeptSource, kept
 from .lagged import lagged
 from .whitened import WhitenedSource
@@ -12,12 +13,21 @@ from .whitened import WhitenedSource
 __all__ = [
     "ArraySource",
     "Block",
+    "KINDS",
     "BlockSource",
     "KeptSource",
     "Source",
     "WhitenedSource",
+    "WrongName",
+    "as_source",
+    "as_values",
+    "from_blocks",
+    "is_path",
+    "is_source",
     "kept",
     "lagged",
+    "open",
+    "opened",
     "peek",
     "read_all",
 ]

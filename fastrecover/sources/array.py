@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import mmap
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,10 @@ class ArraySource:
         copy where its rows are contiguous.
     largest_copy : int
         Bytes of rows up to which a sub-sample is a copy; of more it is a view.
+    name : str
+        What errors call the rows.
+    column_names : list of str or None
+        Titles of the features.
     """
 
     def __init__(
@@ -42,9 +47,12 @@ class ArraySource:
         group: int = 1,
         *,
         largest_copy: int = 32 << 20,
+        name: str = "X",
+        column_names: list[str] | None = None,
     ) -> None:
         self.x = x if group == 1 else x.reshape(len(x) * group, x.shape[1] // group)
         self.y, self.w, self.group, self.largest_copy = y, w, group, largest_copy
+        self.name, self.column_names = name, column_names
 
     gives_views = True
 
@@ -77,13 +85,18 @@ class ArraySource:
     def grouped(self, count: int) -> ArraySource:
         """The same samples, each cut into `count` patches."""
         whole = self.x.reshape(self.shape[0], -1) if self.group > 1 else self.x
-        return ArraySource(whole, self.y, self.w, count, largest_copy=self.largest_copy)
+        named: dict[str, Any] = {"name": self.name, "column_names": self.column_names}
+        return ArraySource(whole, self.y, self.w, count, largest_copy=self.largest_copy, **named)
 
     def part(self, i: int, count: int) -> ArraySource:
         """Part i of `count` nearly equal consecutive parts, without a copy."""
         n = self.shape[0]
+        return self.between(n * i // count, n * (i + 1) // count)
+
+    def between(self, start: int, stop: int) -> ArraySource:
+        """Samples ``start .. stop - 1``, without a copy."""
         new = copy.copy(self)
-        new.x, new.y, new.w = self.read(n * i // count, n * (i + 1) // count)
+        new.x, new.y, new.w = self.read(start, stop)
         return new
 
     def patches(self) -> ArraySource:

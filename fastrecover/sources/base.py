@@ -129,6 +129,9 @@ def gathered(source: Source, samples: np.ndarray) -> np.ndarray:
     ndarray (m * group, d)
     """
     d, g = source.shape[1], source.group
+    found = source.gathered(samples) if hasattr(source, "gathered") else None
+    if found is not None:
+        return found.reshape(len(samples) * g, d)
     x, at = np.empty((len(samples), g * d), source.dtype), 0
     step = source.shape[0] if source.gives_views else max(1, _NUMBERS // (4 * d * g))
     while at < len(samples):

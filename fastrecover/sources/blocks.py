@@ -1,19 +1,21 @@
 """Rows that some function reads, a block at a time: all that a new kind of source has to say.
 
-Sub-samples are gathered once and held; parts and patches are views of the same function.  So no caller needs to know
-where rows come from, and nothing but blocks of them is in memory.
+Sub-samples are gathered once and held, or read where they lie when they are large; parts and patches are views of the
+same function.  So no caller needs to know where rows come from, and nothing but blocks of them is in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .array import ArraySource, choose, thin
 from .base import Block, gathered
+
+_HELD = 64 << 20  # bytes of every s-th sample up to which they are gathered once
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +26,8 @@ class BlockSource:
     ----------
     rows : callable
         ``rows(start, stop)`` returns samples ``start .. stop - 1`` as an array (stop - start, n_features), from any
-        thread; float32 and float64 are swept as they are, other numbers are converted.
+        thread; float32 and float64 are swept as they are, other numbers are converted.  If it has a method ``take``,
+        ``rows.take(numbers)`` returns the samples of these rising numbers, and those between are not read.
     n_samples, n_features : int
     y, w : ndarray (n_samples,) of float64, or None
         Responses and weights.
@@ -33,7 +36,14 @@ class BlockSource:
     group : int
         Patches that a sample is cut into.
     largest_copy : int
-        Bytes of rows up to which a sub-sample is held in memory; of more every s-th sample is read when it is swept.
+        Bytes of rows up to which a sub-sample is drawn at random; of more it is every s-th sample, gathered or, where
+        that is too much to hold, read when it is swept.
+    name : str
+        What errors call the rows.
+    column_names : list of str or None
+        Titles of the features.
+    first, step : int
+        Sample i is number ``first + i step`` of the function.
     """
 
     rows: Callable[[int, int], np.ndarray]
@@ -44,6 +54,10 @@ class BlockSource:
     type: np.dtype = np.dtype(np.float64)
     group: int = 1
     largest_copy: int = 32 << 20
+    name: str = "X"
+    column_names: list[str] | None = None
+    first: int = 0
+    step: int = 1
 
     gives_views: ClassVar[bool] = False
 
@@ -65,7 +79,7 @@ class BlockSource:
         ValueError
             The function returned another number of rows or features.
         """
-        x = np.ascontiguousarray(self.rows(start, stop), self.type)
+        x = self._read(start, stop)
         if x.shape != (stop - start, self.n_features):
             raise ValueError(
                 f"rows {start} to {stop - 1} of the source must have shape {(stop - start, self.n_features)}, "
@@ -73,6 +87,29 @@ class BlockSource:
             )
         y, w = (None if a is None else a[start:stop] for a in (self.y, self.w))
         return Block(x.reshape(-1, self.shape[1]), y, w)
+
+    def _read(self, start: int, stop: int) -> np.ndarray:
+        first, last = self.first + start * self.step, self.first + (stop - 1) * self.step
+        if self.step == 1:
+            x = self.rows(first, last + 1)
+        elif hasattr(self.rows, "take"):
+            x = self.rows.take(np.arange(first, last + 1, self.step))
+        else:
+            x = self.rows(first, last + 1)[:: self.step]
+        return np.ascontiguousarray(x, self.type)
+
+    def gathered(self, samples: np.ndarray) -> np.ndarray | None:
+        """Samples of these rising numbers (m, n_features); None where the function cannot be asked for them."""
+        if not hasattr(self.rows, "take"):
+            return None
+        return np.ascontiguousarray(self.rows.take(self.first + samples * self.step), self.type)
+
+    def copied(self) -> ArraySource:
+        """The same samples, in memory."""
+        x, y, w = self.read(0, self.n_samples)
+        x = x.reshape(self.n_samples, self.n_features)
+        named: dict[str, Any] = {"name": self.name, "column_names": self.column_names}
+        return ArraySource(x, y, w, self.group, largest_copy=self.largest_copy, **named)
 
     def targets(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Responses and weights of all samples."""
@@ -89,7 +126,11 @@ class BlockSource:
     def part(self, i: int, count: int) -> BlockSource:
         """Part i of `count` nearly equal consecutive parts."""
         n = self.n_samples
-        return self._every(1, n * i // count, n * (i + 1) // count)
+        return self.between(n * i // count, n * (i + 1) // count)
+
+    def between(self, start: int, stop: int) -> BlockSource:
+        """Samples ``start .. stop - 1``."""
+        return self._every(1, start, stop)
 
     def patches(self) -> BlockSource:
         """Every patch as a sample of its own, with the response and weight of its sample."""
@@ -109,23 +150,20 @@ class BlockSource:
         if spaced:
             patches = self.patches()
             return patches._gathered(thin(patches.n_samples, 1, self.w, self.group, m, seed), weighted=False)
-        large = self.group == 1 and m * self.n_features * self.type.itemsize > self.largest_copy
-        chosen = choose(self.n_samples, self.w, m, seed, large)
+        size = self.n_features * self.type.itemsize
+        chosen = choose(self.n_samples, self.w, m, seed, self.group == 1 and m * size > self.largest_copy)
         if chosen is None:
             return self
         if isinstance(chosen, slice):
-            return self._every(chosen.step, chosen.start, self.n_samples)
+            few = self._every(chosen.step, chosen.start, self.n_samples)
+            return few.copied() if few.n_samples * size <= _HELD and hasattr(self.rows, "take") else few
         return self._gathered(chosen, weighted=True)
 
     def _every(self, step: int, start: int, stop: int) -> BlockSource:
-        """Every `step`-th sample of a range, read with those between."""
-        count = -(-(stop - start) // step)
-
-        def rows(first: int, last: int) -> np.ndarray:
-            return self.rows(start + first * step, min(start + (last - 1) * step + 1, stop))[::step]
-
+        """Every `step`-th sample of a range."""
         y, w = (None if a is None else np.ascontiguousarray(a[start:stop:step]) for a in (self.y, self.w))
-        return replace(self, rows=rows, n_samples=count, y=y, w=w)
+        first, count = self.first + start * self.step, -(-(stop - start) // step)
+        return replace(self, n_samples=count, y=y, w=w, first=first, step=self.step * step)
 
     def _gathered(self, samples: np.ndarray, weighted: bool) -> ArraySource:
         """Some samples, in rising order, in memory."""

@@ -8,6 +8,8 @@ NEEDS = {
     "test_jax.py": ("jax",),
     "test_export.py": ("torch", "onnx", "onnxruntime"),
     "test_victims.py": ("torch", "onnx", "onnxruntime"),
+    "test_zarr.py": ("zarr",),
+    "test_hdf5.py": ("h5py",),
     "test_cython.py": ("Cython",),
 }
 PROGRAMS = {"test_r.py": "Rscript"}
