@@ -18,7 +18,8 @@ import fastrecover
 
 sys.path.insert(0, str(Path(__file__).parent))  # for gallery.py
 
-MISSING = [name for name in ("torch", "jax") if find_spec(name) is None]
+MISSING = [name for name in ("torch", "jax", "onnxruntime") if find_spec(name) is None]
+NEEDS = {"torch_module": "torch", "extract_torch": "torch", "extract_onnx": "onnxruntime", "jax_sets": "jax"}
 
 project = "fastrecover"
 author = "fastrecover developers"
@@ -71,8 +72,8 @@ nitpick_ignore = [
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
-    # What needs PyTorch or JAX is shown everywhere and run where these are.
-    "filename_pattern": rf"^(?!.*/({'|'.join(MISSING) or '-'})_).*\.py$",
+    # What needs a package that may be missing is shown everywhere and run where that is.
+    "filename_pattern": rf"^(?!.*/({'|'.join(name for name in NEEDS if NEEDS[name] in MISSING) or '-'})\.py).*\.py$",
     "image_scrapers": ("gallery.pictures",),
     "reset_argv": "gallery.arguments",
     "within_subsection_order": "gallery.Order",

@@ -17,6 +17,8 @@ _ORDER = (
     "phase_retrieval",
     "covariance_sketch",
     "extract",
+    "extract_torch",
+    "extract_onnx",
     "phase_diagram",
     "own_activation",
     "sklearn_pipeline",

@@ -1,6 +1,12 @@
-"""Extract the classifier behind an ONNX session by queries of its probabilities, and write it as an ONNX file.
+"""
+The classifier behind an ONNX session
+=====================================
 
-python examples/extract_onnx.py
+Extract the classifier behind an ONNX session by queries of its probabilities, and write it as an ONNX file.
+
+::
+
+    python examples/extract_onnx.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,12 @@
-"""Extract the network behind a PyTorch module by queries, and get it back as a module.
+"""
+The network behind a PyTorch module
+===================================
 
-python examples/extract_torch.py
+Extract the network behind a PyTorch module by queries, and get it back as a module.
+
+::
+
+    python examples/extract_torch.py
 """
 
 from __future__ import annotations
