@@ -33,6 +33,7 @@ MODULES = (
     "files",
     "costs",
     "modules",
+    "estimators",
     "extraction",
     "published",
     "spikes",

@@ -65,6 +65,7 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
         Bars(("n", "d", "k", "m", "batch", "threads"), ("torch / ours",), line=1.0),
         Bars(("n", "d", "k", "m", "activation"), ("torch / ours",), line=10.0),
     ),
+    "estimators": (Bars(("call", "rows"), ("* / ours",), line=1.0, log=""),),
     "extraction": (
         Bars(("victim", "d", "k", "dtype", "seed"), ("worst entry", "fit worst entry"), log=""),
         Bars(("victim", "d", "k", "dtype", "seed"), ("log2 queries",), line=21.5, log=""),

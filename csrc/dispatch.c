@@ -10,7 +10,7 @@ extern const fr_isa fr_isa_v0;
 extern const fr_isa fr_isa_v3, fr_isa_v4;
 #endif
 
-static const fr_isa *chosen;
+static const fr_isa *_Atomic chosen; /* any number of threads may ask first */
 
 static const fr_isa *find(const char *name)
 {
@@ -40,8 +40,9 @@ const fr_field fr_op_fields[] = {
 
 const fr_isa *fr_current_isa(void)
 {
-    if (!chosen) chosen = find(NULL);
-    return chosen;
+    const fr_isa *isa = chosen;
+    if (!isa) chosen = isa = find(NULL);
+    return isa;
 }
 
 int fr_select_isa(const char *name)

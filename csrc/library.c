@@ -1,6 +1,6 @@
 /* The C library: models and flat parameter vectors, as include/fastrecover.h tells of them, become records and
    directions of the driver, and its sums become means again.  Threads live as long as a call, so that a program that
-   forks or unloads the library finds nothing of it. */
+   forks misses none of them. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
@@ -25,6 +25,7 @@ SAME(MEAN_OF_SIGMOIDS, FR_CROSS_ENTROPY);
 #define LEAST_WORK (INT64_C(1) << 20) /* multiply-adds for each thread, as in engines/threads.py */
 #define TURNS 16                      /* parts for each thread, the same */
 #define MOST_THREADS 1024
+#define MOST (INT64_C(1) << 40)       /* numbers of one kind, so that no sum or product of counts overflows */
 
 static const char *const messages[] = {
     "no error",
@@ -32,7 +33,7 @@ static const char *const messages[] = {
     "the sweep was stopped",
     "the model has an activation that is not one of FASTRECOVER_RELU and so on, or FASTRECOVER_FUNCTION and no function",
     "the model has a loss that is not one of FASTRECOVER_SQUARED and so on, or FASTRECOVER_HUBER and no positive delta",
-    "n_features and n_hidden must be at least 1 and other counts not negative",
+    "n_features and n_hidden must be at least 1, other counts not negative, and there must be memory for all of them",
     "a model of several patches takes one unit, one output, known output_weights and no linear term",
     "FASTRECOVER_MEAN_OF_SIGMOIDS takes sigmoid units, one output, and neither output_weights nor a linear term or "
     "intercept",
@@ -77,6 +78,8 @@ static int shape_of(const fastrecover_model *model, shape *made)
     if (model->loss < 0 || model->loss >= FR_LOSS_COUNT || (model->loss == FASTRECOVER_HUBER && !(model->delta > 0.0)))
         return FASTRECOVER_BAD_LOSS;
     if (d < 1 || k < 1 || m < 1 || patches < 1) return FASTRECOVER_BAD_SIZE;
+    if (d >= MOST || k > MOST / (d + 1) || patches > MOST / k || m > MOST / (d + k * patches + 1))
+        return FASTRECOVER_BAD_SIZE;
     const int mean = model->loss == FASTRECOVER_MEAN_OF_SIGMOIDS;
     if (mean && (model->activation != FASTRECOVER_SIGMOID || m > 1 || model->output_weights || model->linear_term ||
                  model->fit_intercept))
@@ -298,7 +301,7 @@ int fastrecover_loss(const fastrecover_model *model, const fastrecover_rows *row
     double *a, *sums;
     int status = check(model, rows, &s);
     if (status) return status;
-    if (n_sets < 1) return FASTRECOVER_BAD_SIZE;
+    if (n_sets < 1 || n_sets > MOST / s.size) return FASTRECOVER_BAD_SIZE;
     if (!theta || !value) return FASTRECOVER_NULL;
     if (!rows->n) return FASTRECOVER_NO_ROWS;
     const int64_t own = rows_of_set(&s), each = sums_of_set(&s);
@@ -339,7 +342,7 @@ int fastrecover_outputs(const fastrecover_model *model, const fastrecover_rows *
     shape s;
     const int status = check(model, rows, &s);
     if (status) return status;
-    if (n_sets < 1) return FASTRECOVER_BAD_SIZE;
+    if (n_sets < 1 || n_sets > MOST / s.size) return FASTRECOVER_BAD_SIZE;
     if (!theta || (!outputs && rows->n)) return FASTRECOVER_NULL;
     if (!rows->n) return 0;
     return network_sweep(&s, rows, (fr_op){.op = FR_PREDICT}, n_sets, theta, NULL, 0, 0, options, outputs, NULL, NULL);

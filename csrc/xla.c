@@ -22,9 +22,6 @@ static fr_xla_error *failed(const fr_xla_frame *frame, int code, const char *mes
     return frame->api->make_error(&args);
 }
 
-#define INVALID 3
-#define EXHAUSTED 8
-
 /* One argument or result: where the element of a batch begins, and how numbers are stored. */
 typedef struct {
     char *data;
@@ -170,12 +167,12 @@ FASTRECOVER_API fr_xla_error *fastrecover_xla(fr_xla_frame *frame)
     if (frame->stage != FR_XLA_EXECUTE) return NULL;
     call c = {0};
     if (!read_call(frame, &c.kind, &c.options.n_threads, &c.model) || c.kind < LOSS || c.kind > PULLED_BACK)
-        return failed(frame, INVALID, "fastrecover: the attributes are not those of this version");
+        return failed(frame, FR_XLA_INVALID, "fastrecover: the attributes are not those of this version");
     static const int64_t ranks[ARGUMENTS] = {2, 2, 1, 1, 1};
     static const int64_t result_ranks[] = {0, 0, 1, 2, 2, 1};
     const int64_t results = c.kind == LOSS_AND_GRADIENT ? 2 : 1;
     if (frame->arguments.count != ARGUMENTS || frame->results.count != results)
-        return failed(frame, INVALID, "fastrecover: another number of arguments or results");
+        return failed(frame, FR_XLA_INVALID, "fastrecover: another number of arguments or results");
     const fr_xla_buffer *x = frame->arguments.values[X];
     c.axes = x->rank - ranks[X];
     int good = c.axes >= 0;
@@ -183,17 +180,17 @@ FASTRECOVER_API fr_xla_error *fastrecover_xla(fr_xla_frame *frame)
         good = described(frame->arguments.values[i], c.axes, ranks[i], &c.in[i]);
     for (int i = 0; good && i < results; i++)
         good = described(frame->results.values[i], c.axes, i ? 1 : result_ranks[c.kind], &c.out[i]);
-    if (!good) return failed(frame, INVALID, "fastrecover: arguments must be float or double, of the ranks of jax.py");
+    if (!good) return failed(frame, FR_XLA_INVALID, "fastrecover: arguments must be float or double, of the ranks of jax.py");
     c.sizes = ((const fr_xla_buffer *)frame->results.values[0])->sizes;
     c.n = x->sizes[c.axes];
     c.model.n_features = c.d = x->sizes[c.axes + 1];
     c.m = c.model.n_outputs;
     c.size = fastrecover_n_parameters(&c.model);
-    if (c.size < 0) return failed(frame, INVALID, fastrecover_message((int)c.size));
+    if (c.size < 0) return failed(frame, FR_XLA_INVALID, fastrecover_message((int)c.size));
     const int needs_direction = c.kind == HESSIAN_PRODUCT || c.kind == JACOBIAN_PRODUCT;
     if (c.in[THETA].size != c.size || (c.in[Y].size && c.in[Y].size != c.n * c.m) ||
         (c.in[WEIGHT].size && c.in[WEIGHT].size != c.n) || c.in[DIRECTION].size != needs_direction * c.size)
-        return failed(frame, INVALID, "fastrecover: arguments of other sizes than X, the network and its parameters");
+        return failed(frame, FR_XLA_INVALID, "fastrecover: arguments of other sizes than X, the network and its parameters");
 
     const int64_t batch = c.out[0].batch;
     int64_t others = 1;
@@ -205,7 +202,7 @@ FASTRECOVER_API fr_xla_error *fastrecover_xla(fr_xla_frame *frame)
     const int64_t first = c.kind == OUTPUTS || c.kind == JACOBIAN_PRODUCT ? outputs : n_sets;
     const int64_t second = thetas > c.n * c.m ? thetas : c.n * c.m;
     c.y = malloc((size_t)(c.n * (c.m + 1) + thetas + c.size + first + second + 1) * sizeof *c.y);
-    if (!c.y) return failed(frame, EXHAUSTED, fastrecover_message(FASTRECOVER_NO_MEMORY));
+    if (!c.y) return failed(frame, FR_XLA_EXHAUSTED, fastrecover_message(FASTRECOVER_NO_MEMORY));
     c.weight = c.y + c.n * c.m;
     c.theta = c.weight + c.n;
     c.direction = c.theta + thetas;
@@ -214,6 +211,6 @@ FASTRECOVER_API fr_xla_error *fastrecover_xla(fr_xla_frame *frame)
     int status = 0;
     for (int64_t number = 0; number < batch && !status; number += n_sets) status = run(&c, number, n_sets);
     free(c.y);
-    return status ? failed(frame, status == FASTRECOVER_NO_MEMORY ? EXHAUSTED : INVALID, fastrecover_message(status))
+    return status ? failed(frame, status == FASTRECOVER_NO_MEMORY ? FR_XLA_EXHAUSTED : FR_XLA_INVALID, fastrecover_message(status))
                   : NULL;
 }

@@ -9,6 +9,7 @@
 enum { FR_XLA_METADATA = 1 }; /* extensions */
 enum { FR_XLA_EXECUTE = 3 };  /* stages */
 enum { FR_XLA_ARRAY = 1 };    /* attributes */
+enum { FR_XLA_INVALID = 3, FR_XLA_EXHAUSTED = 8 }; /* errors */
 enum { FR_XLA_F32 = 11, FR_XLA_F64 = 12 };
 
 typedef struct fr_xla_error fr_xla_error;

@@ -24,7 +24,7 @@ def known_loss(kind: str, outputs: int | None = None) -> tuple[str, Callable[[in
     if kind not in LOSSES:
         raise ValueError(f"unknown loss {kind!r} (known: {', '.join(LOSSES)})")
     if kind in ("bce_with_logits", "poisson_nll") and outputs not in (None, 1):
-        raise ValueError(f"{kind} takes a module of one output, got {outputs}")
+        raise ValueError(f"{kind} takes a network of one output, got {outputs}")
     if kind == "cross_entropy" and outputs == 1:
-        raise ValueError("cross_entropy takes a module of two outputs or more; of one: bce_with_logits")
+        raise ValueError("cross_entropy takes a network of two outputs or more; of one: bce_with_logits")
     return LOSSES[kind]

@@ -45,12 +45,13 @@ def get_library() -> str:
     Raises
     ------
     FileNotFoundError
-        The package was built without a C compiler.
+        The package was built without its C kernels.
     """
     path = _HOME / "lib" / ("libfastrecover.dylib" if sys.platform == "darwin" else "libfastrecover.so")
     if not path.is_file():
         raise FileNotFoundError(
-            f"there is no C library at {path}: fastrecover was built without a C compiler; install one and build again"
+            f"there is no C library at {path}: fastrecover was built without its C kernels; build it again with a C "
+            "compiler and without FASTRECOVER_NO_EXTENSION"
         )
     return str(path)
 

@@ -1,6 +1,7 @@
 """A recovery as text and as a table for notebooks: both are written from the same few tables.
 
-However large a network is, the largest of its units and parameters are told, so that neither takes long to read.
+However large a network is, the first of its units and the largest of its parameters are told, so that neither takes
+long to read.
 """
 
 from __future__ import annotations

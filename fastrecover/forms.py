@@ -136,7 +136,10 @@ class Forms(Uncertainty):
         return model_of(self, path, dtype)
 
     def to_sklearn(self) -> Any:
-        """A fitted estimator of scikit-learn's kind that predicts the same, with the options of this fit's model.
+        """A fitted estimator of scikit-learn's kind that predicts the same.
+
+        Its options are those of this fit's model and penalty.  Fitted again, it makes fits that end soon, as estimators
+        do (``restarts=1``), and does not search as :func:`fastrecover.fit` does unless told to.
 
         Returns
         -------

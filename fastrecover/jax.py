@@ -39,7 +39,7 @@ _LOSS, _LOSS_AND_GRADIENT, _HESSIAN_PRODUCT, _OUTPUTS, _JACOBIAN_PRODUCT, _PULLE
 _TARGET = "fastrecover_sweep"
 _PARTS = ("weights", "biases", "output_weights", "linear", "intercept")  # in the order of theta
 _RANKS = (2, 2, 1, 1, 1)  # of x, y, weights of samples, theta and direction
-_kept: dict[int, Activation] = {}  # functions of users, by where they lie: compiled calls know no more of them
+_kept: dict[int, Activation] = {}  # of users, by where their code lies: compiled calls know no more of them
 
 
 class _Spec(NamedTuple):
@@ -131,12 +131,17 @@ def _forward(primals: Any, tangents: Any, *, spec: _Spec) -> Any:
     kind = spec.kind
 
     def swept(other: int, y: Any = y, direction: Any = direction, **changes: Any) -> Any:
+        own = _kept.get(spec.function)
+        if other == _HESSIAN_PRODUCT and own and not own.has_second_derivative:
+            raise NotImplementedError(
+                f"activation {own.name!r} has no second derivative: give Activation.from_functions one"
+            )
         return sweep_p.bind(x, y, weight, theta, direction, spec=spec._replace(kind=other, **changes))
 
     if kind in (_LOSS, _LOSS_AND_GRADIENT):
         if not moving[3]:
             results = swept(kind)
-            return results, [ad.Zero.from_primal_value(each) for each in results]
+            return results, [jnp.zeros_like(each) for each in results]
         value, grad = swept(_LOSS_AND_GRADIENT)
         slope = jnp.sum(grad * dtheta, axis=-1)
         if kind == _LOSS:
@@ -160,21 +165,25 @@ def _forward(primals: Any, tangents: Any, *, spec: _Spec) -> Any:
 def _transposed(cotangents: Any, x: Any, y: Any, weight: Any, theta: Any, direction: Any, *, spec: _Spec) -> Any:
     """Cotangent of the argument that a sweep is linear in."""
     (ct,) = cotangents
-    wanted = y if spec.kind == _PULLED_BACK else direction
+    wanted = (y if spec.kind == _PULLED_BACK else direction).aval
     if isinstance(ct, ad.Zero):
-        found = ad.Zero(wanted.aval)
-    elif spec.kind == _HESSIAN_PRODUCT:
-        found = sweep_p.bind(x, y, weight, theta, ct, spec=spec)[0]
-    elif spec.kind == _JACOBIAN_PRODUCT:
-        found = _sweep(spec._replace(kind=_PULLED_BACK), x, ct, None, theta)[0]
+        found: Any = ad.Zero(wanted)
     else:
-        found = _sweep(spec._replace(kind=_JACOBIAN_PRODUCT), x, None, None, theta, ct)[0]
+        if spec.kind == _HESSIAN_PRODUCT:
+            found = sweep_p.bind(x, y, weight, theta, ct, spec=spec)[0]
+        elif spec.kind == _JACOBIAN_PRODUCT:
+            found = _sweep(spec._replace(kind=_PULLED_BACK), x, ct, None, theta)[0]
+        else:
+            found = _sweep(spec._replace(kind=_JACOBIAN_PRODUCT), x, None, None, theta, ct)[0]
+        # One argument for all of a batch gets the sum of theirs.
+        shared = tuple(i for i, (one, all_) in enumerate(zip(wanted.shape, found.shape, strict=True)) if one != all_)
+        found = jnp.sum(found, shared, keepdims=True) if shared else found
     return [None, found, None, None, None] if spec.kind == _PULLED_BACK else [None, None, None, None, found]
 
 
 sweep_p.def_impl(jax.jit(_called, static_argnames="spec"))
 sweep_p.def_abstract_eval(_abstract)
-mlir.register_lowering(sweep_p, mlir.lower_fun(_called, multiple_results=True))
+mlir.register_lowering(sweep_p, mlir.lower_fun(_called, multiple_results=True), platform="cpu")
 batching.primitive_batchers[sweep_p] = _batched
 ad.primitive_jvps[sweep_p] = _forward
 ad.primitive_transposes[sweep_p] = _transposed
@@ -317,12 +326,15 @@ def _told(
     given: Mapping[str, Array], X: Array, activation: str | Activation, slope: float | None, n_jobs: int | None
 ) -> tuple[_Spec, Array]:
     """What a sweep is told of a network but its kind and loss, and its parameters in one vector."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"parameters must be a mapping of names to arrays, got {type(given).__name__}")
+    given = {name: part for name, part in given.items() if part is not None}
     strange = set(given) - set(_PARTS)
     missing = {"weights", "output_weights"} - set(given)
     if strange or missing:
         raise ValueError(f"parameters must have weights and output_weights, and may have biases, linear and intercept, "
                          f"got {', '.join(sorted(given)) or 'none'}")  # fmt: skip
-    arrays = {name: jnp.asarray(given[name]) for name in _PARTS if given.get(name) is not None}
+    arrays = {name: jnp.asarray(given[name]) for name in _PARTS if name in given}
     if arrays["weights"].ndim != 2 or arrays["output_weights"].ndim not in (1, 2):
         shapes = arrays["weights"].shape, arrays["output_weights"].shape
         raise ValueError(f"weights must be (k, d), and output_weights (k,) or (n_outputs, k), got {shapes}")
@@ -334,6 +346,10 @@ def _told(
         if array.shape != expected[name]:
             raise ValueError(f"{name} must have shape {expected[name]}, as weights and output_weights say, "
                              f"got {array.shape}")  # fmt: skip
+    if not k or not d:
+        raise ValueError(f"weights must have at least one unit and one column, got shape {arrays['weights'].shape}")
+    if jnp.ndim(X) == 2 and not X.shape[0]:
+        raise ValueError("X must have at least one row")
     if jnp.ndim(X) != 2 or X.shape[1] != d:
         raise ValueError(f"X must have shape (n, {d}), as the weights, got {jnp.shape(X)}")
     if X.dtype not in (jnp.float32, jnp.float64):
@@ -358,7 +374,17 @@ def _targets(y: Any, n: int, outputs: int, kind: str, dtype: Any) -> Array:
     if kind == "cross_entropy" and jnp.issubdtype(y.dtype, jnp.integer):
         if y.shape != (n,):
             raise ValueError(f"y must have shape ({n},), a class for each row, got {y.shape}")
-        return jax.nn.one_hot(y, outputs, dtype=dtype)
+        return _shares(y, outputs, dtype)
     if y.shape != (n, outputs) and not (outputs == 1 and y.shape == (n,)):
         raise ValueError(f"y must have shape ({n}, {outputs}), as the outputs, got {y.shape}")
-    return y.reshape(n, outputs).astype(y.dtype if jnp.issubdtype(y.dtype, jnp.floating) else dtype)
+    if jnp.issubdtype(y.dtype, jnp.complexfloating):
+        raise TypeError(f"y must be real, got {y.dtype}")
+    return y.reshape(n, outputs).astype(y.dtype if y.dtype in (jnp.float32, jnp.float64) else dtype)
+
+
+def _shares(y: Array, outputs: int, dtype: Any) -> Array:
+    """Classes as shares; while a function is traced no class can be looked at, and what is none makes a loss of NaN."""
+    wrong = (y < 0) | (y >= outputs)
+    if not isinstance(wrong, jax.core.Tracer) and wrong.any():
+        raise ValueError(f"y must have classes 0 to {outputs - 1}, got {int(y[jnp.argmax(wrong)])}")
+    return jnp.where(wrong[:, None], jnp.nan, jax.nn.one_hot(y, outputs, dtype=dtype))

@@ -186,7 +186,8 @@ def loss(
     Parameters
     ----------
     module : nn.Sequential
-        Linear, ReLU, LeakyReLU, Sigmoid, Tanh or Softplus, Linear; on CPU, with or without biases.
+        Linear, ReLU, LeakyReLU, Sigmoid, Tanh or Softplus, or what :meth:`fastrecover.Recovery.to_torch` has in its
+        place, Linear; on CPU, with or without biases.
     X : Tensor (n, d), float32 or float64
         Read where it lies if its columns are next to each other.  No gradient by X is computed.
     y : Tensor (n,) or (n, n_outputs)

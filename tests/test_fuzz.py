@@ -226,13 +226,15 @@ def heard(call: Any, *args: Any, **options: Any) -> tuple[Any, list[Any]]:
         warnings.simplefilter("always")
         try:
             result = call(*args, **options)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, FileNotFoundError) as error:
             result = error
     for one in told:
         assert issubclass(one.category, UserWarning), (
             f"{one.category.__name__} at {one.filename}:{one.lineno}: {one.message}"
         )
-    if isinstance(result, Exception):
+    if isinstance(result, FileNotFoundError):  # a text is the path of a file
+        assert "does not exist" in str(result)
+    elif isinstance(result, Exception):
         assert type(result) in (ValueError, TypeError, StartError), repr(result)
         assert ARGUMENTS.search(str(result)), f"names no argument: {result!r}"
     return result, told

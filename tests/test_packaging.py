@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = DECLARED["project"]
 
 EXTRAS = {"sklearn", "matplotlib", "torch", "jax", "onnx", "rich", "pyarrow", "pandas", "zarr", "h5py"}
+CC = (sysconfig.get_config_var("CC") or "cc").split()[0]
 NOT_ON_IMPORT = {"scipy", "numba", "llvmlite", *EXTRAS}
 
 # A "part" is the first name under fastrecover (subpackage or module); the package itself is "fastrecover".
@@ -346,11 +348,12 @@ def test_code_beyond_the_baseline_is_found(tmp_path, flags, found):
     """The check of `make wheel`, on a library that needs nothing and on one that no dispatch guards."""
     loop = "double s = 0;\n for (long i = 0; i < n; i++) s += x[i] * x[i];\n return s;"
     (tmp_path / "sum.c").write_text(f"double sum(const double *x, long n) {{\n {loop}\n}}\n")
-    subprocess.run(["cc", "-O3", "-shared", "-fPIC", *flags, "sum.c", "-o", "libsum.so"], cwd=tmp_path, check=True)
+    subprocess.run([CC, "-O3", "-shared", "-fPIC", *flags, "sum.c", "-o", "libsum.so"], cwd=tmp_path, check=True)
     command = [sys.executable, ROOT / "csrc" / "baseline.py", tmp_path / "libsum.so"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == found and ("sum has" in done.stdout) == bool(found)
 
 
-if platform.machine() != "x86_64" or shutil.which("objdump") is None:  # there is nothing to find, or to find it with
+# Other processors have nothing to find, and other machines nothing to find it with.
+if platform.machine() != "x86_64" or None in map(shutil.which, (CC, "objdump", "readelf")):
     del test_code_beyond_the_baseline_is_found

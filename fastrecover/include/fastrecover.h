@@ -1,8 +1,8 @@
 /* Sweeps over the rows of a table for one-hidden-layer networks, for programs in C and in languages that call it.
 
    Each function reads every row once: it projects the row on the units, turns the projections into outputs and losses,
-   and adds their derivatives up while the row is still in cache.  Sums do not depend on the number of threads, and are
-   bit for bit those of the Python package (fastrecover.objective and fastrecover.moments).
+   and adds their derivatives up while the row is still in cache.  Sums do not depend on the number of threads; losses,
+   gradients and products are bit for bit those of the Python package (fastrecover.objective).
 
    A network of k units on rows x of d features has the outputs
 

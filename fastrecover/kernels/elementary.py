@@ -180,6 +180,6 @@ def minimum(a, b):
 
 
 @_inlined
-def clip(x, low, high):
-    """x, brought to [low, high]."""
-    return minimum(maximum(x, low), high)
+def clip(a, a_min, a_max):
+    """a, brought to [a_min, a_max]."""
+    return minimum(maximum(a, a_min), a_max)

@@ -130,14 +130,21 @@ def _scalar(name: str, label: str, function: Scalar, mark: str) -> Any:
     """`function` compiled for one float64, or a TypeError that says why not."""
     which = f"{label} of activation {name!r} ({getattr(function, '__name__', None) or repr(function)})"
     try:
-        compiled = replaced(function, mark)
-        compiled.compile((types.float64,))
-        result = compiled.nopython_signatures[-1].return_type
+        compiled, result = _of_a_float(replaced(function, mark))
     except (NumbaError, TypeError) as error:
-        raise TypeError(f"{which} cannot be compiled by Numba: {_reason(error)}") from error
+        try:  # as it stands, since within it there may be arrays and complex numbers
+            compiled, result = _of_a_float(replaced(function, f"{mark}_plain", faster=False))
+        except (NumbaError, TypeError):
+            raise TypeError(f"{which} cannot be compiled by Numba: {_reason(error)}") from error
     if not isinstance(result, (types.Float, types.Integer, types.Boolean)):
         raise TypeError(f"{which} must return a float for a float, but Numba finds that it returns {result}")
     return compiled
+
+
+def _of_a_float(function: Any) -> tuple[Any, Any]:
+    """A function, compiled, and the type of what it returns."""
+    function.compile((types.float64,))
+    return function, function.nopython_signatures[-1].return_type
 
 
 def _reason(error: Exception) -> str:

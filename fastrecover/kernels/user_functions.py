@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Iterator
+from enum import Enum
 from hashlib import sha256
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any
@@ -34,7 +35,7 @@ class Opaque(Exception):
     """A function refers to something whose content is not known."""
 
 
-def replaced(function: Any, mark: str) -> Any:
+def replaced(function: Any, mark: str, faster: bool = True) -> Any:
     """`function` for Numba, with our elementary functions in the place of others, in all that it calls as well.
 
     Parameters
@@ -43,6 +44,8 @@ def replaced(function: Any, mark: str) -> Any:
         Of Python, compiled by ``numba.njit``, or of a library.
     mark : str
         Becomes part of the names of all copies, which LLVM tells apart by name alone, wherever they were made.
+    faster : bool
+        Whether our elementary functions, which take single real numbers, stand in the place of others.
 
     Returns
     -------
@@ -54,7 +57,7 @@ def replaced(function: Any, mark: str) -> Any:
     TypeError
         Numba takes no callable of this kind.
     """
-    return _Copies(mark).function(function)
+    return _Copies(mark, faster).function(function)
 
 
 def digest(functions: tuple[Any, ...]) -> str | None:
@@ -96,9 +99,9 @@ def _is_of_library(function: Any) -> bool:
 class _Copies:
     """Copies of functions and of all that they refer to, each made once."""
 
-    def __init__(self, mark: str) -> None:
+    def __init__(self, mark: str, faster: bool) -> None:
         self.mark = mark
-        self.ours = _ours()
+        self.ours = _ours() if faster else {}
         self.made: dict[int, Any] = {}
 
     def function(self, function: Any) -> Any:
@@ -159,11 +162,15 @@ def _flags(function: Any) -> set[str]:
 def _content(value: Any, names: frozenset[str], seen: dict[int, int]) -> Any:
     """Plain values that are equal for things of equal content only."""
     kind = type(value)
-    if isinstance(value, _ATOMS):
+    if isinstance(value, _ATOMS) and not isinstance(value, Enum):
         return kind.__name__, repr(value)
     if isinstance(value, (tuple, frozenset)):
         parts: list[Any] = [_content(each, names, seen) for each in value]
-        return kind.__qualname__, parts if isinstance(value, tuple) else sorted(map(repr, parts))
+        return (
+            kind.__qualname__,
+            getattr(kind, "_fields", None),
+            parts if isinstance(value, tuple) else sorted(map(repr, parts)),
+        )
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufc":
         return kind.__name__, value.dtype.str, value.shape, value.tobytes().hex()
     if isinstance(value, CodeType):
@@ -175,6 +182,12 @@ def _content(value: Any, names: frozenset[str], seen: dict[int, int]) -> Any:
         return kind.__name__, value.__name__, inside
     if isinstance(value, (BuiltinFunctionType, np.ufunc)):
         return "of a library", getattr(value, "__module__", None), value.__name__
+    if isinstance(value, type) and issubclass(value, Enum):
+        return "enumeration", value.__qualname__, [(each.name, _content(each.value, names, seen)) for each in value]
+    if isinstance(value, Enum):
+        return "member", _content(type(value), names, seen), value.name
+    if isinstance(value, type) and not (value.__module__ == "builtins" or _is_of_library(value)):
+        raise Opaque(kind.__name__)  # Numba freezes what stands in it
     if isinstance(value, type) or (_is_of_library(value) and hasattr(value, "__name__") and not is_jitted(value)):
         return "named", value.__module__, getattr(value, "__qualname__", value.__name__)
     plain = value.py_func if is_jitted(value) else value

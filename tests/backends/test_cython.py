@@ -50,6 +50,11 @@ def test_steps_are_those_of_an_objective(sweep):
     np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
-def test_a_vector_of_another_length_is_refused(sweep):
+def test_vectors_of_another_length_are_refused(sweep):
+    x = np.ones((5, 4))
     with pytest.raises(ValueError, match="theta must have 10 entries, got 3"):
-        sweep.descend(np.ones((5, 4)), np.ones(5), np.ones(3), 2, 0.1, 1)
+        sweep.descend(x, np.ones(5), np.ones(3), 2, 0.1, 1)
+    with pytest.raises(ValueError, match="y must have 5 entries, got 3"):
+        sweep.descend(x, np.ones(3), np.ones(10), 2, 0.1, 1)
+    with pytest.raises(ValueError, match="n_hidden must be at least 1"):
+        sweep.descend(x, np.ones(5), np.ones(10), -1, 0.1, 1)

@@ -192,6 +192,32 @@ def test_outputs_and_their_derivatives(m):
     close(own(ours), own(theirs))
 
 
+def test_derivatives_where_rows_are_mapped():
+    p, X, *_ = problem("mse")
+    tables = jnp.stack([X, 0.5 * X, X[::-1] + 1.0])
+    y = jnp.stack([X[:, 0], X[:, 1] ** 2, X[:, 2]])
+
+    def mapped(outputs, loss):
+        def total(p):
+            f = jax.vmap(lambda X: jnp.sin(outputs(p, X)))(tables)
+            return jnp.sum(f**2) + jnp.sum(jnp.exp(-jax.vmap(lambda X, y: loss(p, X, y))(tables, y)))
+
+        return total
+
+    def written(p, X):
+        return written_out(p, X, "tanh")[:, 0]
+
+    ours = mapped(lambda p, X: fr.jax.outputs(p, X, "tanh"), lambda p, X, y: fr.jax.loss(p, X, y, "tanh"))
+    theirs = mapped(written, lambda p, X, y: jnp.mean((written(p, X) - y) ** 2))
+    close(jax.grad(ours)(p), jax.grad(theirs)(p))
+    close(jax.hessian(ours)(p), jax.hessian(theirs)(p))
+
+    def inner(f, p):
+        return sum(jnp.sum(jnp.sin(each)) for each in jax.tree.leaves(jax.grad(f)(p)))
+
+    close(jax.grad(lambda p: inner(ours, p))(p), jax.grad(lambda p: inner(theirs, p))(p))
+
+
 def test_single_precision_without_x64():
     jax.config.update("jax_enable_x64", False)
     ours, theirs, p = both("mse", None, "tanh")
@@ -212,6 +238,10 @@ def test_rows_and_parameters_of_different_precision():
 def test_classes_may_be_numbers():
     p, X, y, _ = problem("cross_entropy", 3)
     labels = jnp.argmax(y, axis=1)
+    with pytest.raises(ValueError, match="classes 0 to 2, got 7"):
+        fr.jax.loss(p, X, labels.at[3].set(7), "tanh", "cross_entropy")
+    traced = jax.jit(lambda labels: fr.jax.loss(p, X, labels, "tanh", "cross_entropy"))
+    assert jnp.isnan(traced(labels.at[3].set(-1))) and jnp.isfinite(traced(labels))
     assert fr.jax.loss(p, X, labels, "tanh", "cross_entropy") == fr.jax.loss(p, X, y, "tanh", "cross_entropy")
 
 
@@ -223,6 +253,9 @@ def test_a_function_of_the_user():
         return jnp.mean(((X @ p["weights"].T) ** 3 @ p["output_weights"] - y) ** 2)
 
     close(jax.hessian(lambda p: fr.jax.loss(p, X, y, cube))(p), jax.hessian(theirs)(p))
+    straight = Activation.from_functions(lambda z: z * z * z, lambda z: 3.0 * z * z)
+    with pytest.raises(NotImplementedError, match="has no second derivative"):
+        jax.hessian(lambda p: fr.jax.loss(p, X, y, straight))(p)
 
 
 def test_a_recovery_gives_its_parameters():
@@ -243,6 +276,15 @@ BAD = {
     "biases": (lambda p, X, y: fr.jax.loss({**p, "biases": jnp.ones(2)}, X, y), ValueError, r"have shape \(3,\)"),
     "one row": (lambda p, X, y: fr.jax.loss(p, X[0], y), ValueError, r"X must have shape \(n, 4\)"),
     "integers": (lambda p, X, y: fr.jax.loss(p, X.astype(int), y), TypeError, "X must be float32 or float64"),
+    "a list": (lambda p, X, y: fr.jax.loss([1.0], X, y), TypeError, "must be a mapping"),
+    "no numbers": (lambda p, X, y: fr.jax.loss({**p, "weights": None}, X, y), ValueError, "may have biases"),
+    "no rows": (lambda p, X, y: fr.jax.loss(p, X[:0], y[:0]), ValueError, "at least one row"),
+    "no units": (
+        lambda p, X, y: fr.jax.loss({"weights": jnp.ones((0, 4)), "output_weights": jnp.ones(0)}, X, y),
+        ValueError,
+        "at least one unit",
+    ),
+    "imaginary": (lambda p, X, y: fr.jax.loss(p, X, 1j * y), TypeError, "y must be real"),
     "responses": (lambda p, X, y: fr.jax.loss(p, X, y[:5]), ValueError, r"y must have shape \(300, 1\)"),
     "weights of rows": (lambda p, X, y: fr.jax.loss(p, X, y, sample_weight=y[:5]), ValueError, "sample_weight must"),
     "loss": (lambda p, X, y: fr.jax.loss(p, X, y, kind="l1"), ValueError, "unknown loss 'l1'"),
@@ -280,6 +322,7 @@ def test_records_are_those_of_the_interface(tmp_path):
         ),
     }  # fmt: skip
     names = {"METADATA": "Extension_Metadata", "EXECUTE": "ExecutionStage_EXECUTE", "ARRAY": "AttrType_ARRAY",
+             "INVALID": "Error_Code_INVALID_ARGUMENT", "EXHAUSTED": "Error_Code_RESOURCE_EXHAUSTED",
              "F32": "DataType_F32", "F64": "DataType_F64"}  # fmt: skip
     lines = ['#include "xla.h"', '#include "xla/ffi/api/c_api.h"']
     for ours, (theirs, fields) in records.items():

@@ -265,6 +265,7 @@ BAD = {
     "no function": (-3, lambda c: changed(c.model, "activation", -1)),
     "a loss": (-4, lambda c: changed(c.model, "loss", 8)),
     "no delta": (-4, lambda c: (changed(c.model, "loss", 2), changed(c.model, "delta", 0.0))),
+    "too many units": (-5, lambda c: changed(c.model, "n_hidden", 2**62)),
     "no units": (-5, lambda c: changed(c.model, "n_hidden", 0)),
     "less than no outputs": (-5, lambda c: changed(c.model, "n_outputs", -1)),
     "less than no rows": (-5, lambda c: changed(c.rows, "n", -1)),
@@ -344,7 +345,7 @@ def test_what_compilers_are_told(capsys):
 
 def test_a_build_without_a_compiler_says_so(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(_library, "_HOME", tmp_path)
-    with pytest.raises(FileNotFoundError, match="built without a C compiler"):
+    with pytest.raises(FileNotFoundError, match="built without its C kernels"):
         fr.get_library()
     assert _library.main(["--libs"]) == 1
     assert "no C library" in capsys.readouterr().err
