@@ -190,7 +190,7 @@ ad.primitive_transposes[sweep_p] = _transposed
 
 
 def parameters(recovery: Recovery) -> dict[str, Array]:
-    """Parameters of a recovery as :func:`loss` and :func:`outputs` take them.
+    """Parameters of a recovery as ``loss`` and ``outputs`` take them.
 
     Parameters
     ----------
