@@ -35,7 +35,7 @@ test: $(VENV)/.test
 # What works with PyTorch, JAX and other languages, which are too large to be had with every test run.  A release of
 # PyTorch may be named, so that pip takes a build for processors alone where one is at hand.
 test-backends: $(VENV)/.backends
-	$(BIN)/python -m pytest tests/backends
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/backends
 
 # The same tests on the lowest version of everything that pyproject.toml allows, in a copy of this folder whose
 # environment and kernels do not meet those here.
