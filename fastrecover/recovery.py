@@ -267,7 +267,7 @@ class Recovery(Forms):
         X = opened(X)
         check_feature_names(X, self.feature_names)
         targets = encode_labels(as_values(y), self.classes)
-        objective = inference.on_data(X, targets, sample_weight, self._definite, self.n_features)
+        objective = inference.on_data(X, targets, as_values(sample_weight), self._definite, self.n_features)
         return objective.value(self._definite.pack(self.parameters))
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -297,7 +297,7 @@ class Recovery(Forms):
         targets = loss.targets(y, n)[0] if self.classes is None else encode_labels(y, self.classes, n)
         if targets.shape != mean.shape:
             raise ValueError(f"y must have {m} column{'s' * (m > 1)}, one for each output, got shape {targets.shape}")
-        return loss.score(targets, mean, check_weights(sample_weight, n))
+        return loss.score(targets, mean, check_weights(as_values(sample_weight), n))
 
     def error(self, truth: HasParameters | Parameters) -> float:
         """Relative Frobenius error of all parameters up to the model's symmetries.

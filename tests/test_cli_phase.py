@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -141,6 +142,23 @@ def test_labels_and_probabilities(folder, capsys):
     found = lines("p.csv")
     assert list(found[0]) == ["no", "yes"]
     np.testing.assert_array_equal([float(one["yes"]) for one in found], rec.predict_proba(X)[:, 1])
+
+
+def test_columns_of_a_csv_file_are_found_by_their_titles(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    X, titles = rng.standard_normal((200, 3)), ["a", "b", "c"]
+    y = np.maximum(X @ [1.0, -0.5, 0.3], 0.0)
+    pd.DataFrame({**dict(zip(titles, X.T, strict=True)), "y": y}).to_parquet(tmp_path / "d.parquet")
+    fit = ["fit", str(tmp_path / "d.parquet"), "--y-key", "y", "--model", "relu", "--n-hidden", "1", "-o"]
+    assert main([*fit, str(tmp_path / "r.npz")]) == 0
+    expected = fr.load(tmp_path / "r.npz").predict(pd.DataFrame(X, columns=titles))
+    pd.DataFrame({"c": X[:, 2], "note": y, "b": X[:, 1], "a": X[:, 0]}).to_csv(tmp_path / "turned.csv", index=False)
+    turned = [str(tmp_path / name) for name in ("r.npz", "turned.csv")]
+    assert main(["predict", *turned, "-o", str(tmp_path / "f.npy")]) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "f.npy"), expected, rtol=1e-12)
+    pd.DataFrame({"a": X[:, 0], "b": X[:, 1]}).to_csv(tmp_path / "turned.csv", index=False)
+    assert main(["predict", *turned]) == 2
+    assert "no column 'c'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

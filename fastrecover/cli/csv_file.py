@@ -126,8 +126,8 @@ def from_csv(args: argparse.Namespace, labelled: bool) -> tuple[np.ndarray, np.n
     return _told_by_file(args, lambda file: _read(file, args, labelled))
 
 
-def rows_from_csv(args: argparse.Namespace) -> np.ndarray:
-    """Rows (n, d): all columns but those of ``--drop`` and an index.
+def rows_from_csv(args: argparse.Namespace, features: list[str] | None = None) -> np.ndarray:
+    """Rows (n, d): the features where they are known and columns have titles, else all but ``--drop`` and an index.
 
     Raises
     ------
@@ -138,6 +138,11 @@ def rows_from_csv(args: argparse.Namespace) -> np.ndarray:
     def read(file: TextIO) -> np.ndarray:
         head, lines, table = _begun(file)
         dropped = set() if args.drop is None else set(table.columns("--drop", args.drop))
+        if features and table.titles is not None:
+            wanted = [table.column("the features of the fit", title) for title in features]
+            rest = set(range(table.width)).difference(wanted)
+            rows = _columns(args, head, lines, table, rest, [], None)[0]
+            return np.ascontiguousarray(rows[:, [sorted(wanted).index(j) for j in wanted]])
         return _columns(args, head, lines, table, dropped, [], None)[0]
 
     return _told_by_file(args, read)

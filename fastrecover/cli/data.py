@@ -131,11 +131,11 @@ def rows(args: argparse.Namespace, columns: list[str] | None) -> Any:
     _check_kind(args.data)
     X: Any
     if kind == ".csv":
-        X = as_source(rows_from_csv(args)) if args.lags is None else rows_from_csv(args)
+        X = as_source(rows_from_csv(args, columns)) if args.lags is None else rows_from_csv(args)
     elif args.lags is not None:
         X = _frames(args, kind)
     elif kind in TABLES:
-        dropped = None if args.drop is None else args.drop.split(",")
+        dropped = None if args.drop is None else _columns(args.drop)
         with _told_by_option({"target": "--drop: ", "columns": ""}, "leave it out with --drop"):
             X = opened(args.data, columns=None if dropped else columns, target=dropped or ())
     else:

@@ -97,11 +97,15 @@ class ReadAhead:
         largest = int(np.diff(self.edges).max()) * d * size
         self.most = min(max(_MEMORY // max(largest, 1), _FEWEST), _MOST)
         self.apart = max(_APART // (d * size), 1)
-        self._forget()
+        self._begin()
 
-    def _forget(self) -> None:
+    def _begin(self) -> None:
         self._lock, self._process = threading.Lock(), os.getpid()
         self._held: OrderedDict[int, Future[np.ndarray]] = OrderedDict()
+
+    def _forget(self) -> None:
+        with self._lock:  # other threads may be in the middle of asking
+            self._held.clear()
 
     def __call__(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start .. stop - 1`` as they are stored."""
@@ -167,7 +171,7 @@ class ReadAhead:
     def _asked(self, units: Sequence[int]) -> Future[np.ndarray]:
         """The first of some units, all of which are being read now."""
         if self._process != os.getpid():  # a forked child has none of the threads
-            self._forget()
+            self._begin()
         with self._lock:
             for unit in units:
                 if unit not in self._held:

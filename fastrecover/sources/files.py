@@ -106,9 +106,8 @@ def open(  # noqa: A001  (sources.open, as gzip.open)
         name = Path(data).name
         rows = found[_key(found, key, "X", name, "key")]()
         alone = "y" if key is None and "y" in found else None
-        target = alone if target is None else target or None
-        others = (("target", target), ("weight", weight))
-        y, w = (None if k is None else _values(found[_key(found, k, "", name, said)]()) for said, k in others)
+        target = alone if target is None else target
+        y, w = (_named(found, k, name, said) for said, k in (("target", target), ("weight", weight)))
         chosen = None if columns is None else _numbers(rows, columns, "columns")
     else:
         rows = found
@@ -119,6 +118,9 @@ def open(  # noqa: A001  (sources.open, as gzip.open)
         y, w = (_values(rows.only(k)) if k else None for k in (ys, ws))
         chosen = [j for j in range(rows.shape[1]) if j not in (*ys, *ws)]
         chosen = chosen if columns is None else _numbers(rows, columns, "columns")
+        if set(ys) & set(ws) or set(chosen) & {*ys, *ws}:
+            said = "columns" if set(chosen) & {*ys, *ws} else "weight"
+            raise _wrong(said, f"{rows.name}: a column is one of {said} and of the responses or weights: name it once")
         if not chosen:
             raise ValueError(f"{rows.name} has no column left for features")
     rows = rows if chosen is None or chosen == list(range(rows.shape[1])) else rows.only(chosen)
@@ -256,6 +258,17 @@ def _key(found: dict[str, Any], key: Any, default: str, name: str, argument: str
         held = f"it has: {', '.join(known) or 'nothing'}"
         raise _wrong(argument, f"{name} has no array {wanted!r}{nearest(str(wanted), known)} ({held}){hint}")
     return str(wanted)
+
+
+def _named(found: dict[str, Any], keys: Any, name: str, argument: str) -> np.ndarray | None:
+    """The array of a key, those of several side by side, or none."""
+    if keys is None or (isinstance(keys, (tuple, list)) and not keys):
+        return None
+    several = [keys] if isinstance(keys, str) else keys
+    if not isinstance(several, (tuple, list)) or not all(isinstance(key, str) for key in several):
+        raise _wrong(argument, f"arrays of {name} are named by their keys ({', '.join(found)}), got {keys!r}")
+    values = [_values(found[_key(found, key, "", name, argument)]()) for key in several]
+    return values[0] if isinstance(keys, str) else np.column_stack(values)
 
 
 def _numbers(rows: Rows, columns: Any, argument: str) -> list[int]:

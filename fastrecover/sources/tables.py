@@ -117,14 +117,14 @@ def table(path: Path) -> TableRows:
     wanted("pyarrow", path, "parquet")
     files = [path]
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix in PARQUET + ARROW)
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in PARQUET + ARROW)
         if not files:
             raise ValueError(f"{path.name} is a folder without a file whose name ends in {', '.join(PARQUET + ARROW)}")
     types: dict[str, Any] = {}
     parts: list[_Part] = []
     for file in files:
         try:
-            schema, some = (_parquet if file.suffix in PARQUET else _arrow)(file)
+            schema, some = (_parquet if file.suffix.lower() in PARQUET else _arrow)(file)
         except OSError as error:
             if error.errno:
                 raise
@@ -133,6 +133,9 @@ def table(path: Path) -> TableRows:
             raise ValueError(
                 f"{file.name} is not a readable {_kind(file)} file: {error or type(error).__name__}"
             ) from None
+        twice = next((title for title in schema.names if schema.names.count(title) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{file.name} has the column {twice!r} twice: columns must differ in their names")
         found = {each.name: each.type for each in schema if not each.name.startswith("__index_level_")}
         types = types or found
         for title, kind in types.items():
@@ -148,7 +151,7 @@ def table(path: Path) -> TableRows:
 
 
 def _kind(file: Path) -> str:
-    return "Parquet" if file.suffix in PARQUET else "Arrow"
+    return "Parquet" if file.suffix.lower() in PARQUET else "Arrow"
 
 
 def _parquet(file: Path) -> tuple[Any, list[_Part]]:

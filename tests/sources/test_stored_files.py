@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pyarrow import feather, parquet
 from stored_rows import TITLES, D, N, planted, read_in_blocks, same_fit, same_rows
 
 import fastrecover as fr
-from fastrecover.sources import ArraySource, BlockSource, files
+from fastrecover.sources import ArraySource, BlockSource, ahead, files
 from fastrecover.sources import open as opened
 
 COLUMNS = {"columns": TITLES, "target": "y"}
@@ -385,3 +386,46 @@ def test_a_file_is_never_all_in_memory(folder):
     assert done.returncode == 0, done.stderr
     used, converged = done.stdout.split()
     assert converged == "True" and int(used) < 160, used
+
+
+def test_threads_share_a_file(folder, monkeypatch):
+    """More units than are held, and passes that end while others read."""
+    monkeypatch.setattr(ahead, "_NUMBERS", 64)
+    monkeypatch.setattr(ahead, "_MEMORY", 64 * 8 * 4)
+    x = np.arange(4000.0).reshape(1000, 4)
+    source = fr.sources.from_blocks(lambda a, b: x[a:b], 1000)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            starts = [range(0, 1000, 16)] * 3
+            read = pool.map(lambda each: [source.read(a, min(a + 16, 1000)).x for a in each], starts * 20)
+            for blocks in read:
+                np.testing.assert_array_equal(np.concatenate(blocks), x)
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_several_responses_and_columns_that_are_named_twice(folder):
+    x, a, b = np.eye(3), np.arange(3.0), np.ones(3)
+    np.savez("d.npz", X=x, a=a, b=b)
+    found = fr.sources.open("d.npz", "X", target=["a", "b"]).targets()[0]
+    np.testing.assert_array_equal(found, np.column_stack([a, b]))
+    assert fr.sources.open("d.npz", "X", target=()).targets()[0] is None
+    refused("named by their keys", lambda: fr.sources.open("d.npz", "X", target=0))
+    table = pa.table({"a": a, "b": b, "c": b})
+    parquet.write_table(table, "T.PARQUET")
+    assert fr.sources.open("T.PARQUET", target="c").shape == (3, 2)
+    refused("name it once", lambda: fr.sources.open("T.PARQUET", columns=["a", "c"], target="c"))
+    refused("name it once", lambda: fr.sources.open("T.PARQUET", target="c", weight="c"))
+    parquet.write_table(pa.Table.from_arrays([pa.array(a), pa.array(b)], names=["a", "a"]), "twice.parquet")
+    refused("the column 'a' twice", lambda: fr.sources.open("twice.parquet"))
+
+
+def test_scores_take_weights_from_files(folder):
+    teacher = fr.datasets.make_teacher("relu", 4, 2, random_state=0)
+    X, y = teacher.sample(300, noise=0.1, random_state=1)
+    w = np.random.default_rng(0).uniform(0.5, 2.0, 300)
+    np.save("w.npy", w)
+    rec = fr.fit(X, y, "relu", 2, random_state=0)
+    assert rec.score(X, y, "w.npy") == rec.score(X, y, w)
