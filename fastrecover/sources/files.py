@@ -68,7 +68,7 @@ def open(  # noqa: A001  (sources.open, as gzip.open)
         ``.hdf5``; ``.parquet``, ``.pq``, ``.arrow`` and ``.feather``, or a folder of these, read in the order of their
         names.
     key : str, optional
-        Array of rows in an .npz archive, a Zarr group or an HDF5 file; default "X", or the only one of two dimensions.
+        Array of rows in an .npz archive, a Zarr group or an HDF5 file; default "X", or the only array that there is.
     columns : sequence of str or int, optional
         Columns that are features: names of a table's, numbers of an array's.  Default: all but `target` and `weight`.
     target, weight : str, int or sequence, optional
@@ -312,13 +312,15 @@ def _source(
         why = getattr(rows, "said_of_type", lambda: f"got dtype {rows.dtype}")()
         raise TypeError(f"{rows.name} must hold real numbers: {why}")
     n, d = rows.shape
-    wanted = np.dtype(
-        (np.float32 if kind == "f" and rows.dtype.itemsize <= 4 else np.float64) if dtype is None else dtype
-    )
+    own = np.float32 if kind == "f" and rows.dtype.itemsize <= 4 else np.float64
+    try:
+        wanted = np.dtype(own if dtype is None else dtype)
+    except TypeError:
+        wanted = np.dtype(object)
     if wanted not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
     for name, values in (("responses", y), ("weights", w)):
-        if values is not None and len(values) != n:
+        if values is not None and (not values.ndim or len(values) != n):
             raise ValueError(
                 f"{rows.name} has {n} rows, and the {name} have shape {values.shape}: one for each is needed"
             )

@@ -420,6 +420,8 @@ def test_several_responses_and_columns_that_are_named_twice(folder):
     refused("name it once", lambda: fr.sources.open("T.PARQUET", target="c", weight="c"))
     parquet.write_table(pa.Table.from_arrays([pa.array(a), pa.array(b)], names=["a", "a"]), "twice.parquet")
     refused("the column 'a' twice", lambda: fr.sources.open("twice.parquet"))
+    refused("dtype must be float32 or float64, got 'foo'", lambda: fr.sources.open("d.npz", "X", dtype="foo"))
+    refused("one for each is needed", lambda: fr.sources.from_blocks(lambda a, b: x[a:b], 3, 3.0))
 
 
 def test_scores_take_weights_from_files(folder):
