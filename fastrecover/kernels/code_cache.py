@@ -32,7 +32,7 @@ class Code:
     """A library of Numba's and a function in it, which lives as long as this object."""
 
     def __init__(self, library: Any, function: str) -> None:
-        self.library, self.function = library, function
+        self.linked, self.function = library, function
         self.address: int = library.get_pointer_to_function(function)
 
     @classmethod
@@ -87,9 +87,9 @@ def save(path: Path, code: Code) -> None:
     code : Code
         Just compiled.
     """
-    if code.library.has_dynamic_globals:  # addresses of this process
+    if code.linked.has_dynamic_globals:  # addresses of this process
         return
-    name, _, (machine, linkable) = code.library.serialize_using_object_code()
+    name, _, (machine, linkable) = code.linked.serialize_using_object_code()
     body = machine + linkable
     told = {"library": name, "function": code.function, "size": len(machine), "digest": sha256(body).hexdigest()}
     beside = path.with_name(f".{uuid.uuid4().hex}.tmp")

@@ -87,7 +87,7 @@ class Calls:
     """The functions of the library on one problem, with arrays in the place of addresses."""
 
     def __init__(self, library, network, x, y, w=None, threads=2):
-        self.library, self.keep = library, [x, y, w]
+        self.called, self.keep = library, [x, y, w]
         self.model = model_of(network, x.shape[1] // network.n_patches, self.keep)
         self.rows = rows_of(x, y, w, network.n_patches)
         self.options = Options(threads)
@@ -104,8 +104,8 @@ class Calls:
             else ctypes.byref(records[a])
             for a in arguments
         ]  # fmt: skip
-        status = getattr(self.library, f"fastrecover_{name}")(*passed)
-        assert status == 0, self.library.fastrecover_message(status)
+        status = getattr(self.called, f"fastrecover_{name}")(*passed)
+        assert status == 0, self.called.fastrecover_message(status)
         return arguments[-1]
 
     def loss(self, thetas):
