@@ -144,18 +144,24 @@ def test_labels_and_probabilities(folder, capsys):
     np.testing.assert_array_equal([float(one["yes"]) for one in found], rec.predict_proba(X)[:, 1])
 
 
-def test_columns_of_a_csv_file_are_found_by_their_titles(tmp_path, capsys):
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_columns_of_a_csv_file_are_found_by_their_titles(kind, tmp_path, capsys):
     rng = np.random.default_rng(0)
     X, titles = rng.standard_normal((200, 3)), ["a", "b", "c"]
     y = np.maximum(X @ [1.0, -0.5, 0.3], 0.0)
-    pd.DataFrame({**dict(zip(titles, X.T, strict=True)), "y": y}).to_parquet(tmp_path / "d.parquet")
-    fit = ["fit", str(tmp_path / "d.parquet"), "--y-key", "y", "--model", "relu", "--n-hidden", "1", "-o"]
+    frame = pd.DataFrame({**dict(zip(titles, X.T, strict=True)), "y": y})
+    path = tmp_path / f"d.{kind}"
+    frame.to_parquet(path) if kind == "parquet" else frame.to_csv(path, index=False)
+    fit = ["fit", str(path), "--y-key", "y", "--model", "relu", "--n-hidden", "1", "-o"]
     assert main([*fit, str(tmp_path / "r.npz")]) == 0
+    assert fr.load(tmp_path / "r.npz").feature_names == titles
     expected = fr.load(tmp_path / "r.npz").predict(pd.DataFrame(X, columns=titles))
     pd.DataFrame({"c": X[:, 2], "note": y, "b": X[:, 1], "a": X[:, 0]}).to_csv(tmp_path / "turned.csv", index=False)
     turned = [str(tmp_path / name) for name in ("r.npz", "turned.csv")]
     assert main(["predict", *turned, "-o", str(tmp_path / "f.npy")]) == 0
     np.testing.assert_allclose(np.load(tmp_path / "f.npy"), expected, rtol=1e-12)
+    assert main(["predict", *turned, "--drop", "a"]) == 2
+    assert "names a feature of the fit" in capsys.readouterr().err
     pd.DataFrame({"a": X[:, 0], "b": X[:, 1]}).to_csv(tmp_path / "turned.csv", index=False)
     assert main(["predict", *turned]) == 2
     assert "no column 'c'" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import NamedTuple, TextIO, TypeVar
 
 import numpy as np
 
@@ -115,8 +115,17 @@ class _Codes(dict[str, str]):
         return np.array([table.number(text) if numbers else text for text in self])[column.astype(int)]
 
 
-def from_csv(args: argparse.Namespace, labelled: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Rows (n, d), responses (n,), text where `labelled` allows it, or (n, m) of several columns, and weights or None.
+class Read(NamedTuple):
+    """Rows (n, d), responses (n,), which may be text, or (n, m) of several columns, weights, titles of features."""
+
+    X: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None
+    titles: list[str] | None
+
+
+def from_csv(args: argparse.Namespace, labelled: bool) -> Read:
+    """What a fit reads of a file; `labelled` allows responses that are text.
 
     Raises
     ------
@@ -140,6 +149,8 @@ def rows_from_csv(args: argparse.Namespace, features: list[str] | None = None) -
         dropped = set() if args.drop is None else set(table.columns("--drop", args.drop))
         if features and table.titles is not None:
             wanted = [table.column("the features of the fit", title) for title in features]
+            if dropped.intersection(wanted):
+                raise ValueError(f"--drop: {args.drop!r} names a feature of the fit")
             rest = set(range(table.width)).difference(wanted)
             rows = _columns(args, head, lines, table, rest, [], None)[0]
             return np.ascontiguousarray(rows[:, [sorted(wanted).index(j) for j in wanted]])
@@ -168,7 +179,7 @@ def _opened(path: Path) -> TextIO:
     return open(path, encoding=encoding, newline="")
 
 
-def _read(file: TextIO, args: argparse.Namespace, labelled: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def _read(file: TextIO, args: argparse.Namespace, labelled: bool) -> Read:
     head, lines, table = _begun(file)
     ys = [table.width - 1] if args.y_key is None else table.columns("--y-key", args.y_key)
     w = None if args.weight_key is None else table.column("--weight-key", args.weight_key)
@@ -176,10 +187,10 @@ def _read(file: TextIO, args: argparse.Namespace, labelled: bool) -> tuple[np.nd
         raise ValueError("--y-key and --weight-key name the same column")
     labelled, codes = labelled and len(ys) == 1, _Codes()  # several columns are probabilities
     numbers = [j for j in (w, *(() if labelled else ys)) if j is not None]
-    X, values = _columns(args, head, lines, table, {*ys, w}, numbers, (ys[0], codes) if labelled else None)
+    X, values, titles = _columns(args, head, lines, table, {*ys, w}, numbers, (ys[0], codes) if labelled else None)
     y = values[:, ys[0]] if len(ys) == 1 else values[:, ys]
     responses = codes.decoded(y, table) if labelled else y
-    return X, responses, None if w is None else values[:, w]
+    return Read(X, responses, None if w is None else values[:, w], titles)
 
 
 def _begun(file: TextIO) -> tuple[list[tuple[int, list[str]]], Lines, _Table]:
@@ -199,8 +210,11 @@ def _columns(
     others: Collection[int | None],
     numbers: list[int],
     labels: tuple[int, _Codes] | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Features (n, d), and all columns; of the `others` those that are neither `numbers` nor `labels` are not read."""
+) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
+    """Features (n, d), all columns, and the features' titles.
+
+    Of the `others` those that are neither `numbers` nor `labels` are not read.
+    """
     index = _index(table).difference(j for j in others if j is not None)
     features = [j for j in range(table.width) if j not in others and j not in index]
     if not features:
@@ -215,7 +229,8 @@ def _columns(
         untitled = f"the first {len(index)} columns have" if len(index) > 1 else "the first column has"
         note = f"{args.data.name}: {untitled} no title: left out as an index"
         print(f"fastrecover {args.command}: note: {note}", file=sys.stderr)
-    return np.ascontiguousarray(values[:, features]), values
+    titles = None if table.titles is None else [table.titles[j] for j in features]
+    return np.ascontiguousarray(values[:, features]), values, titles
 
 
 def _lines(file: TextIO) -> Iterator[tuple[int, list[str]]]:

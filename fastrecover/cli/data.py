@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..sources import KINDS, WrongName, as_source, as_values, lagged
+from ..sources import KINDS, ArraySource, WrongName, as_source, as_values, lagged
 from ..sources import open as opened
 from ..sources.flat import unreadable
 from .csv_file import from_csv, rows_from_csv
@@ -216,9 +216,9 @@ def _windows(frames: np.ndarray, y: np.ndarray, weight: np.ndarray | None, args:
 def _from_csv(args: argparse.Namespace, labelled: bool) -> tuple[Any, np.ndarray, np.ndarray | None]:
     if args.columns is not None:
         raise ValueError("--columns goes with tables and arrays; a .csv file gives all columns but the responses")
-    X, y, weight = from_csv(args, labelled)
+    X, y, weight, titles = from_csv(args, labelled)
     X = X if args.dtype is None else X.astype(args.dtype, copy=False)
-    return (X if args.lags is not None else as_source(X)), y, weight
+    return (X if args.lags is not None else ArraySource(X, column_names=titles)), y, weight
 
 
 def _from_file(args: argparse.Namespace, kind: str) -> tuple[Any, np.ndarray, np.ndarray | None]:
@@ -285,7 +285,7 @@ def _told_by_option(
         yield
     except WrongName as error:
         text = re.sub(r"; name one with \w+=", "", str(error))
-        raise ValueError(f"{options[error.argument]}{text}") from None
+        raise ValueError(f"{options.get(error.argument, '')}{text}") from None
     except TypeError as error:
         raise TypeError(re.sub("name the columns that are numbers with columns=", remedy, str(error))) from None
 

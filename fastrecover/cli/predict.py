@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--drop",
         metavar="A,B",
-        help="columns of a table that are no features, such as the responses (default: what the fit did not see; of a "
-        ".csv file none)",
+        help="columns of a table that are no features, such as the responses (default: what the fit did not see, where "
+        "columns have titles)",
     )
     add("--lags", type=int, metavar="N", help="DATA is a time series: one row for each window of N frames")
     add("--proba", action="store_true", help="probabilities of the classes, in place of labels")

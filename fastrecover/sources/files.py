@@ -118,9 +118,9 @@ def open(  # noqa: A001  (sources.open, as gzip.open)
         y, w = (_values(rows.only(k)) if k else None for k in (ys, ws))
         chosen = [j for j in range(rows.shape[1]) if j not in (*ys, *ws)]
         chosen = chosen if columns is None else _numbers(rows, columns, "columns")
-        if set(ys) & set(ws) or set(chosen) & {*ys, *ws}:
-            said = "columns" if set(chosen) & {*ys, *ws} else "weight"
-            raise _wrong(said, f"{rows.name}: a column is one of {said} and of the responses or weights: name it once")
+        for said, some, others in (("columns", chosen, (*ys, *ws)), ("weight", ws, ys)):
+            if set(some).intersection(others):
+                raise _wrong(said, f"{rows.name}: {said} names a column of the responses or weights: name it once")
         if not chosen:
             raise ValueError(f"{rows.name} has no column left for features")
     rows = rows if chosen is None or chosen == list(range(rows.shape[1])) else rows.only(chosen)
