@@ -177,7 +177,7 @@ static void lay_out(fr_data *data, const fr_op *op, int64_t itemsize)
     const int64_t bytes = at_least((data->d + data->ones) * itemsize, 1), group = op->group;
     const int64_t sums = op->op == FR_THIRD ? at_most(data->l / 8, 1024) : at_most(64 * data->g * data->l / bytes, 4096);
     const int64_t usual = at_least(at_most((INT64_C(1) << 20) / bytes, 4096), 64);
-    const int64_t block = power_of_two(at_least(usual, sums));
+    const int64_t block = power_of_two(at_least(power_of_two(at_least(usual, sums)) / group, 1)) * group;
     int64_t tile;
     if (op->op == FR_THIRD) {
         tile = at_most(512 / itemsize, (INT64_C(768) << 10) / bytes);
@@ -189,7 +189,7 @@ static void lay_out(fr_data *data, const fr_op *op, int64_t itemsize)
         tile = at_most(at_least(tile, 16) / 4 * 4, block);
     }
     data->tile = at_least(tile / group, 1) * group;
-    data->block = at_least(block / group, 1) * group;
+    data->block = block;
 }
 
 static int64_t processors(void)

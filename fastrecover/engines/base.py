@@ -138,6 +138,10 @@ class Engine(Protocol):
         """Engine on the same rows with responses ``function(y)``, of all outputs at once."""
         ...
 
+    def with_targets(self, y: np.ndarray) -> Engine:
+        """Engine on the same rows with responses y, (n,) or (n, n_outputs), of a caller that holds so many."""
+        ...
+
     def with_weights(self, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Engine:
         """Engine on the same rows with weights ``function(y, w)``."""
         ...

@@ -164,6 +164,10 @@ class MappedEngine:
         """Engine on the same rows with responses ``function(y)``."""
         return self._on(self.inner.with_responses(function))
 
+    def with_targets(self, y: np.ndarray) -> MappedEngine:
+        """Engine on the same rows with responses y, (n,) or (n, n_outputs)."""
+        return self._on(self.inner.with_targets(y))
+
     def with_weights(self, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> MappedEngine:
         """Engine on the same rows with weights ``function(y, w)``."""
         return self._on(self.inner.with_weights(function))

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import TypeAlias
 
@@ -29,13 +29,13 @@ class Parts:
     Parameters
     ----------
     part : callable
-        Sums of the part of that number.
-    count : int
-        Parts in all, at least one.
+        ``part(level, number, run)`` returns the sums of a subtree of the run of that number.
+    places : list of tuple of int
+        Level, number and run of every part, at least one.
     """
 
-    def __init__(self, part: Callable[[int], Sums], count: int) -> None:
-        self.part, self.count = part, count
+    def __init__(self, part: Callable[[int, int, int], Sums], places: list[tuple[int, int, int]]) -> None:
+        self.part, self.places = part, places
         self.tree, self.turn = Tree(), itertools.count()
         self.idle, self.working = threading.Condition(), 0
         self.error: BaseException | None = None
@@ -45,8 +45,9 @@ class Parts:
         with self.idle:
             self.working += 1
         try:
-            while self.error is None and (i := next(self.turn)) < self.count:
-                self.tree.add(i, self.part(i))
+            while self.error is None and (i := next(self.turn)) < len(self.places):
+                level, number, run = self.places[i]
+                self.tree.add(number, self.part(level, number, run), level)
         except BaseException as error:
             self.error = self.error or error
         with self.idle:
@@ -59,13 +60,17 @@ class Parts:
 
     def finish(self) -> Sums:
         """Work, wait for the others, and return all sums or raise what went wrong."""
+        self.wait()
+        return self.tree.total()
+
+    def wait(self) -> None:
+        """Work, wait for the others, and raise what went wrong."""
         self.work()
         if self.error is None:
             with self.idle:
                 self.idle.wait_for(lambda: not self.working)
         if self.error is not None:
             raise self.error
-        return self.tree.total()
 
 
 class _Pool:
@@ -103,10 +108,23 @@ if hasattr(os, "register_at_fork"):
 
 def run(job: Job, threads: int) -> Sums:
     """Sums of a job on so many threads, this one among them."""
+    with _helped(job, threads):
+        return job.finish()
+
+
+def subtrees(parts: Parts, threads: int) -> Tree:
+    """What is left of the tree of some parts on so many threads: sums of the largest subtrees that are complete."""
+    with _helped(parts, threads):
+        parts.wait()
+    return parts.tree
+
+
+@contextlib.contextmanager
+def _helped(job: Job, threads: int) -> Iterator[None]:
     try:
         if threads > 1:
             _pool.ask(job, threads - 1)
-        return job.finish()
+        yield
     except BaseException:
         job.stop()
         raise

@@ -6,17 +6,26 @@ come free; because sums are merged by number, the result does not depend on who 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import accumulate
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from .. import kernels
 from ..kernels import Op, RowFunction
+from ..kernels.tree import Tree, aligned
 from ..sources import ArraySource, Block, Source, WhitenedSource
+from .averages import average as averaged
+from .averages import squared_distance, totals
 from .base import Elementwise, Meter, Weights
-from .pool import Parts, run
+from .pool import Parts, run, subtrees
 from .processors import resolve_jobs
+
+#: Number of a first sample, and how many samples follow it.
+Runs: TypeAlias = Sequence[tuple[int, int]]
 
 _HELD = 1 << 20  # numbers of rows that a thread holds at a time where reading makes them
 _TURNS = 16  # parts for each thread, so that all end at nearly the same time
@@ -67,7 +76,8 @@ class ThreadEngine:
         """Data type of the rows."""
         return self.source.dtype
 
-    def _on(self, source: Source) -> ThreadEngine:
+    def on(self, source: Source) -> ThreadEngine:
+        """Engine on other rows, counted by the same meter."""
         return self if source is self.source else self._made(source, self.meter).with_ones(self.has_ones)
 
     def _made(self, source: Source, meter: Meter | None = None) -> ThreadEngine:
@@ -82,68 +92,72 @@ class ThreadEngine:
         """Responses and weights of all samples."""
         return self.source.targets()
 
-    def _responses(self) -> np.ndarray:
+    def responses(self) -> np.ndarray:
+        """Responses of all samples, zeros where there are none."""
         y = self.source.targets()[0]
         return np.zeros(self.shape[0]) if y is None else y
 
     def average(self, function: Elementwise | None = None) -> float:
         """Weighted mean over the responses y of ``function(y)``, or of y."""
-        y, w = self._responses(), self.source.targets()[1]
-        return float(np.sum(np.average(y if function is None else function(y), axis=0, weights=w)))
+        return float(averaged(totals(self.responses(), self.source.targets()[1], function)).sum())
 
     def mean_response(self) -> np.ndarray | float:
         """Weighted mean of the responses, one number for each output."""
-        mean = np.average(self._responses(), axis=0, weights=self.source.targets()[1])
-        return mean if np.ndim(mean) else float(mean)
+        y, w = self.responses(), self.source.targets()[1]
+        mean = averaged(totals(y, w))
+        return mean if y.ndim == 2 else float(mean[0])
 
     def response_variance(self) -> float:
         """Weighted variance of the responses, summed over outputs."""
-        mean = self.mean_response()
-        return self.average(lambda y: (y - mean) ** 2)
+        return self.average(partial(squared_distance, centre=self.mean_response()))
 
     def smallest_response(self) -> float:
         """Least response of all."""
-        return float(self._responses().min())
+        return float(self.responses().min())
 
     def weights(self) -> Weights:
         """Sums over the weights of samples."""
         n, w = self.shape[0], self.source.targets()[1]
         if w is None:
             return Weights(n, float(n), float(n))
-        return Weights(int(np.count_nonzero(w)), float(w.sum()), float(w @ w))
+        squares, total = totals(w, w)
+        return Weights(int(np.count_nonzero(w)), float(total[0]), float(squares[0]))
 
     def patches(self) -> ThreadEngine:
         """Engine whose samples are the patches of this one's, each with its sample's response."""
-        return self if self.source.group == 1 else self._on(self.source.patches())
+        return self if self.source.group == 1 else self.on(self.source.patches())
 
     def sample(self, m: int, seed: np.random.SeedSequence, *, spaced: bool = False) -> ThreadEngine:
         """Engine on `m` random rows, counted by the same meter; itself where there are not more.
 
         Rows that are `spaced` are there to be looked at, and are counted now.
         """
-        few = self._on(self.source.sample(m, seed, spaced=spaced))
+        few = self.on(self.source.sample(m, seed, spaced=spaced))
         if spaced:
             self.meter.count(-(-few.shape[0] // self.source.group))
         return few
 
     def part(self, i: int, count: int) -> ThreadEngine:
         """Engine on part i of `count` consecutive parts of the rows, counted by the same meter."""
-        return self._on(self.source.part(i, count))
+        return self.on(self.source.part(i, count))
 
     def with_responses(self, function: Elementwise) -> ThreadEngine:
         """Engine on the same rows with responses ``function(y)``."""
-        y = np.ascontiguousarray(function(self._responses()), np.float64)
-        return self._on(self.source.changed(y=y))
+        return self.with_targets(function(self.responses()))
+
+    def with_targets(self, y: np.ndarray) -> ThreadEngine:
+        """Engine on the same rows with responses y, (n,) or (n, n_outputs)."""
+        return self.on(self.source.changed(y=np.ascontiguousarray(y, np.float64)))
 
     def with_weights(self, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> ThreadEngine:
         """Engine on the same rows with weights ``function(y, w)``."""
-        y, w = self._responses(), self.source.targets()[1]
-        return self._on(self.source.changed(w=function(y, np.ones(len(y)) if w is None else w)))
+        y, w = self.responses(), self.source.targets()[1]
+        return self.on(self.source.changed(w=function(y, np.ones(len(y)) if w is None else w)))
 
     def residual(self, p: np.ndarray, op: RowFunction) -> ThreadEngine:
         """Engine on the same rows with responses ``y - f``, f the output of a PREDICT: one sweep."""
-        y, f = self._responses(), self.output(p, op)
-        return self._on(self.source.changed(y=y - f.reshape(y.shape)))
+        y, f = self.responses(), self.output(p, op)
+        return self.on(self.source.changed(y=y - f.reshape(y.shape)))
 
     def projected(self, v: np.ndarray) -> ThreadEngine:
         """Engine whose rows are Vx, with the same responses and weights: one sweep; its own are not counted."""
@@ -157,9 +171,9 @@ class ThreadEngine:
             raise ValueError("rows with a column of ones are whitened without it: see with_ones")
         white = WhitenedSource(self.source, shift, inverse)
         if not copy:
-            return self._on(white)
+            return self.on(white)
         self.meter.count(self.shape[0])
-        return self._on(white.copied())
+        return self.on(white.copied())
 
     def local(self, x: np.ndarray, y: np.ndarray) -> ThreadEngine:
         """Engine on rows at the caller, that were computed from some of these; its sweeps are not counted."""
@@ -186,7 +200,39 @@ class ThreadEngine:
         self._swept(p, op, out)
         return out
 
+    def subtrees(self, p: np.ndarray, op: RowFunction, runs: Runs) -> Tree:
+        """Sums of `op` over these rows where they are some of many more, in the tree of all of them.
+
+        Parameters
+        ----------
+        p : ndarray (op.columns, d)
+        op : RowFunction
+        runs : sequence of tuple of int
+            Number of the first sample of all, a multiple of ``LARGEST_BLOCK``, and how many follow it here.
+
+        Returns
+        -------
+        Tree
+            Of the largest subtrees that lie in these rows.
+        """
+        sweep = self._prepared(p, op)
+        most = max(sum(count for _, count in runs) // (sweep.samples * sweep.threads * _TURNS), 1)
+        return subtrees(self._parts(sweep, runs, most, None), sweep.threads)
+
     def _swept(self, p: np.ndarray, op: RowFunction, out: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        sweep, source, n = self._prepared(p, op), self.source, self.shape[0]
+        n_blocks = -(-n // sweep.samples)
+        most = n_blocks if sweep.threads <= 1 else n_blocks // (sweep.threads * _TURNS)
+        if source.gives_views:
+            x, y, w = source.read(0, n)
+            size = n_blocks if most >= n_blocks else _power(most)
+            job = kernels.share(x, y if sweep.seen else None, w, sweep.p, sweep.op, n_blocks, size, out=out)
+            if job is not None:
+                return run(job, sweep.threads)
+        return run(self._parts(sweep, [(0, n)], most, out), sweep.threads)
+
+    def _prepared(self, p: np.ndarray, op: RowFunction) -> _Sweep:
+        """A sweep that fits the rows, which are counted now."""
         source, (n, d) = self.source, self.shape
         if op.group != source.group:  # kernels trust the number of samples
             raise ValueError(f"samples have {source.group} patches and the sweep wants {op.group}: see patches()")
@@ -199,31 +245,57 @@ class ThreadEngine:
         p = np.ascontiguousarray(p, np.float64)
         columns, (g, left, sums), (_, block) = kernels.extent(op, d, source.dtype.itemsize)
         samples = block // source.group
-        n_blocks = -(-n // samples)
         self.meter.count(n)
-
         work = n * source.group * (d * columns + g * left + sums)
-        threads = min(self.n_jobs, n_blocks, max(1, work // self.least_work))
-        most = n_blocks if threads <= 1 else n_blocks // (threads * _TURNS)
-        if source.gives_views:
-            x, y, w = source.read(0, n)
-            job = kernels.share(x, y if seen else None, w, p, op, n_blocks, _part(n_blocks, most), out=out)
-            if job is not None:
-                return run(job, threads)
-        else:
-            most = min(most, _HELD // (samples * source.group * d))
-        size = _part(n_blocks, most)
+        threads = max(1, min(self.n_jobs, -(-n // samples), work // self.least_work))
+        return _Sweep(p, op, samples, threads, seen)
 
-        def part(i: int) -> tuple[np.ndarray, np.ndarray]:
-            count = min(size, n_blocks - i * size)
-            start, stop = i * size * samples, min((i * size + count) * samples, n)
-            x, y, w = source.read(start, stop)
-            into = None if out is None else out[start:stop]
-            return kernels.sweep(x, y if seen else None, w, p, op, 0, count, out=into)
+    def _parts(self, sweep: _Sweep, runs: Runs, most: int, out: np.ndarray | None) -> Parts:
+        """Parts of up to `most` blocks of some runs of all rows, which lie here one after another."""
+        source, samples = self.source, sweep.samples
+        if not source.gives_views:
+            most = min(most, _HELD // (samples * source.group * self.shape[1]))
+        most = _power(most)
+        places = [
+            (level, number, i)
+            for i, (first, count) in enumerate(runs)
+            for level, number in aligned(first // samples, -(-(first + count) // samples), most)
+        ]
+        begins = list(accumulate((count for _, count in runs), initial=0))
 
-        return run(Parts(part, -(-n_blocks // size)), threads) if size < n_blocks else part(0)
+        def part(level: int, number: int, i: int) -> tuple[np.ndarray, np.ndarray]:
+            (first, count), begin = runs[i], begins[i]
+            start, stop = (number << level) * samples - first, ((number + 1) << level) * samples - first
+            rows = slice(begin + start, begin + min(stop, count))
+            x, y, w = source.read(rows.start, rows.stop)
+            blocks = -(-(rows.stop - rows.start) // samples)
+            into = None if out is None else out[rows]
+            return kernels.sweep(x, y if sweep.seen else None, w, sweep.p, sweep.op, 0, blocks, out=into)
+
+        return Parts(part, places)
 
 
-def _part(n_blocks: int, most: int) -> int:
-    """Blocks of a part, up to `most`: a power of two, or all of them."""
-    return n_blocks if most >= n_blocks else 1 << max(0, most.bit_length() - 1)
+class _Sweep(NamedTuple):
+    """A sweep as its parts need it.
+
+    Attributes
+    ----------
+    p : ndarray
+    op : RowFunction
+    samples : int
+        Of a block.
+    threads : int
+    seen : bool
+        Whether it looks at responses.
+    """
+
+    p: np.ndarray
+    op: RowFunction
+    samples: int
+    threads: int
+    seen: bool
+
+
+def _power(most: int) -> int:
+    """The largest power of two that is not above `most`, and at least 1."""
+    return 1 << max(0, most.bit_length() - 1)

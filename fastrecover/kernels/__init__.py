@@ -13,11 +13,12 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .op import Extent, Op, RowFunction, extent, layout
+from .op import LARGEST_BLOCK, Extent, Op, RowFunction, extent, layout
 
 __all__ = [
     "Op",
     "Job",
+    "LARGEST_BLOCK",
     "RowFunction",
     "Extent",
     "extent",

@@ -238,6 +238,9 @@ class Extent(NamedTuple):
 _shape = attrgetter(
     *("op", "group", "reps", "k", "linear", "grad", "free_w", "free_v", "free_c", "m", "order", "outputs", "n_features")
 )
+#: Samples of no block are more, so that rows that are cut at its multiples are cut at edges of blocks.
+LARGEST_BLOCK = 4096
+
 _extents: dict[tuple, Extent] = {}
 
 
@@ -263,10 +266,12 @@ def layout(op: RowFunction, d: int, itemsize: int) -> tuple[int, int]:
     g, left, _ = op.shapes(d)
     group = op.group
     bytes_per_row = max(d * itemsize, 1)
-    rows = max(min((1 << 20) // bytes_per_row, 4096), 64)
+    rows = max(min((1 << 20) // bytes_per_row, LARGEST_BLOCK), 64)
     # Where the sums of a block are large, merging them costs as much as several rows.
-    rows = max(rows, min(left // 8, 1024) if op.op == Op.THIRD else min(64 * g * left // bytes_per_row, 4096))
-    block = 1 << rows.bit_length() - 1
+    rows = max(rows, min(left // 8, 1024) if op.op == Op.THIRD else min(64 * g * left // bytes_per_row, LARGEST_BLOCK))
+    rows = 1 << rows.bit_length() - 1
+    # A power of two of samples, so that edges of larger blocks are edges of smaller ones.
+    block = (1 << max(rows // group, 1).bit_length() - 1) * group
     if op.op in (Op.GRAM, Op.HERMITE_GRAM):
         # Of one set at a time; where its sums are far larger than a cache, a few rows would not pay for reading them.
         tile = max((512 << 10) // (8 * (2 * left + d)), min(left // 8, 128))
@@ -278,7 +283,7 @@ def layout(op: RowFunction, d: int, itemsize: int) -> tuple[int, int]:
         both = op.columns + g
         more = 0 if itemsize == 4 else max(min(3 * both, 48), (24 << 10) // bytes_per_row)
         tile = max(min(max(2 * both, 32, more), 96, (384 << 10) // bytes_per_row), 16)
-        return max(min(tile // 4 * 4, block) // group, 1) * group, max(block // group, 1) * group
+        return max(min(tile // 4 * 4, block) // group, 1) * group, block
     # A power of two, so that tiles divide a block.
     tile = min(1 << max(min(tile, 128), 8).bit_length() - 1, block)
-    return max(tile // group, 1) * group, max(block // group, 1) * group
+    return max(tile // group, 1) * group, block

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .array import ArraySource
+from .array import ArraySource, choose, drawn
 from .base import Block, Source, peek, read_all
 from .blocks import BlockSource
 from .files import KINDS, WrongName, as_source, as_values, from_blocks, is_path, is_source, open, opened
+from .joined import joined
 from .kept import KeptSource, kept
 from .lagged import lagged
 from .whitened import WhitenedSource
@@ -21,9 +22,12 @@ __all__ = [
     "WrongName",
     "as_source",
     "as_values",
+    "choose",
+    "drawn",
     "from_blocks",
     "is_path",
     "is_source",
+    "joined",
     "kept",
     "lagged",
     "open",

@@ -131,7 +131,7 @@ class ArraySource:
             return self._spaced(m, seed)
         large = self._is_strided() and m * self.x.shape[1] * self.x.itemsize > self.largest_copy
         chosen = choose(self.shape[0], self.w, m, seed, large)
-        return self if chosen is None else self._taken(chosen)
+        return self if chosen is None else self.taken(chosen)
 
     def _spaced(self, m: int, seed: np.random.SeedSequence) -> ArraySource:
         x, span = self.x, self.x.shape[1] * self.x.itemsize
@@ -140,13 +140,16 @@ class ArraySource:
         y = None if self.y is None else self.y[rows // self.group]
         return ArraySource(x if len(rows) == len(x) else x[rows], y, largest_copy=self.largest_copy)
 
-    def _taken(self, samples: slice | np.ndarray) -> ArraySource:
-        """Samples of a list as a copy, those of a slice as a view of their rows."""
+    def taken(self, which: slice | np.ndarray) -> ArraySource:
+        """Samples of a list as a copy, those of a slice as a view of their rows where that is one."""
         new = copy.copy(self)
-        new.y, new.w = (None if a is None else np.ascontiguousarray(a[samples]) for a in (self.y, self.w))
-        if isinstance(samples, np.ndarray) and self.group > 1:
-            samples = (samples[:, None] * self.group + np.arange(self.group)).ravel()
-        new.x = self.x[samples]
+        new.y, new.w = (None if a is None else np.ascontiguousarray(a[which]) for a in (self.y, self.w))
+        if self.group > 1 and isinstance(which, slice):
+            start, stop, step = which.indices(self.shape[0])
+            which = slice(start * self.group, stop * self.group) if step == 1 else np.arange(start, stop, step)
+        if self.group > 1 and isinstance(which, np.ndarray):
+            which = (which[:, None] * self.group + np.arange(self.group)).ravel()
+        new.x = self.x[which]
         return new
 
     def _is_strided(self) -> bool:
@@ -202,13 +205,30 @@ def thin(n: int, apart: int, w: np.ndarray | None, group: int, m: int, seed: np.
     -------
     ndarray of int, rising
     """
+    rows, chances = drawn(n, apart, 1.0 if w is None else float(w.mean() / w.max()), m, seed)
+    return rows if w is None else rows[chances * float(w.max()) < w[rows // group]]
+
+
+def drawn(n: int, apart: int, share: float, m: int, seed: np.random.SeedSequence) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of which `share` will be left if one stays where its chance is below its weight over the largest.
+
+    Parameters
+    ----------
+    n, apart, m, seed
+        As for :func:`thin`.
+    share : float
+        The mean weight over the largest one.
+
+    Returns
+    -------
+    rows : ndarray of int, rising
+    chances : ndarray of float
+        Uniform in [0, 1).
+    """
     rng, count = np.random.default_rng(seed), -(-n // apart)
-    top = 1.0 if w is None else float(w.max())
-    tries = m if w is None else math.ceil(m * top / (float(w.mean()) or 1.0))
+    tries = math.ceil(m / (share or 1.0))
     rows = np.arange(count) if tries >= count else np.sort(rng.choice(count, tries, replace=False))
-    rows = rows * apart
-    # A row is kept with probability w / top.
-    return rows if w is None else rows[rng.random(len(rows)) * top < w[rows // group]]
+    return rows * apart, rng.random(len(rows))
 
 
 def _is_mapped(x: np.ndarray) -> bool:

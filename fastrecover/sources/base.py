@@ -75,6 +75,10 @@ class Source(Protocol):
         """Part i of `count` nearly equal consecutive parts."""
         ...
 
+    def taken(self, which: slice | np.ndarray) -> Source:
+        """Samples of a slice, or of a list of rising numbers."""
+        ...
+
     def patches(self) -> Source:
         """Every row of a sample as a sample of its own, with the response and weight of its sample."""
         ...

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .array import ArraySource, choose, thin
-from .base import Block, gathered
+from .base import Block, Source, gathered
+from .kept import KeptSource
 
 _HELD = 64 << 20  # bytes of every s-th sample up to which they are gathered once
 
@@ -131,6 +132,14 @@ class BlockSource:
     def between(self, start: int, stop: int) -> BlockSource:
         """Samples ``start .. stop - 1``."""
         return self._every(1, start, stop)
+
+    def taken(self, which: slice | np.ndarray) -> Source:
+        """Samples of a slice, or of a list of rising numbers, read when they are swept."""
+        if isinstance(which, slice):
+            start, stop, step = which.indices(self.n_samples)
+            return self._every(step, start, max(stop, start))
+        y, w = (None if a is None else a[which] for a in (self.y, self.w))
+        return KeptSource(self, which, y, w)
 
     def patches(self) -> BlockSource:
         """Every patch as a sample of its own, with the response and weight of its sample."""

@@ -73,7 +73,7 @@ class KeptSource:
     def part(self, i: int, count: int) -> KeptSource:
         """Part i of `count` nearly equal consecutive parts."""
         n = len(self.samples)
-        return self._some(slice(n * i // count, n * (i + 1) // count))
+        return self.taken(slice(n * i // count, n * (i + 1) // count))
 
     def patches(self) -> KeptSource:
         """Every row of a sample as a sample of its own, with the response and weight of its sample."""
@@ -91,9 +91,10 @@ class KeptSource:
             w[self.samples] = 1.0 if self.w is None else self.w
             return self.source.changed(y=y, w=w).sample(m, seed, spaced=True)
         chosen = choose(len(self.samples), self.w, m, seed, systematic=False)
-        return self if chosen is None else kept(self._some(chosen))
+        return self if chosen is None else kept(self.taken(chosen))
 
-    def _some(self, which: slice | np.ndarray) -> KeptSource:
+    def taken(self, which: slice | np.ndarray) -> KeptSource:
+        """Samples of a slice, or of a list of rising numbers."""
         y, w = (None if a is None else np.ascontiguousarray(a[which]) for a in (self.y, self.w))
         return KeptSource(self.source, self.samples[which], y, w)
 

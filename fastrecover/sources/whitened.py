@@ -61,7 +61,7 @@ class WhitenedSource:
     def copied(self) -> ArraySource:
         """All rows in memory."""
         x, y, w = self.read(0, self.shape[0])
-        return ArraySource(x.reshape(self.shape[0], -1), y, w, self.group)
+        return ArraySource(x.reshape(self.shape[0], self.shape[1] * self.group), y, w, self.group)
 
     def targets(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Responses and weights of all samples."""
@@ -82,6 +82,10 @@ class WhitenedSource:
     def part(self, i: int, count: int) -> WhitenedSource:
         """Part i of `count` nearly equal consecutive parts."""
         return self._of(self.source.part(i, count))
+
+    def taken(self, which: slice | np.ndarray) -> WhitenedSource:
+        """Samples of a slice, or of a list of rising numbers."""
+        return self._of(self.source.taken(which))
 
     def patches(self) -> WhitenedSource:
         """Every row of a sample as a sample of its own."""

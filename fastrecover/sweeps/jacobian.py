@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -50,16 +49,10 @@ def pulled_back(objective: Objective, theta: np.ndarray, u: np.ndarray) -> np.nd
     ndarray (n_parameters,)
     """
     p, op = objective.op(Op.LOSS, theta, grad=True)
-    engine = objective.engine.with_responses(partial(_replaced, by=np.ascontiguousarray(u, np.float64)))
-    a, s = engine.run(p, replace(op, loss=LINEAR_CODE))
+    a, s = objective.engine.with_targets(u).run(p, replace(op, loss=LINEAR_CODE))
     weights = 1 + op.outputs * op.k
     sums = s[None, 1:]
     return objective.model.pack_many(a[None], sums[:, 1:weights], sums[:, weights:])[0]
-
-
-# Named, since an engine may send it to where its rows are.
-def _replaced(y: np.ndarray, by: np.ndarray) -> np.ndarray:
-    return by
 
 
 def jacobians(

@@ -36,6 +36,10 @@ class Made(ArraySource):
     gives_views = False
 
 
+def places(count):
+    return [(0, i, 0) for i in range(count)]
+
+
 @pytest.fixture(autouse=True)
 def compiled_kernels():
     kernels.set_kernels("compiled")
@@ -172,7 +176,7 @@ def test_arrays_that_kernels_cannot_read_are_refused():
 def test_a_part_of_python_that_fails_reaches_the_caller_from_any_thread():
     ended = threading.Event()
 
-    def part(i):
+    def part(level, i, run):
         if i == 0:
             ended.wait(20)
             return np.ones(2), np.ones(1)
@@ -180,7 +184,7 @@ def test_a_part_of_python_that_fails_reaches_the_caller_from_any_thread():
         raise RuntimeError(f"part {i}")
 
     with pytest.raises(RuntimeError, match="part 1"):
-        pool.run(pool.Parts(part, 2), 2)
+        pool.run(pool.Parts(part, places(2)), 2)
 
 
 def test_a_loss_that_there_is_not_leaves_the_engine_usable():
@@ -218,10 +222,10 @@ def outcome(script):
         expected = engine(x, 1).run(p, row)[0]
         def meet():
             gate = threading.Barrier(3, timeout=30)
-            def part(i):
+            def part(level, i, run):
                 gate.wait()
                 return np.ones(1), np.ones(1)
-            assert pool.run(pool.Parts(part, 3), 3)[0] == 3.0
+            assert pool.run(pool.Parts(part, [(0, i, 0) for i in range(3)]), 3)[0] == 3.0
         def check():
             assert np.array_equal(engine(x).run(p, row)[0], expected)
     """
@@ -334,7 +338,7 @@ def test_sums_do_not_keep_rows():
     gone = weakref.ref(x)
     ThreadEngine(ArraySource(x), 3, least_work=1).run(np.ones((row.columns, D)), row)
     met = threading.Barrier(3, timeout=20)  # helpers that wait here have let go of the job before
-    pool.run(pool.Parts(lambda i: (met.wait() < 0, 0), 3), 3)
+    pool.run(pool.Parts(lambda *_: (met.wait() < 0, 0), places(3)), 3)
     del x
     gc.collect()
     assert gone() is None
@@ -344,5 +348,5 @@ def test_a_pool_grows_and_is_shared():
     sizes = itertools.accumulate((2, 4, 3), max)
     for threads, size in zip((3, 5, 4), sizes, strict=True):
         met = threading.Barrier(threads, timeout=20)
-        pool.run(pool.Parts(lambda i, met=met: (met.wait() < 0, 0), threads), threads)
+        pool.run(pool.Parts(lambda *_, met=met: (met.wait() < 0, 0), places(threads)), threads)
         assert pool._pool.size >= size

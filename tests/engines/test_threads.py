@@ -146,8 +146,8 @@ def test_a_sweep_holds_few_sums(data, monkeypatch):
     held, most = [0], [0]
     original = Tree.add
 
-    def watched(self, i, part):
-        original(self, i, part)
+    def watched(self, i, part, level=0):
+        original(self, i, part, level)
         most[0] = max(most[0], len(self.subtrees))
         held[0] += 1
 

@@ -1,0 +1,79 @@
+"""Several sources one after another, as one: chunks of an array, or rows that came from somewhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .array import ArraySource
+from .base import Block, Source, gathered
+from .blocks import BlockSource
+
+
+class JoinedRows:
+    """Rows of several sources, as a :class:`BlockSource` asks for them.
+
+    Parameters
+    ----------
+    parts : sequence of Source
+        Of the same features.
+    """
+
+    def __init__(self, parts: Sequence[Source]) -> None:
+        self.parts = parts
+        self.edges = np.cumsum([0, *(part.shape[0] for part in parts)])
+
+    def __call__(self, start: int, stop: int) -> np.ndarray:
+        """Samples ``start .. stop - 1``, without a copy where they are in one part."""
+        first = int(np.searchsorted(self.edges, start, side="right")) - 1
+        last = int(np.searchsorted(self.edges, stop, side="left"))
+        found = []
+        for i in range(first, last):
+            begin, rows = int(self.edges[i]), self.parts[i].shape[0]
+            a, b = max(start - begin, 0), min(stop - begin, rows)
+            if a < b:
+                found.append(self.parts[i].read(a, b).x.reshape(b - a, -1))
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def take(self, numbers: np.ndarray) -> np.ndarray:
+        """Samples of these numbers, which rise."""
+        cuts = np.searchsorted(numbers, self.edges)
+        found = [
+            gathered(part, numbers[a:b] - begin).reshape(b - a, -1)
+            for part, a, b, begin in zip(self.parts, cuts[:-1], cuts[1:], self.edges, strict=False)
+            if a < b
+        ]
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+
+def joined(parts: Sequence[Source | Block], like: Source) -> Source:
+    """Parts one after another.
+
+    Parameters
+    ----------
+    parts : sequence of Source or Block
+        Blocks are rows in memory.
+    like : Source
+        Of the same features, patches and data type.
+
+    Returns
+    -------
+    Source
+    """
+    group, d = like.group, like.shape[1]
+
+    def source(part: Source | Block) -> Source:
+        if not isinstance(part, Block):
+            return part
+        return ArraySource(part.x.reshape(-1, group * d), part.y, part.w, group)
+
+    sources = [source(part) for part in parts]
+    if len(sources) == 1:
+        return sources[0]
+    values = list(zip(*(each.targets() for each in [*sources, like.taken(slice(0, 0))]), strict=True))
+    y, w = (None if each[0] is None else np.concatenate(each) for each in values)
+    n = sum(each.shape[0] for each in sources)
+    if not n:
+        return ArraySource(np.empty((0, group * d), like.dtype), y, w, group)
+    return BlockSource(JoinedRows(sources), n, d * group, y, w, like.dtype, group)
