@@ -6,7 +6,7 @@ column sums that a fit needs anyway, so a clean matrix is not scanned twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -105,15 +105,24 @@ def check_weights(w: Any, n: int) -> np.ndarray | None:
     return np.asarray(np.ldexp(w, -int(np.frexp(w.max())[1])))
 
 
-def check_varies(y: np.ndarray, labels: bool, each: bool = True) -> None:
-    """Raise ValueError where y is constant, or where some column of it is and `each` must vary."""
-    still = np.flatnonzero(np.ptp(y, axis=0) == 0) if y.ndim == 2 else np.zeros(0, int)
-    if still.size and (each or still.size == y.shape[1]):
+def check_varies(low: np.ndarray, high: np.ndarray, labels: bool, each: bool) -> None:
+    """Raise ValueError where y is constant, or where some column of it is and `each` must vary.
+
+    Parameters
+    ----------
+    low, high : ndarray (columns,)
+        Least and largest entry of every column.
+    labels : bool
+        Whether columns are classes.
+    each : bool
+    """
+    still = np.flatnonzero(low == high) if len(low) > 1 else np.zeros(0, int)
+    if still.size and (each or still.size == len(low)):
         what = f"class {still[0]}" if labels else f"column {still[0]}"
-        raise ValueError(f"y must vary, but {what} is {y[0, still[0]]:g} on every row")
-    if y.size and y.min() == y.max():
+        raise ValueError(f"y must vary, but {what} is {low[still[0]]:g} on every row")
+    if low.min() == high.max():
         what = "it has one class only (every target" if labels else "every response"
-        raise ValueError(f"y must vary, but {what} is {y[0]:g}{')' * labels}: there is nothing to recover")
+        raise ValueError(f"y must vary, but {what} is {low[0]:g}{')' * labels}: there is nothing to recover")
 
 
 def check_moderate(a: np.ndarray, name: str, first: int = 0) -> None:
@@ -128,7 +137,7 @@ def check_moderate(a: np.ndarray, name: str, first: int = 0) -> None:
         )
 
 
-def check_columns(few: np.ndarray, blocks: Iterable[np.ndarray], twice: str) -> None:
+def check_columns(few: np.ndarray, still: Callable[[np.ndarray, np.ndarray], np.ndarray], twice: str) -> None:
     """Raise ValueError naming constant columns, which no weight can be read from.
 
     Of zeros none can; of another constant one can, where the model has no other parameter for it.
@@ -137,14 +146,14 @@ def check_columns(few: np.ndarray, blocks: Iterable[np.ndarray], twice: str) -> 
     ----------
     few : ndarray (m, d)
         Some rows.
-    blocks : iterable of ndarray
-        All rows, looked at only where some columns do not vary among the few.
+    still : callable
+        ``still(row, columns)``: those of some columns that have the entry of a row in every row; called only where
+        some columns do not vary among the few.
     twice : str
         Why a constant column stands for a parameter that the model has already; empty where it does not.
     """
     constant = np.flatnonzero((few == few[0]).all(axis=0))
-    for x in blocks if len(constant) else ():
-        constant = constant[[bool((x[:, j] == few[0, j]).all()) for j in constant]]
+    constant = still(few[0], constant) if len(constant) else constant
     if not twice:
         zeros = constant[few[0, constant] == 0]
         constant = constant if len(constant) > 1 else zeros  # two constants are one parameter twice
@@ -156,21 +165,20 @@ def check_columns(few: np.ndarray, blocks: Iterable[np.ndarray], twice: str) -> 
         )
 
 
-def check_not_tiny(few: np.ndarray, blocks: Iterable[np.ndarray]) -> None:
+def check_not_tiny(few: np.ndarray, largest_of_all: Callable[[], np.ndarray]) -> None:
     """Raise ValueError where a column is so small that powers of its weights would overflow.
 
     Parameters
     ----------
     few : ndarray (m, d)
         Some rows.
-    blocks : iterable of ndarray
-        All rows, looked at only where some columns are tiny in these few.
+    largest_of_all : callable
+        Returns the largest absolute entry of every column; called only where some are tiny in these few.
     """
     largest = np.abs(few).max(axis=0)
     if not ((largest > 0) & (largest < 1.0 / LARGEST)).any():
         return
-    for x in blocks:
-        largest = np.maximum(largest, np.abs(x).max(axis=0))
+    largest = largest_of_all()
     tiny = np.flatnonzero((largest > 0) & (largest < 1.0 / LARGEST))
     if len(tiny):
         at = int(tiny[0])

@@ -17,7 +17,7 @@ from ._typing import RandomState
 from ._validation import check_positive
 from .activations import Activation
 from .batches import Batches, are_batches
-from .data import Data, opened
+from .data import Given, given, opened
 from .exceptions import convergence_warning
 from .model_objective import ModelObjective
 from .models import ModelOptions, Network, Parameters, get_model
@@ -53,6 +53,7 @@ def fit(
     alpha: float | Sequence[float] | Literal["auto"] = 0.0,
     class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
     standardise: bool = False,
+    gather: Callable[[Any], Sequence[Any]] | None = None,
     **model_options: Unpack[ModelOptions],
 ) -> Recovery:
     """Recover the weights of the one-hidden-layer network that produced y from X.
@@ -188,14 +189,15 @@ def fit(
         model_options=model_options,
     )
     monitor = Monitor(request.callback, request.max_passes, request.max_seconds)
-    data: Data | Batches
+    data: Given | Batches
     X = opened(X)
     if are_batches(X, y):
         request.check_for_batches(y, sample_weight)
         data = Batches(cast(Iterable[Any], X), request.model, n_jobs)
         engine = data.engine
     else:
-        data = Data.of(X, y, sample_weight, request.model, request.class_weight)
+        data = given(X, y, sample_weight, request.model, request.class_weight, gather)
+        monitor.clock, request = data.clock, replace(request, seeds=data.same(request.seeds))
         data.check_sufficient(data.model, penalised=request.alphas[-1] > 0)
         engine = data.engine(n_jobs)
     request = request.of(data.model)
@@ -218,7 +220,7 @@ def fit(
                 outcome = carry_out(problem, start, request.solver)
         recovery = _recovery(outcome, problem, data, request.model, feature_names(X))
         judged = determined(problem, recovery.parameters)
-    if isinstance(data, Data) and request.alphas != (0.0,):
+    if isinstance(data, Given) and request.alphas != (0.0,):
         recovery.info["alpha"] = chosen
         if request.standardise:
             recovery.info["standardise"] = True
@@ -229,7 +231,7 @@ def fit(
             recovery.message = (
                 f"the budget ended before all penalties were compared: alpha={chosen:g}; {recovery.message}"
             )
-    unreached = data.out_of_reach(request.model) if isinstance(data, Data) else ""
+    unreached = data.out_of_reach(request.model) if isinstance(data, Given) else ""
     if unreached and not outcome.exact:
         recovery.converged, recovery.message = False, f"{unreached}; {recovery.message}"
     recovery.determined = judged.weights
@@ -279,7 +281,7 @@ def objective(
         Bad input.
     """
     network = get_model(model, n_hidden, output_weights_default="ones", also=tuple(PRESETS), **model_options)
-    data = Data.of(X, y, sample_weight, network, class_weight)
+    data = given(X, y, sample_weight, network, class_weight)
     return ModelObjective(data, n_jobs, alpha if alpha == 0 else check_positive(alpha, "alpha"))
 
 
@@ -298,7 +300,7 @@ def _with_units(problem: Problem, solver: Chosen) -> tuple[Problem, Outcome]:
 
 
 def _recovery(
-    outcome: Outcome, problem: Problem, data: Data | Batches, asked: Network, names: list[str] | None
+    outcome: Outcome, problem: Problem, data: Given | Batches, asked: Network, names: list[str] | None
 ) -> Recovery:
     state, units = outcome.state, problem.coordinates
     objective = outcome.objective
@@ -320,5 +322,5 @@ def _recovery(
         classes=data.classes,
         objective=Objective(problem.raw_on(ALL), resolved.changed(loss=asked.loss, penalty=penalty)),
         feature_names=names,
-        left=Left(units, resolved, state, data.weight_unit if isinstance(data, Data) else 1.0),
+        left=Left(units, resolved, state, data.weight_unit if isinstance(data, Given) else 1.0),
     )

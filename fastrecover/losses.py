@@ -218,7 +218,7 @@ class CrossEntropy(_OfLabels):
         Two labels are mapped in sorted order.  Numbers in [0, 1] are targets as they are (0, 1, or fractions such as
         averaged labels), however many of them there are.
         """
-        return _two_classes(_labels(y, n))
+        return _two_classes(as_labels(y, n))
 
     def mean(self, output: np.ndarray) -> np.ndarray:
         """The outputs themselves."""
@@ -238,7 +238,7 @@ class LogisticLoss(_OfLabels):
         """
         if np.ndim(y) == 2 and 1 not in np.shape(y):
             return SOFTMAX.targets(y, n)
-        labels = _labels(y, n)
+        labels = as_labels(y, n)
         if _in_unit_interval(labels) or len(np.unique(labels)) <= 2:
             return _two_classes(labels)
         return SOFTMAX.targets(labels, n)
@@ -276,7 +276,7 @@ class Softmax(_OfLabels):
                     f"y must hold rows of probabilities that sum to 1, but row {at} is {rows[at].tolist()}"
                 )
             return np.ascontiguousarray(rows), np.arange(rows.shape[1])
-        labels = _labels(y, n)
+        labels = as_labels(y, n)
         classes, which = np.unique(labels, return_inverse=True)
         if labels.dtype.kind == "f" and len(classes) > _MANY_CLASSES and (classes != np.rint(classes)).any():
             raise _too_many(labels)
@@ -403,7 +403,7 @@ def encode_labels(y: Any, classes: np.ndarray, n: int | None = None) -> np.ndarr
         if targets.shape[1] != len(classes):
             raise ValueError(f"y must have {len(classes)} columns, one for each class, got {targets.shape[1]}")
         return targets
-    labels = _labels(y, n)
+    labels = as_labels(y, n)
     fractions = not several and classes.dtype.kind in "fiu" and classes.tolist() == [0, 1]
     if (labels.dtype.kind == "U") != (classes.dtype.kind == "U"):
         known = np.zeros(len(labels), bool)
@@ -472,7 +472,7 @@ def _deviance(y: np.ndarray, rate: np.ndarray) -> np.ndarray:
     return np.asarray(2.0 * (rel_entr(y, rate) - y + rate))
 
 
-def _labels(y: Any, n: int | None) -> np.ndarray:
+def as_labels(y: Any, n: int | None) -> np.ndarray:
     """Labels as a vector of text, booleans or finite numbers."""
     labels = as_array(y, "y")
     labels = flat(labels, labels.size if n is None else n, "y")

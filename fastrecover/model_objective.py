@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from ._blas import one_blas_thread
 from ._typing import RandomState
-from .data import Data
+from .data import Given
 from .models import Parameters, Penalty
 from .penalised import problem_of
 from .plan import found_start
@@ -64,7 +64,7 @@ class ModelObjective(Objective):
     """
 
     # The engine of a fit and its meter are shared: what a start reads is counted among the passes.
-    def __init__(self, data: Data, n_jobs: int | None, alpha: float) -> None:
+    def __init__(self, data: Given, n_jobs: int | None, alpha: float) -> None:
         engine = data.engine(n_jobs)
         super().__init__(engine, data.model.changed(penalty=Penalty.of(data.in_units(alpha), engine.weights().total)))
         self._data, self._alpha = data, alpha

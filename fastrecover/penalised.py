@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .data import Data
+from .data import Given
 from .engines import Engine, Meter
 from .plan import Problem, carry_out
 from .random import Stream, generator
@@ -45,13 +45,13 @@ def problem_of(engine: Engine, request: Request, alpha: float, monitor: Monitor)
 
 
 def held_out_losses(
-    data: Data, request: Request, n_jobs: int | None, monitor: Monitor, meter: Meter
+    data: Given, request: Request, n_jobs: int | None, monitor: Monitor, meter: Meter
 ) -> dict[float, np.ndarray]:
     """Losses of every penalty on each part of the rows, which its fits have not seen.
 
     Parameters
     ----------
-    data : Data
+    data : Given
     request : Request
     n_jobs : int or None
     monitor : Monitor

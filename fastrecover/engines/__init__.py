@@ -5,9 +5,27 @@ from __future__ import annotations
 from ..sources import Source
 from .base import Engine, Meter, Weights
 from .mapped import MappedEngine
-from .threads import ThreadEngine
+from .sharded import ShardedEngine, at_edges
+from .shards import Shard, of_source
+from .teams import Clock, Gathered, Team
+from .threads import Runs, ThreadEngine
 
-__all__ = ["Engine", "MappedEngine", "Meter", "ThreadEngine", "Weights", "engine_on"]
+__all__ = [
+    "Clock",
+    "Engine",
+    "Gathered",
+    "MappedEngine",
+    "Meter",
+    "Runs",
+    "Shard",
+    "ShardedEngine",
+    "Team",
+    "ThreadEngine",
+    "Weights",
+    "at_edges",
+    "engine_on",
+    "of_source",
+]
 
 
 def engine_on(source: Source, n_jobs: int | None = None, meter: Meter | None = None) -> Engine:

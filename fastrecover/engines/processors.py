@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -22,7 +23,7 @@ def cpu_count() -> int:
 
 
 def resolve_jobs(n_jobs: int | None) -> int:
-    """Number of threads meant by `n_jobs` (None: all processors; negative: counted from the end).
+    """Number of threads meant by `n_jobs` (None: all processors, or those of a Dask worker; negative: counted from the end).
 
     Raises
     ------
@@ -30,12 +31,21 @@ def resolve_jobs(n_jobs: int | None) -> int:
         Not an integer, or zero.
     """
     if n_jobs is None:
-        return cpu_count()
+        return _of_worker() or cpu_count()
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)):
         raise TypeError(f"n_jobs must be an integer or None, got {n_jobs!r}")
     if n_jobs == 0:
         raise ValueError("n_jobs must not be 0: give a number of threads, -1 or None for all processors")
     return max(1, cpu_count() + 1 + int(n_jobs)) if n_jobs < 0 else int(n_jobs)
+
+
+def _of_worker() -> int:
+    """Threads of the Dask worker in whose task this is, else 0: several workers share the processors of a machine."""
+    distributed = sys.modules.get("distributed")
+    try:
+        return 0 if distributed is None else int(distributed.get_worker().state.nthreads)
+    except (ValueError, AttributeError):
+        return 0
 
 
 @lru_cache(maxsize=1)

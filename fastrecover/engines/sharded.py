@@ -114,6 +114,14 @@ class ShardedEngine:
         joined = (None if each[0] is None else np.concatenate(each) for each in (y, w))
         return Block(np.concatenate(x), *joined)
 
+    def peek(self, m: int) -> np.ndarray:
+        """At least `m` rows, or all that there are."""
+        return self._fetched(slice(0, self.shape[0], max(1, self.shape[0] // m))).x
+
+    def with_jobs(self, n_jobs: int | None, meter: Meter) -> ShardedEngine:
+        """Engine on the same rows, swept by so many threads of every member."""
+        return self._made(shards.with_jobs, n_jobs, n_jobs=n_jobs, meter=meter)
+
     def targets(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Responses and weights of all samples."""
         ys, ws = zip(*self.team.each(shards.targets), strict=True)

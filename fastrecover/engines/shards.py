@@ -166,6 +166,18 @@ def with_targets(shard: Shard, y: np.ndarray) -> Shard:
     return Shard(shard.engine.with_targets(y), shard.runs)
 
 
+def of_source(shard: Shard, function: Callable[..., Any], *args: Any) -> Any:
+    """What ``function(rows, first, *args)`` returns of the rows of every run, patches not cut, from sample `first` on."""
+    whole = shard.engine.source.grouped(1)
+    pairs = zip(shard.runs, shard.begins, strict=True)
+    return [function(whole.taken(slice(b, b + count)), first, *args) for (first, count), b in pairs]
+
+
+def with_jobs(shard: Shard, n_jobs: int | None) -> Shard:
+    """The shard, swept by so many threads; None for all that its process may use."""
+    return Shard(ThreadEngine(shard.engine.source, n_jobs), shard.runs)
+
+
 def cut(shard: Shard, pieces: list[Piece]) -> list[Block]:
     """Some samples of a shard, to be given away."""
     source = shard.engine.source

@@ -17,12 +17,44 @@ import numpy as np
 Moves: TypeAlias = dict[tuple[int, int], list[Any]]
 
 
+class Clock:
+    """What ends a fit from outside, as all processes agree on it at every sweep: else only some of them would end.
+
+    Attributes
+    ----------
+    seconds : float
+        Since the fit began, in the slowest process.
+    wants_end : bool
+        Whether this process has been told to end.
+    ended : bool
+        Whether some process has.
+    """
+
+    def __init__(self) -> None:
+        self.started, self.seconds = time.perf_counter(), 0.0
+        self.wants_end = self.ended = False
+
+    def own(self) -> tuple[float, bool]:
+        """What this process says."""
+        return time.perf_counter() - self.started, self.wants_end
+
+    def agree(self, everyone: Sequence[tuple[float, bool]]) -> None:
+        """Take note of what all say."""
+        seconds, ends = zip(*everyone, strict=True)
+        self.seconds, self.ended = max(seconds), any(ends)
+
+
 class Team(Protocol):
     """Members that hold a part of the rows each.  A team is not changed: what stays with the members is another team."""
 
     @property
     def count(self) -> int:
         """Members."""
+        ...
+
+    @property
+    def clock(self) -> Clock | None:
+        """What ends a fit, where it does not end by itself at the caller alone."""
         ...
 
     def each(self, function: Callable[..., Any], *args: Any) -> list[Any]:
@@ -81,7 +113,7 @@ class Gathered:
     """
 
     def __init__(self, gather: Callable[[Any], Sequence[Any]], part: Any) -> None:
-        self.gather, self.part, self.clock = gather, part, _Clock()
+        self.gather, self.part, self.clock = gather, part, Clock()
         mine = (time.time_ns(), np.random.SeedSequence().entropy)
         try:
             everyone = list(gather(mine))
@@ -109,7 +141,7 @@ class Gathered:
         except Exception as caught:
             value, error = None, caught
         everyone = self.gather((what, self.clock.own(), value, error))
-        self.clock.agreed = max(seconds for _, seconds, _, _ in everyone)
+        self.clock.agree([each[1] for each in everyone])
         for i, (asked, _, _, found) in enumerate(everyone):
             if asked != what:
                 raise RuntimeError(
@@ -153,17 +185,6 @@ class Gathered:
         everyone = self._agreed("exchange", given) if moves else [{}] * self.count
         received = {i: given[self.index] for i, given in enumerate(everyone) if self.index in given}
         return self._on(join(self.part, plans[self.index], received))
-
-
-class _Clock:
-    """Seconds that all processes agree on, those of the slowest; without that a budget would end only some of them."""
-
-    def __init__(self) -> None:
-        self.started, self.agreed = time.perf_counter(), 0.0
-
-    def own(self) -> float:
-        """Seconds of this process."""
-        return time.perf_counter() - self.started
 
 
 def _told(function: Callable[..., Any], args: tuple[Any, ...]) -> str:

@@ -242,7 +242,7 @@ class ThreadEngine:
             raise ValueError(f"the sweep wants {op.outputs} responses a row, and there are {y.size // max(n, 1)}")
         if self.has_ones and op.op == Op.THIRD and op.m == 0:  # kernels take X itself, without the column
             p, op = np.eye(d), replace(op, m=d)
-        p = np.ascontiguousarray(p, np.float64)
+        p = np.require(p, np.float64, "CA")  # it may have come over a wire
         columns, (g, left, sums), (_, block) = kernels.extent(op, d, source.dtype.itemsize)
         samples = block // source.group
         self.meter.count(n)

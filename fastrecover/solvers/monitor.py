@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from .._history import COLUMNS
-from ..engines import Meter
+from ..engines import Clock, Meter
 from ..models import Network, Parameters
 from ..sweeps import Function, Objective
 
@@ -67,6 +67,7 @@ class Monitor:
         self.back: Callable[[Parameters, Network], Parameters] | None = None  # from the units of the fit
         self.history: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         self.started = time.perf_counter()
+        self.clock: Clock | None = None  # where several processes must agree on the end
         self.ended = False
         self._last: tuple[str, float] = ("start", np.nan)
         self._called, self._interruptible = 0.0, False
@@ -74,7 +75,7 @@ class Monitor:
     @property
     def seconds(self) -> float:
         """Time since the fit began."""
-        return time.perf_counter() - self.started
+        return time.perf_counter() - self.started if self.clock is None else self.clock.seconds
 
     def record(
         self,
@@ -104,7 +105,11 @@ class Monitor:
             return
         answer = self.callback(Step(dict(zip(COLUMNS, line, strict=True)), network))
         self._called = self.seconds
-        self.ended = isinstance(answer, (bool, np.bool_)) and bool(answer)
+        ends = isinstance(answer, (bool, np.bool_)) and bool(answer)
+        if self.clock is None:
+            self.ended = ends
+        else:
+            self.clock.wants_end |= ends
 
     @contextmanager
     def watching(self, meter: Meter) -> Iterator[None]:
@@ -133,7 +138,7 @@ class Monitor:
 
     def limit(self, passes: float) -> str:
         """What has ended the fit, in words; empty where nothing has."""
-        if self.ended:
+        if self.ended or (self.clock is not None and self.clock.ended):
             return "stopped by the callback"
         if passes >= self.max_passes:
             return f"max_passes={self.max_passes:g} reached"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from .array import ArraySource, choose, drawn
 from .base import Block, Source, peek, read_all
 from .blocks import BlockSource
+from .chunks import is_chunked
 from .files import KINDS, WrongName, as_source, as_values, from_blocks, is_path, is_source, open, opened
-from .joined import joined
+from .joined import cast, joined, joined_arrays
 from .kept import KeptSource, kept
 from .lagged import lagged
 from .whitened import WhitenedSource
@@ -22,12 +23,15 @@ __all__ = [
     "WrongName",
     "as_source",
     "as_values",
+    "cast",
     "choose",
     "drawn",
     "from_blocks",
+    "is_chunked",
     "is_path",
     "is_source",
     "joined",
+    "joined_arrays",
     "kept",
     "lagged",
     "open",

@@ -21,6 +21,7 @@ from .ahead import FunctionRows, ReadAhead, Rows
 from .array import ArraySource
 from .base import Source
 from .blocks import BlockSource
+from .chunks import chunk_rows, is_chunked
 from .flat import npy, npz
 from .stored import ArrayRows, hdf5, is_stored, zarr
 from .tables import ARROW, PARQUET, table
@@ -192,6 +193,11 @@ def opened(data: Any) -> Any:
     return open(data) if is_path(data) or is_stored(data) else data
 
 
+def of_chunks(X: Any) -> Source:
+    """Rows of a collection of Dask, chunk by chunk in this process."""
+    return _source(chunk_rows(X), None, None, None)
+
+
 def as_source(X: Any) -> Source:
     """Whatever rows are given as, as a source: files, arrays, sources themselves.
 
@@ -200,7 +206,7 @@ def as_source(X: Any) -> Source:
     OSError, TypeError, ValueError
         It cannot be read, or is no matrix of numbers.
     """
-    X = opened(X)
+    X = of_chunks(X) if is_chunked(X) else opened(X)
     return X if is_source(X) else ArraySource(check_rows(X))
 
 
@@ -220,6 +226,8 @@ def as_values(y: Any, key: str | None = None, default: str = "y") -> Any:
     if is_source(y):
         x = y.read(0, y.shape[0]).x
         return x.reshape(y.shape[0], -1)
+    if is_chunked(y):
+        return y.compute()
     if not (is_path(y) or is_stored(y)):
         return y
     found = _opened(y)

@@ -66,7 +66,8 @@ def joined(parts: Sequence[Source | Block], like: Source) -> Source:
     def source(part: Source | Block) -> Source:
         if not isinstance(part, Block):
             return part
-        return ArraySource(part.x.reshape(-1, group * d), part.y, part.w, group)
+        y, w = (None if a is None else aligned(a) for a in (part.y, part.w))
+        return ArraySource(aligned(part.x).reshape(-1, group * d), y, w, group)
 
     sources = [source(part) for part in parts]
     if len(sources) == 1:
@@ -77,3 +78,24 @@ def joined(parts: Sequence[Source | Block], like: Source) -> Source:
     if not n:
         return ArraySource(np.empty((0, group * d), like.dtype), y, w, group)
     return BlockSource(JoinedRows(sources), n, d * group, y, w, like.dtype, group)
+
+
+def joined_arrays(arrays: Sequence[np.ndarray]) -> Source:
+    """Arrays (n_i, d) of numbers one after another, converted where they are swept and neither float32 nor float64."""
+    d, dtype = arrays[0].shape[1], np.result_type(*(a.dtype for a in arrays))
+    wanted = np.dtype(np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64)
+    rows = JoinedRows([ArraySource(aligned(a)) for a in arrays])
+    return BlockSource(rows, int(rows.edges[-1]), d, type=wanted)
+
+
+def aligned(a: np.ndarray) -> np.ndarray:
+    """The array, whose numbers begin where kernels can read them: what came over a wire may begin at any byte."""
+    return np.require(a, requirements="A")
+
+
+def cast(source: Source, dtype: np.dtype) -> Source:
+    """The same rows as float32 or float64."""
+    if source.dtype == dtype:
+        return source
+    (n, d), (y, w) = source.shape, source.targets()
+    return BlockSource(JoinedRows([source]), n, d * source.group, y, w, dtype, source.group)

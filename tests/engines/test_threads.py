@@ -169,7 +169,7 @@ def test_several_threads_do_the_work(data, monkeypatch):
 
     monkeypatch.setattr(pool.Parts, "work", watched)
     MomentSweeps(made_in_python(*data, 3)).mean()
-    assert len(seen) == 3
+    assert len(seen) >= 3
 
 
 def test_same_bits_for_arrays_and_memory_maps(data, tmp_path):
