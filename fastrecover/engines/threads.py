@@ -6,7 +6,7 @@ come free; because sums are merged by number, the result does not depend on who 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
@@ -256,12 +256,14 @@ class ThreadEngine:
         if not source.gives_views:
             most = min(most, _HELD // (samples * source.group * self.shape[1]))
         most = _power(most)
+        begins = list(accumulate((count for _, count in runs), initial=0))
+        seams = np.asarray(getattr(source, "seams", ()), int)
         places = [
             (level, number, i)
             for i, (first, count) in enumerate(runs)
-            for level, number in aligned(first // samples, -(-(first + count) // samples), most)
+            for a, b in _between(first, first + count, samples, seams - begins[i] + first)
+            for level, number in aligned(a, b, most)
         ]
-        begins = list(accumulate((count for _, count in runs), initial=0))
 
         def part(level: int, number: int, i: int) -> tuple[np.ndarray, np.ndarray]:
             (first, count), begin = runs[i], begins[i]
@@ -294,6 +296,21 @@ class _Sweep(NamedTuple):
     samples: int
     threads: int
     seen: bool
+
+
+def _between(first: int, stop: int, samples: int, seams: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Ranges of blocks between the seams of a source, and each block that has a seam inside alone: only it is copied."""
+    at, end = first // samples, -(-stop // samples)
+    for seam in seams[np.searchsorted(seams, first, side="right") : np.searchsorted(seams, stop)].tolist():
+        block = seam // samples
+        if block > at:
+            yield at, block
+            at = block
+        if seam % samples and block == at:
+            yield block, block + 1
+            at = block + 1
+    if at < end:
+        yield at, end
 
 
 def _power(most: int) -> int:

@@ -72,6 +72,12 @@ class BlockSource:
         """Data type of the rows."""
         return self.type
 
+    @property
+    def seams(self) -> np.ndarray:
+        """Samples at which rows begin that no view has together with those before them."""
+        found = np.asarray(getattr(self.rows, "seams", ()), int)
+        return found - self.first if self.step == 1 else found[:0]
+
     def read(self, start: int, stop: int) -> Block:
         """Samples ``start .. stop - 1``.
 

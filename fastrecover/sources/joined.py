@@ -11,6 +11,9 @@ from .base import Block, Source, gathered
 from .blocks import BlockSource
 
 
+_SMALL, _TOGETHER = 1 << 17, 1 << 20  # numbers of a chunk that is brought together with others, and of these
+
+
 class JoinedRows:
     """Rows of several sources, as a :class:`BlockSource` asks for them.
 
@@ -23,6 +26,7 @@ class JoinedRows:
     def __init__(self, parts: Sequence[Source]) -> None:
         self.parts = parts
         self.edges = np.cumsum([0, *(part.shape[0] for part in parts)])
+        self.seams = self.edges[1:-1]
 
     def __call__(self, start: int, stop: int) -> np.ndarray:
         """Samples ``start .. stop - 1``, without a copy where they are in one part."""
@@ -81,10 +85,21 @@ def joined(parts: Sequence[Source | Block], like: Source) -> Source:
 
 
 def joined_arrays(arrays: Sequence[np.ndarray]) -> Source:
-    """Arrays (n_i, d) of numbers one after another, converted where they are swept and neither float32 nor float64."""
+    """Arrays (n_i, d) of numbers one after another, converted where they are swept and neither float32 nor float64.
+
+    Small ones are brought together, once, so that sweeps need not do it.
+    """
     d, dtype = arrays[0].shape[1], np.result_type(*(a.dtype for a in arrays))
     wanted = np.dtype(np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64)
-    rows = JoinedRows([ArraySource(aligned(a)) for a in arrays])
+    parts: list[list[np.ndarray]] = [[]]
+    for a in arrays:
+        if parts[-1] and (a.size > _SMALL or sum(each.size for each in parts[-1]) > _TOGETHER):
+            parts.append([])
+        parts[-1].append(a)
+        if a.size > _SMALL:
+            parts.append([])
+    whole = [each[0] if len(each) == 1 else np.concatenate(each) for each in parts if each]
+    rows = JoinedRows([ArraySource(aligned(a)) for a in whole])
     return BlockSource(rows, int(rows.edges[-1]), d, type=wanted)
 
 
