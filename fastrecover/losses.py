@@ -7,7 +7,6 @@ what a score means are asked of the record, so that nobody else tells losses apa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -104,8 +103,11 @@ class Loss(ABC):
         """Mean loss at and below which a fit of rows of `dtype` is exact."""
 
     @abstractmethod
+    def missed(self, targets: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """By how much an expected response misses a target, (n,) or (n, n_outputs): what scores are averages of."""
+
     def score(self, targets: np.ndarray, mean: np.ndarray, weight: np.ndarray | None = None) -> float:
-        """How well expected responses meet targets; 1 is best.
+        """How well expected responses meet targets: the share of what their mean misses that is not missed; 1 is best.
 
         Parameters
         ----------
@@ -115,7 +117,13 @@ class Loss(ABC):
         Returns
         -------
         float
+            The mean over outputs; of constant targets 1 where exact and else 0, of fewer than two rows nan.
         """
+        columns = targets.reshape(len(targets), -1)
+        left = np.average(self.missed(columns, mean.reshape(columns.shape)), axis=0, weights=weight)
+        centre = np.average(columns, axis=0, weights=weight)
+        total = np.average(self.missed(columns, np.broadcast_to(centre, columns.shape)), axis=0, weights=weight)
+        return explained(left, total, len(targets))
 
     def in_units(self, scale: float) -> Loss:
         """The loss of responses that are divided by `scale`."""
@@ -146,9 +154,9 @@ class _OfResidual(Loss):
         """Square of some thirty units in the last place of the responses."""
         return (EXACT * float(np.finfo(dtype).eps)) ** 2 * response_variance
 
-    def score(self, targets: np.ndarray, mean: np.ndarray, weight: np.ndarray | None = None) -> float:
-        """``R^2``, the mean over outputs; of constant targets 1 where exact and else 0, of fewer than two rows nan."""
-        return _explained(targets, mean, weight, lambda t, f: (t - f) ** 2)
+    def missed(self, targets: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """Squares, so that the score is ``R^2``."""
+        return np.asarray((targets - mean) ** 2)
 
 
 @dataclass(frozen=True, repr=False)
@@ -199,11 +207,15 @@ class _Likelihood(Loss):
 class _OfLabels(_Likelihood):
     takes_labels, separable = True, True
 
+    def missed(self, targets: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """1 where another class is the more likely one, else 0."""
+        if mean.ndim == 2:
+            return np.asarray(targets.argmax(axis=1) != mean.argmax(axis=1), float)
+        return np.asarray((targets > 0.5) != (mean > 0.5), float)
+
     def score(self, targets: np.ndarray, mean: np.ndarray, weight: np.ndarray | None = None) -> float:
         """Share of the weight on the side of the more likely class."""
-        if mean.ndim == 2:
-            return float(np.average(targets.argmax(axis=1) == mean.argmax(axis=1), weights=weight))
-        return float(np.average((targets > 0.5) == (mean > 0.5), weights=weight))
+        return 1.0 - float(np.average(self.missed(targets, mean), weights=weight))
 
 
 @dataclass(frozen=True, repr=False)
@@ -307,9 +319,11 @@ class _OfCounts(_Likelihood):
             raise ValueError(f"y must not be negative under a Poisson loss, but row {at} is {counts[at]:g}")
         return counts, None
 
-    def score(self, targets: np.ndarray, mean: np.ndarray, weight: np.ndarray | None = None) -> float:
-        """Share of the deviance that is explained, ``D^2``."""
-        return _explained(targets, mean, weight, _deviance)
+    def missed(self, targets: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """Deviances, so that the score is ``D^2``."""
+        from scipy.special import rel_entr
+
+        return np.asarray(2.0 * (rel_entr(targets, mean) - targets + mean))
 
 
 @dataclass(frozen=True, repr=False)
@@ -449,27 +463,12 @@ def _two_classes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (labels == classes[1]).astype(np.float64), classes
 
 
-def _explained(
-    targets: np.ndarray,
-    mean: np.ndarray,
-    weight: np.ndarray | None,
-    loss: Callable[[np.ndarray, np.ndarray], np.ndarray],
-) -> float:
-    """Share of a loss that is less than that of the weighted mean of the targets; the mean over columns."""
-    if len(targets) < 2:
+def explained(left: np.ndarray, total: np.ndarray, n: int) -> float:
+    """Share of what the mean of the targets misses, `total` a column, that is not missed, where `left` is."""
+    if n < 2:
         return float("nan")
-    columns = targets.reshape(len(targets), -1)
-    left = np.average(loss(columns, mean.reshape(columns.shape)), axis=0, weights=weight)
-    centre = np.broadcast_to(np.average(columns, axis=0, weights=weight), columns.shape)
-    total = np.average(loss(columns, centre), axis=0, weights=weight)
     parts = [(1.0 if a == 0.0 else 0.0) if b == 0.0 else 1.0 - a / b for a, b in zip(left, total, strict=True)]
     return float(np.mean(parts))
-
-
-def _deviance(y: np.ndarray, rate: np.ndarray) -> np.ndarray:
-    from scipy.special import rel_entr
-
-    return np.asarray(2.0 * (rel_entr(y, rate) - y + rate))
 
 
 def as_labels(y: Any, n: int | None) -> np.ndarray:

@@ -89,6 +89,8 @@ def told(function: Callable[..., T]) -> Callable[..., T]:
 def opened_here(given: tuple[Any, Any, Any], said: str) -> Held:
     """What a process was given."""
     X, y, sample_weight = given
+    if np.shape(X)[:1] == (0,):
+        return Held(None, None, None, (0,), said)
     rows = as_source(X)
     own_y, own_w = rows.targets()
     y, w = own_y if y is None else as_values(y), own_w if sample_weight is None else as_values(sample_weight)
@@ -175,10 +177,19 @@ def counted(held: Held) -> np.ndarray:
     return class_counts(held.y, held.weight)
 
 
-def weighed_by_class(held: Held, each: np.ndarray) -> Held:
-    """Weights times those of classes."""
+def largest_by_class(held: Held, each: np.ndarray) -> float:
+    """Largest weight times that of a class."""
+    return float(_by_class(held, each).max(initial=0.0))
+
+
+def weighed_by_class(held: Held, each: np.ndarray, exponent: int) -> Held:
+    """Weights times those of classes, over a power of two."""
+    return replace(held, weight=np.ldexp(_by_class(held, each), -exponent))
+
+
+def _by_class(held: Held, each: np.ndarray) -> np.ndarray:
     own = by_class(held.y, each)
-    return replace(held, weight=own if held.weight is None else own * held.weight)
+    return own if held.weight is None else own * held.weight
 
 
 def counts(held: Held) -> tuple[int, ...]:

@@ -174,8 +174,8 @@ def spread(team: Team, places: Sequence[Sequence[int]], model: Network, class_we
         if classes is None:
             raise ValueError("class_weight is for classifications: leave it out, or give sample_weight")
         each = weight_of_each(np.sum(team.each(held.counted), axis=0), classes, class_weight)
-        scale = int(np.frexp(each.max())[1])
-        team, unit = team.made(held.weighed_by_class, np.ldexp(each, -scale)), unit * float(np.ldexp(1.0, scale))
+        scale = int(np.frexp(max(team.each(held.largest_by_class, each)))[1])
+        team, unit = team.made(held.weighed_by_class, each, scale), unit * float(np.ldexp(1.0, scale))
     model = model.for_targets(np.empty((0,) if outputs is None else (0, outputs)))
     shape = (d, dtype, model.n_patches, bool(weights) or class_weight is not None)
     return Spread(_engine(team, places, shape, outputs is not None), model, classes, unit, whole)

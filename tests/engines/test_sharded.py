@@ -1,7 +1,5 @@
 """Rows that a team holds between them: the bits of one process, however the rows lie, and nothing of length n."""
 
-import threading
-
 import numpy as np
 import pytest
 
@@ -10,6 +8,7 @@ from fastrecover.engines.sharded import ShardedEngine, at_edges
 from fastrecover.engines.shards import Shard
 from fastrecover.engines.teams import Gathered
 from fastrecover.sources import ArraySource
+from tests.processes import Together as Processes
 
 
 class Together:
@@ -162,53 +161,39 @@ def test_large_samples_stay_and_have_the_same_bits(rows, layout, monkeypatch):
     assert_same(MomentSweeps(again).first(), MomentSweeps(there).first())
 
 
-def gathering(count, work):
-    """What `work(gather, index)` returns in each of several threads that stand for processes."""
-    barrier, values, results = threading.Barrier(count, timeout=60), [None] * count, [None] * count
-
-    def run(i):
-        def gather(value):
-            values[i] = value
-            barrier.wait()
-            everyone = list(values)
-            barrier.wait()
-            return everyone
-
-        try:
-            results[i] = work(gather, i)
-        except Exception as error:
-            results[i] = error
-
-    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
+def fails(part):
+    if part == 1:
+        raise ValueError("no such row")
+    return part
 
 
-def test_an_error_of_one_process_is_raised_in_all():
-    def work(gather, i):
-        team = Gathered(gather, i)
-
-        def fails(part):
-            if part == 1:
-                raise ValueError("no such row")
-            return part
-
-        with pytest.raises(ValueError, match="no such row"):
-            team.each(fails)
-        return team.each(lambda part: part * 10)
-
-    assert gathering(3, work) == [[0, 10, 20]] * 3
+def asked(gather, i):
+    team = Gathered(gather, i)
+    with pytest.raises(ValueError, match="no such row"):
+        team.each(fails)
+    with pytest.raises(ValueError, match="no such row"):
+        team.made(fails)
+    return team.each(int)
 
 
-def test_processes_that_have_gone_different_ways_are_told():
-    def work(gather, i):
-        Gathered(gather, i).each(lambda part, p: p, np.full(3, float(i)))
+def astray(gather, i):
+    return Gathered(gather, i).each(np.add, np.full(3, float(i)))
 
-    for error in gathering(2, work):
+
+def test_an_error_of_one_process_is_raised_in_all(processes):
+    assert processes.run(asked) == [[0, 1]] * 2
+
+
+def test_processes_that_have_gone_different_ways_are_told(processes):
+    for error in processes.run(astray):
         assert isinstance(error, RuntimeError) and "same program" in str(error)
+
+
+@pytest.fixture(scope="module")
+def processes():
+    found = Processes(2)
+    yield found
+    found.close()
 
 
 @pytest.mark.parametrize(("gather", "said"), [(lambda: None, "gather"), (lambda value: [1, 2], "list of the values")])
