@@ -76,7 +76,8 @@ def missing(name: str, place: str) -> ValueError:
 
 def feature_names(X: Any) -> list[str] | None:
     """Titles of the columns of a data frame or an Arrow table, None for rows without titles."""
-    names = getattr(X, "columns", None) if hasattr(X, "to_numpy") else getattr(X, "column_names", None)
+    framed = hasattr(X, "to_numpy") or hasattr(X, "to_dask_array")
+    names = getattr(X, "columns", None) if framed else getattr(X, "column_names", None)
     return None if names is None else [str(name) for name in names]
 
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from . import _history, _saved, inference, storage
 from ._arrays import check_feature_names
 from ._validation import check_weights
-from .data import as_values, opened
+from .data import as_values, is_chunked, opened
 from .forms import Forms
 from .losses import encode_labels
 from .models import HasParameters, Network, Parameters
@@ -30,6 +30,24 @@ if TYPE_CHECKING:
 __all__ = ["Recovery", "load"]
 
 _SCALARS = ("loss", "converged", "message", "n_passes", "n_rows", "seconds")
+
+
+class _Asked:
+    """A method of a recovery with its arguments, which may be sent to where rows are.
+
+    Parameters
+    ----------
+    recovery : Recovery
+    method : str
+    args : tuple
+    """
+
+    def __init__(self, recovery: Recovery, method: str, args: tuple[Any, ...]) -> None:
+        self._recovery, self._method, self._args = recovery, method, args
+
+    def __call__(self, X: Any) -> np.ndarray:
+        found: np.ndarray = getattr(self._recovery, self._method)(X, *self._args)
+        return found
 
 
 class Recovery(Forms):
@@ -124,9 +142,9 @@ class Recovery(Forms):
 
         Parameters
         ----------
-        X : array_like (n, n_features), path or Source
+        X : array_like (n, n_features), path, Source, or array or frame of Dask
             float32 and float64 rows are swept as they are, other numbers are converted; nan gives nan.  Rows of a file
-            or a source are read block by block.
+            or a source are read block by block.  Of Dask's the answer is an array of Dask, made when it is asked for.
         n_jobs : int, optional
             Threads, None for all processors.
 
@@ -140,6 +158,8 @@ class Recovery(Forms):
         TypeError, ValueError
             `X` is not numeric, has the wrong shape, or titles other than :attr:`feature_names`.
         """
+        if is_chunked(X):
+            return self._in_chunks("predict", X, n_jobs)
         mean = self._mean(X, n_jobs)
         if self.classes is None:
             return mean
@@ -160,9 +180,27 @@ class Recovery(Forms):
         -------
         ndarray (n,) or (n, n_outputs)
         """
+        if is_chunked(X):
+            return self._in_chunks("decision_function", X, n_jobs)
         X = opened(X)
         check_feature_names(X, self.feature_names)
         return predict(self.model, self.parameters, X, n_jobs)
+
+    def _in_chunks(self, method: str, X: Any, *args: Any) -> Any:
+        """What a method returns of a collection of Dask: an array of Dask, made chunk by chunk when it is asked for."""
+        from .chunked import mapped
+
+        check_feature_names(X, self.feature_names)
+        alone = copy.copy(self)  # without the rows of the fit
+        few = np.zeros((1, self.parameters.weights.shape[1] * self.model.n_patches))
+        alone.feature_names = None
+        return mapped(_Asked(alone, method, args), X, getattr(alone, method)(few, *args)[:0])
+
+    def _targets(self, y: Any, n: int | None = None) -> np.ndarray:
+        """Responses as the loss takes them."""
+        n = len(y) if n is None else n
+        loss = self.model.loss
+        return loss.targets(y, n)[0] if self.classes is None else encode_labels(y, self.classes, n)
 
     def _mean(self, X: ArrayLike, n_jobs: int | None) -> np.ndarray:
         return self.model.loss.mean(self.decision_function(X, n_jobs))
@@ -183,6 +221,8 @@ class Recovery(Forms):
         TypeError, ValueError
             As :meth:`predict`.
         """
+        if is_chunked(X):
+            return self._in_chunks("hidden", X)
         X = opened(X)
         check_feature_names(X, self.feature_names)
         return hidden(self.model, self.parameters, X)
@@ -238,6 +278,8 @@ class Recovery(Forms):
         if self.classes is None:
             name = self.model.activation.name
             raise TypeError(f"this {name} model is a regression without class probabilities: use predict")
+        if is_chunked(X):
+            return self._in_chunks("predict_proba", X, n_jobs)
         p = self._mean(X, n_jobs)
         return np.column_stack([1.0 - p, p]) if p.ndim == 1 else p
 
@@ -277,7 +319,8 @@ class Recovery(Forms):
 
         Parameters
         ----------
-        X : array_like (n, n_features), path or Source
+        X : array_like (n, n_features), path, Source, or array or frame of Dask
+            Of Dask's only sums come back from the chunks.
         y : array_like (n,) or (n, n_outputs), or path
         sample_weight : array_like (n,), optional
 
@@ -292,9 +335,17 @@ class Recovery(Forms):
         TypeError, ValueError
             Wrong types or shapes.
         """
-        mean, loss, m = self._mean(X, None), self.model.loss, self.model.n_outputs
+        loss, m = self.model.loss, self.model.n_outputs
+        if is_chunked(X):
+            from .chunked import score
+
+            check_feature_names(X, self.feature_names)
+            alone = copy.copy(self)
+            alone.feature_names = None
+            return score(_Asked(alone, "_mean", (None,)), _Asked(alone, "_targets", ()), loss, (X, y, sample_weight))
+        mean = self._mean(X, None)
         n, y = len(mean), as_values(y)
-        targets = loss.targets(y, n)[0] if self.classes is None else encode_labels(y, self.classes, n)
+        targets = self._targets(y, n)
         if targets.shape != mean.shape:
             raise ValueError(f"y must have {m} column{'s' * (m > 1)}, one for each output, got shape {targets.shape}")
         return loss.score(targets, mean, check_weights(as_values(sample_weight), n))

@@ -10,7 +10,7 @@ from .arrays import Data
 from .base import Given
 from .weights import class_weights
 
-__all__ = ["Data", "Given", "as_values", "class_weights", "given", "opened"]
+__all__ = ["Data", "Given", "as_values", "class_weights", "given", "is_chunked", "opened"]
 
 
 def given(X: Any, y: Any, sample_weight: Any, model: Network, class_weight: Any = None, gather: Any = None) -> Given:

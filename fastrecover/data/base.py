@@ -44,7 +44,7 @@ class Range:
     @classmethod
     def of(cls, y: np.ndarray) -> Range:
         """That of responses (n,) or (n, columns)."""
-        columns = y.reshape(len(y), -1)
+        columns = y if y.ndim == 2 else y[:, None]
         return cls(columns.min(axis=0, initial=np.inf), columns.max(axis=0, initial=-np.inf), y.ndim == 2)
 
     def with_(self, other: Range) -> Range:

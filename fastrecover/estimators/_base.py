@@ -20,6 +20,7 @@ from ..models import ModelOptions, Network, Parameters, get_model
 from ..papers import PRESETS, preset
 from ..random import Stream, seed_sequence, stream
 from ..recovery import Recovery
+from ._chunks import in_chunks
 from ._follow import CallbackSupportMixin, Follower, HeldOut, held_out_model
 from ._frames import titled
 from ._rows import varying
@@ -53,6 +54,7 @@ class OneHiddenLayer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         *("loss_curve_", "validation_curve_", "_columns"),
     )
 
+    @in_chunks
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Outputs of the hidden units, ``phi(w_j . x + a_j)``: features that the fit has learned.
 

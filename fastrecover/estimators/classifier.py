@@ -16,6 +16,8 @@ from .._typing import RandomState
 from ..activations import Activation
 from ..models import Network, OutputWeights
 from ._base import OneHiddenLayer
+from ..data import is_chunked
+from ._chunks import ScoredInChunks, fitted, in_chunks
 from ._follow import with_callbacks
 from ._labels import one_hot, weights_by_number
 from ._mlp import fitted_from, fitted_mlp
@@ -23,7 +25,7 @@ from ._rows import merged
 from ._stream import go_on
 
 
-class OneHiddenLayerClassifier(ClassifierMixin, OneHiddenLayer):
+class OneHiddenLayerClassifier(ScoredInChunks, ClassifierMixin, OneHiddenLayer):
     """Network of one hidden layer for two classes or more, each with a logit ``v_o . phi(W x + a) + b_o . x + c_o``.
 
     It is ``fastrecover.fit`` with the defaults of a practitioner: a fit that ends soon, of units with biases and free
@@ -247,6 +249,8 @@ class OneHiddenLayerClassifier(ClassifierMixin, OneHiddenLayer):
         ConvergenceWarning
             The fit was ended before it had converged.
         """
+        if is_chunked(X):
+            return fitted(self, X, y, sample_weight)
         rows, labels, weight = self._labelled(X, y, sample_weight)
         if weight is not None and not weight.all():
             rows, labels, weight = rows[weight > 0], labels[weight > 0], weight[weight > 0]
@@ -329,6 +333,7 @@ class OneHiddenLayerClassifier(ClassifierMixin, OneHiddenLayer):
         check_classification_targets(y)
         return X, y, weight
 
+    @in_chunks
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Logits: of two classes the logarithm of the odds of the second.
 
@@ -352,6 +357,7 @@ class OneHiddenLayerClassifier(ClassifierMixin, OneHiddenLayer):
         p = np.clip(output, np.finfo(float).tiny, 1.0 - np.finfo(float).epsneg)
         return np.log(p) - np.log1p(-p)
 
+    @in_chunks
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Probabilities of the classes.
 
@@ -368,6 +374,7 @@ class OneHiddenLayerClassifier(ClassifierMixin, OneHiddenLayer):
         rows = self._inputs(X)
         return self.recovery_.predict_proba(rows, self.n_jobs).astype(rows.dtype, copy=False)
 
+    @in_chunks
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
         """Logarithms of the probabilities of the classes; see :meth:`predict_proba`."""
         check_is_fitted(self)
@@ -377,6 +384,7 @@ class OneHiddenLayerClassifier(ClassifierMixin, OneHiddenLayer):
         found = np.column_stack([log_expit(-logits), log_expit(logits)]) if two else log_softmax(logits, axis=1)
         return found.astype(rows.dtype, copy=False)
 
+    @in_chunks
     def predict(self, X: ArrayLike) -> np.ndarray:
         """The likeliest class of every row.
 

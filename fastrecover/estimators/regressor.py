@@ -15,13 +15,15 @@ from ..activations import Activation
 from ..losses import Loss
 from ..models import Network, OutputWeights
 from ._base import OneHiddenLayer
+from ..data import is_chunked
+from ._chunks import ScoredInChunks, fitted, in_chunks
 from ._follow import with_callbacks
 from ._mlp import fitted_from, fitted_mlp
 from ._rows import merged
 from ._stream import go_on
 
 
-class OneHiddenLayerRegressor(RegressorMixin, MultiOutputMixin, OneHiddenLayer):
+class OneHiddenLayerRegressor(ScoredInChunks, RegressorMixin, MultiOutputMixin, OneHiddenLayer):
     """Network of one hidden layer for real responses and counts, ``f(x) = sum_j v_j phi(w_j . x + a_j) + b . x + c``.
 
     It is ``fastrecover.fit`` with the defaults of a practitioner: a fit that ends soon, of units with biases and free
@@ -245,6 +247,8 @@ class OneHiddenLayerRegressor(RegressorMixin, MultiOutputMixin, OneHiddenLayer):
         ConvergenceWarning
             The fit was ended before it had converged.
         """
+        if is_chunked(X):
+            return fitted(self, X, y, sample_weight)
         X, targets, weight = self._targets(X, y, sample_weight)
         self._fitted(*merged(X, targets, weight))
         return self
@@ -288,6 +292,7 @@ class OneHiddenLayerRegressor(RegressorMixin, MultiOutputMixin, OneHiddenLayer):
         y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
         return X, y.astype(np.float64, copy=False), weight
 
+    @in_chunks
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Expected responses: outputs, or the rates of counts.
 
