@@ -25,7 +25,7 @@ def client() -> Any:
     if distributed is None:
         return None
     try:
-        return distributed.default_client()
+        return distributed.Client.current()
     except ValueError:
         return None
 

@@ -16,6 +16,8 @@ from distributed.client import FutureCancelledError
 
 from .teams import Moves
 
+#: Seconds for which a cluster may have no worker that could go on.
+PATIENCE = 60.0
 _TURN = 1.0  # seconds between two looks at the cluster while a task is waited for
 
 
@@ -27,12 +29,10 @@ class Workers:
     client : Client
     parts : sequence of Future
         What each member holds.
-    patience : float
-        Seconds for which a cluster may have no worker that could go on.
     """
 
-    def __init__(self, client: Client, parts: Sequence[Future], patience: float = 60.0) -> None:
-        self.client, self.parts, self.patience = client, tuple(parts), patience
+    def __init__(self, client: Client, parts: Sequence[Future]) -> None:
+        self.client, self.parts = client, tuple(parts)
 
     clock = None
 
@@ -71,7 +71,7 @@ class Workers:
 
     def made_of(self, function: Callable[..., Any], args: Sequence[tuple[Any, ...]]) -> Workers:
         """The team of the parts that a function makes of every member's part and arguments."""
-        return Workers(self.client, self._submitted(function, args), self.patience)
+        return Workers(self.client, self._submitted(function, args))
 
     def exchanged(
         self, cut: Callable[..., Any], join: Callable[..., Any], moves: Moves, plans: Sequence[Any]
@@ -84,7 +84,7 @@ class Workers:
             self.client.submit(_joined, join, part, plan, list(got), list(got.values()), pure=False)
             for part, plan, got in zip(self.parts, plans, received, strict=True)
         ]
-        return Workers(self.client, futures, self.patience)
+        return Workers(self.client, futures)
 
     def _wait(self, futures: list[Future]) -> None:
         """Wait for tasks as long as there are workers for them."""
@@ -97,10 +97,10 @@ class Workers:
                 pass
             running = self.client.scheduler_info(n_workers=-1)["workers"] if self.client.status == "running" else {}
             idle = 0.0 if running else idle + _TURN
-            if idle >= self.patience:
+            if idle >= PATIENCE:
                 left = sum(not future.done() for future in futures)
                 raise ClusterError(
-                    f"no worker of the cluster has come back for {self.patience:g} s: the rows of {left} of "
+                    f"no worker of the cluster has come back for {PATIENCE:g} s: the rows of {left} of "
                     f"{self.count} members are lost"
                 )
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from .. import kernels
 from ..kernels import Op, RowFunction
-from ..kernels.tree import Tree, aligned
-from ..sources import ArraySource, Block, Source, WhitenedSource
+from ..kernels.tree import Tree, aligned_subtrees
+from ..sources import ArraySource, Block, Source, WhitenedSource, aligned
 from .averages import average as averaged
 from .averages import squared_distance, totals
 from .base import Elementwise, Meter, Weights
@@ -147,7 +147,7 @@ class ThreadEngine:
 
     def with_targets(self, y: np.ndarray) -> ThreadEngine:
         """Engine on the same rows with responses y, (n,) or (n, n_outputs)."""
-        return self.on(self.source.changed(y=np.ascontiguousarray(y, np.float64)))
+        return self.on(self.source.changed(y=np.require(y, np.float64, "CA")))
 
     def with_weights(self, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> ThreadEngine:
         """Engine on the same rows with weights ``function(y, w)``."""
@@ -262,7 +262,7 @@ class ThreadEngine:
             (level, number, i)
             for i, (first, count) in enumerate(runs)
             for a, b in _between(first, first + count, samples, seams - begins[i] + first)
-            for level, number in aligned(a, b, most)
+            for level, number in aligned_subtrees(a, b, most)
         ]
 
         def part(level: int, number: int, i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -272,7 +272,8 @@ class ThreadEngine:
             x, y, w = source.read(rows.start, rows.stop)
             blocks = -(-(rows.stop - rows.start) // samples)
             into = None if out is None else out[rows]
-            return kernels.sweep(x, y if sweep.seen else None, w, sweep.p, sweep.op, 0, blocks, out=into)
+            y, w = (None if a is None else aligned(a) for a in (y if sweep.seen else None, w))
+            return kernels.sweep(x, y, w, sweep.p, sweep.op, 0, blocks, out=into)
 
         return Parts(part, places)
 

@@ -81,7 +81,7 @@ def merge(parts: Iterable[Pair]) -> Pair:
     return tree.total()
 
 
-def aligned(first: int, stop: int, most: int) -> Iterator[tuple[int, int]]:
+def aligned_subtrees(first: int, stop: int, most: int) -> Iterator[tuple[int, int]]:
     """Level and number of the largest aligned subtrees of up to `most` parts, a power of two, that make up a range.
 
     Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .array import ArraySource, choose, drawn
-from .base import Block, Source, peek, read_all
+from .base import Block, Source, aligned, peek, read_all
 from .blocks import BlockSource
 from .chunks import as_chunks, is_chunked
 from .files import KINDS, WrongName, as_source, as_values, from_blocks, is_path, is_source, open, opened
@@ -21,6 +21,7 @@ __all__ = [
     "Source",
     "WhitenedSource",
     "WrongName",
+    "aligned",
     "as_chunks",
     "as_source",
     "as_values",

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Block
+from .base import Block, aligned
 
 _PAGE = 4096
 
@@ -53,6 +53,10 @@ class ArraySource:
         self.x = x if group == 1 else x.reshape(len(x) * group, x.shape[1] // group)
         self.y, self.w, self.group, self.largest_copy = y, w, group, largest_copy
         self.name, self.column_names = name, column_names
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        named = {name: aligned(a) for name, a in state.items() if isinstance(a, np.ndarray)}
+        self.__dict__.update(state, **named)
 
     gives_views = True
 

@@ -119,6 +119,11 @@ def peek(source: Source, m: int) -> np.ndarray:
     return few.read(0, few.shape[0]).x
 
 
+def aligned(a: np.ndarray) -> np.ndarray:
+    """The array, whose numbers begin where kernels can read them: what came over a wire may begin at any byte."""
+    return a if a.flags.aligned else np.require(a, requirements="A")
+
+
 def gathered(source: Source, samples: np.ndarray) -> np.ndarray:
     """Rows of some samples, in memory.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .array import ArraySource
-from .base import Block, Source, gathered
+from .base import Block, Source, aligned, gathered
 from .blocks import BlockSource
 
 
@@ -101,11 +101,6 @@ def joined_arrays(arrays: Sequence[np.ndarray]) -> Source:
     whole = [each[0] if len(each) == 1 else np.concatenate(each) for each in parts if each]
     rows = JoinedRows([ArraySource(aligned(a)) for a in whole])
     return BlockSource(rows, int(rows.edges[-1]), d, type=wanted)
-
-
-def aligned(a: np.ndarray) -> np.ndarray:
-    """The array, whose numbers begin where kernels can read them: what came over a wire may begin at any byte."""
-    return np.require(a, requirements="A")
 
 
 def cast(source: Source, dtype: np.dtype) -> Source:

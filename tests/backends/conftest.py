@@ -11,6 +11,7 @@ NEEDS = {
     "test_zarr.py": ("zarr",),
     "test_hdf5.py": ("h5py",),
     "test_cython.py": ("Cython",),
+    "test_dask.py": ("dask", "distributed", "pandas"),
 }
 PROGRAMS = {"test_r.py": "Rscript"}
 
