@@ -203,4 +203,4 @@ def shard(held: Held, runs: Runs, d: int, dtype: np.dtype, patches: int, weighte
         rows: Source = ArraySource(np.empty((0, d), dtype), held.y, np.empty(0) if weighted else None)
     else:
         rows = held.rows.changed(y=held.y, w=held.weight)
-    return Shard(ThreadEngine(rows if patches == 1 else rows.grouped(patches)), runs)
+    return Shard(ThreadEngine(rows if patches == 1 else rows.grouped(patches)), [run for run in runs if run[1]])

@@ -261,6 +261,7 @@ class ThreadEngine:
         places = [
             (level, number, i)
             for i, (first, count) in enumerate(runs)
+            if count
             for a, b in _between(first, first + count, samples, seams - begins[i] + first)
             for level, number in aligned_subtrees(a, b, most)
         ]

@@ -36,6 +36,8 @@ class Tree:
             with self.lock:
                 other = self.subtrees.pop((level, i ^ 1), None)
                 if other is None:
+                    if (level, i) in self.subtrees:
+                        raise ValueError(f"part {i} of level {level} was added twice")
                     self.subtrees[level, i] = part
                     return
             part = _sum(other, part) if i & 1 else _sum(part, other)
