@@ -153,7 +153,7 @@ $(VENV)/.compare: EXTRAS := compare
 $(VENV)/.wheel: EXTRAS := wheel
 $(VENV)/.docs: EXTRAS := docs
 $(VENV)/.backends: $(VENV)/.test
-	$(PIP) '$(TORCH)' 'fastrecover[torch,jax,export,zarr,parquet,hdf5]' onnxruntime cython
+	$(PIP) '$(TORCH)' 'fastrecover[torch,jax,export,zarr,parquet,hdf5,dask]' onnxruntime cython mpi4py mpich ray
 	@touch $@
 
 $(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.compare $(VENV)/.wheel $(VENV)/.docs: pyproject.toml | $(VENV)/.build

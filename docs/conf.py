@@ -20,6 +20,14 @@ sys.path.insert(0, str(Path(__file__).parent))  # for gallery.py
 
 MISSING = [name for name in ("torch", "jax", "onnxruntime") if find_spec(name) is None]
 NEEDS = {"torch_module": "torch", "extract_torch": "torch", "extract_onnx": "onnxruntime", "jax_sets": "jax"}
+# Programs of several processes, and those whose package is missing.
+SHOWN = [
+    "dask_cluster",
+    "gather_mpi",
+    "gather_torch",
+    "gather_ray",
+    *(name for name in NEEDS if NEEDS[name] in MISSING),
+]
 
 project = "fastrecover"
 author = "fastrecover developers"
@@ -73,7 +81,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     # What needs a package that may be missing is shown everywhere and run where that is.
-    "filename_pattern": rf"^(?!.*/({'|'.join(name for name in NEEDS if NEEDS[name] in MISSING) or '-'})\.py).*\.py$",
+    "filename_pattern": rf"^(?!.*/({'|'.join(SHOWN)})\.py).*\.py$",
     "image_scrapers": ("gallery.pictures",),
     "reset_argv": "gallery.arguments",
     "within_subsection_order": "gallery.Order",

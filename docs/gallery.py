@@ -25,6 +25,10 @@ _ORDER = (
     "scipy_solvers",
     "torch_module",
     "jax_sets",
+    "dask_cluster",
+    "gather_mpi",
+    "gather_torch",
+    "gather_ray",
 )
 
 

@@ -37,7 +37,7 @@ def check_rows(X: Any, name: str = "X") -> np.ndarray:
         X = X.astype(np.float32 if X.dtype.kind == "f" and X.dtype.itemsize <= 4 else np.float64)
     aligned = X.strides[0] % X.itemsize == 0 and X.flags.aligned
     if X.strides[0] < 0 or not aligned or (X.shape[1] > 1 and X.strides[1] != X.itemsize):
-        X = np.require(X, requirements="CA")
+        X = np.require(X, requirements=["C", "A"])
     return X
 
 
@@ -48,7 +48,7 @@ def check_vector(v: Any, n: int, name: str) -> np.ndarray:
     ------
     TypeError, ValueError
     """
-    v = np.require(flat(as_numbers(v, name), n, name), np.float64, "CA")
+    v = np.require(flat(as_numbers(v, name), n, name), np.float64, ["C", "A"])
     check_finite(v, name)
     return v
 

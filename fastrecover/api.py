@@ -60,17 +60,18 @@ def fit(
 
     Parameters
     ----------
-    X : array_like (n, d), path, Source, or iterable of pairs (X, y)
+    X : array_like (n, d), path, Source, array or frame of Dask, or iterable of pairs (X, y)
         Inputs; float32 and float64 rows with unit column stride are swept where they lie (any row stride, so
         ``lagged`` views and memory maps cost no copy), everything else is converted.  The titles of a data frame are
         kept as ``feature_names`` and compared with those of frames that the recovery is asked about.  A path
         (``"x.npy"``, ``"d.npz"``, ``"d.zarr"``, ``"d.h5"``, ``"d.parquet"``) is opened by
         :func:`fastrecover.sources.open`, which also says which array or columns are meant; it and other sources
-        (:func:`fastrecover.sources.from_blocks`) are read block by block.  Batches of fresh rows, such as
-        ``Teacher.stream`` draws without end, are each taken for one step by ``ge2017``, ``sgd`` and ``resampled-gd``
-        from given or random rows.  Passes are then in units of the first batch, ``n_rows`` is the number of rows
-        taken, and loss, standard errors and certificate are those of the last batch; an iterable that ends early ends
-        the fit.
+        (:func:`fastrecover.sources.from_blocks`) are read block by block.  Chunks of Dask stay with the workers of the
+        current client, one task for each of which makes a pass, or are read one by one where there is none.  Batches of
+        fresh rows, such as ``Teacher.stream`` draws without end, are each taken for one step by ``ge2017``, ``sgd`` and
+        ``resampled-gd`` from given or random rows.  Passes are then in units of the first batch, ``n_rows`` is the
+        number of rows taken, and loss, standard errors and certificate are those of the last batch; an iterable that
+        ends early ends the fit.
     y : array_like (n,) or (n, n_outputs), path or Source
         Responses (None: those of a file, of a source, or of batches), with a column for each output; for a
         classification labels of any kind, targets in [0, 1], or rows of probabilities; for counts numbers that are not
@@ -143,6 +144,12 @@ def fit(
     standardise : bool
         Whether the penalty is on weights, output weights and linear terms of the network for columns, and responses,
         that are divided by their standard deviations.  What is returned is for X and y as they are.
+    gather : callable, optional
+        ``gather(value)`` returns the list of the values of all processes, in the same order everywhere, as
+        ``mpi4py.MPI.COMM_WORLD.allgather`` does.  Every process calls ``fit`` with the same arguments and rows of its
+        own (those of the first process come first), and all get the same recovery, to the bit that of one process with
+        all rows.  Random numbers are those of the first process, `max_seconds` is the time of the slowest, and a
+        callback of any one of them may end the fit.  Standard errors are asked for by all together as well.
     **model_options
         With an activation name: ``output_weights`` (default "signs", "ones" for sigmoid), ``fit_intercept``,
         ``linear_term``, ``hidden_bias``, ``slope``, and ``loss`` in {"squared", "huber", "logistic", "poisson"} with
@@ -157,6 +164,8 @@ def fit(
     ------
     TypeError, ValueError
         Bad input, before any long work.
+    ClusterError
+        Workers of a cluster were lost, and with them rows that nobody could make again.
 
     Warns
     -----

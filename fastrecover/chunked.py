@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .data import as_chunks
 from .losses import Loss, explained
-from .sources import as_chunks
 
 
 def mapped(function: Callable[[Any], np.ndarray], X: Any, like: np.ndarray) -> Any:
@@ -60,7 +60,10 @@ def score(mean: Callable[[Any], np.ndarray], targets: Callable[[Any], np.ndarray
     if chunks.y is None:
         raise ValueError("y is missing: give the responses, one for each row of X")
     weights = chunks.weight or [None] * len(chunks.rows)
-    parts = [dask.delayed(_misses)(x, y, w, mean, targets, loss) for x, y, w in zip(chunks.rows, chunks.y, weights, strict=True)]
+    parts = [
+        dask.delayed(_misses)(x, y, w, mean, targets, loss)
+        for x, y, w in zip(chunks.rows, chunks.y, weights, strict=True)
+    ]
     left, sums, total, n = (sum(each) for each in zip(*dask.compute(*parts), strict=True))
     if loss.takes_labels:
         return 1.0 - float(left[0] / total)

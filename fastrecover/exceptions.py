@@ -10,6 +10,10 @@ class _ConvergenceWarning(UserWarning):
     """A fit ended before it had converged."""
 
 
+class ClusterError(RuntimeError):
+    """Rows at the workers of a cluster were lost, and nobody could make them again."""
+
+
 @lru_cache(maxsize=1)
 def convergence_warning() -> type[Warning]:
     """scikit-learn's ConvergenceWarning where scikit-learn is installed, else our own.

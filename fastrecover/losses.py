@@ -441,7 +441,7 @@ def _numbers(y: Any, n: int) -> np.ndarray:
     rows = check_rows(y, "y")
     if len(rows) != n:
         raise ValueError(f"y has {len(rows)} rows but X has {n} rows")
-    rows = np.require(rows, np.float64, "CA")
+    rows = np.require(rows, np.float64, ["C", "A"])
     check_finite(rows, "y")
     return rows
 

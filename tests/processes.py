@@ -18,7 +18,9 @@ class Together:
         context = multiprocessing.get_context("spawn")
         pipes = [context.Pipe() for _ in range(count)]
         self.ends = [mine for mine, _ in pipes]
-        self.processes = [context.Process(target=_serve, args=(i, end), daemon=True) for i, (_, end) in enumerate(pipes)]
+        self.processes = [
+            context.Process(target=_serve, args=(i, end), daemon=True) for i, (_, end) in enumerate(pipes)
+        ]
         for process in self.processes:
             process.start()
 

@@ -22,8 +22,8 @@ def load(name: str):
 
 def test_every_example_is_tried():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
-        "classify", "covariance_sketch", "extract", "extract_onnx", "extract_torch", "jax_sets", "neuron_subunits",
-        "own_activation", "phase_diagram",
+        "classify", "covariance_sketch", "dask_cluster", "extract", "extract_onnx", "extract_torch", "gather_mpi",
+        "gather_ray", "gather_torch", "jax_sets", "neuron_subunits", "own_activation", "phase_diagram",
         "phase_retrieval", "recover_relu", "scipy_solvers", "sklearn_pipeline", "three_classes", "torch_module",
     }  # fmt: skip
 

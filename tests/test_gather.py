@@ -60,7 +60,9 @@ Y = TEACHER.predict(X) + 0.1 * rng.standard_normal(len(X))
 SIGN = np.where(Y + 0.3 * rng.standard_normal(len(Y)) > 0, "yes", "no")
 THREE = np.array(["a", "bb", "ccc"])[np.digitize(Y, [-0.5, 0.5])]
 W = rng.integers(0, 4, len(X)) / 2.0
-NETWORK = fr.models.Regression(activation="tanh", n_hidden=2, output_weights="free", hidden_bias=True, fit_intercept=True)
+FREE = dict(output_weights="free", hidden_bias=True, fit_intercept=True)
+NETWORK = fr.models.Regression(activation="tanh", n_hidden=2, **FREE)
+COUNTS = np.random.default_rng(1).poisson(np.exp(Y / 2))
 LOGISTIC = fr.models.Logistic(activation="tanh", n_hidden=1)
 CASES = {
     "regression": ((X, Y), dict(model="tanh", n_hidden=2)),
@@ -72,7 +74,10 @@ CASES = {
     "fractions": ((X, 1.0 / (1.0 + np.exp(-Y))), dict(model=LOGISTIC, restarts=1)),
     "balanced": ((X, SIGN, W), dict(model=LOGISTIC, class_weight="balanced", restarts=1)),
     "three classes": ((X, THREE), dict(model=LOGISTIC, restarts=1)),
-    "counts": ((X, np.random.default_rng(1).poisson(np.exp(Y / 2))), dict(model=fr.models.Poisson(activation="tanh", n_hidden=1), restarts=1)),
+    "counts": (
+        (X, COUNTS),
+        dict(model=fr.models.Poisson(activation="tanh", n_hidden=1), restarts=1),
+    ),
     "two outputs": ((X, np.column_stack([Y, X[:, 0]])), dict(model=NETWORK, restarts=1)),
     "patches": ((X, SIGN == "yes"), dict(model="cnn", n_patches=2)),
     "quadratic": ((X, Y**2), dict(model="quadratic", n_hidden=2)),
@@ -139,16 +144,34 @@ def test_a_budget_ends_all_at_one_place(processes, more):
 
 BAD = X.copy()
 BAD[4321, 2] = np.nan
+MISSING, NEGATIVE = Y.copy(), np.ones(len(Y))
+MISSING[700], NEGATIVE[8000] = np.nan, -1.0
+FOREIGN = {"maybe": 2.0}
 ERRORS = {
     "an entry that is not a number": ((BAD, Y), {}, ValueError, "row 4321, column 2 is nan"),
-    "a response that is none": ((X, np.where(np.arange(len(Y)) == 700, np.nan, Y)), {}, ValueError, "process 1 of 3: y must be finite.*row 0"),
+    "a response that is none": (
+        (X, MISSING),
+        {},
+        ValueError,
+        "process 1 of 3: y must be finite.*row 0",
+    ),
     "text": ((X, SIGN), {}, (TypeError, ValueError), "in the rows of process 0 of 3: y"),
     "one class": ((X, np.full(len(X), "no")), dict(model=LOGISTIC, n_hidden=None), ValueError, "one class"),
     "constant": ((X, np.full(len(X), 2.0)), {}, ValueError, "y must vary, but every response is 2"),
     "a constant column": ((np.column_stack([X, np.zeros(len(X))]), Y), {}, ValueError, "constant columns \\(4\\)"),
-    "negative weights": ((X, Y, np.where(np.arange(len(X)) == 8000, -1.0, 1.0)), {}, ValueError, "process 2 of 3: sample_weight.*row 3900"),
+    "negative weights": (
+        (X, Y, NEGATIVE),
+        {},
+        ValueError,
+        "process 2 of 3: sample_weight.*row 3900",
+    ),
     "no weight": ((X, Y, np.zeros(len(X))), {}, ValueError, "zero everywhere"),
-    "a weight of a class that there is not": ((X, SIGN), dict(model=LOGISTIC, n_hidden=None, class_weight={"maybe": 2.0}), ValueError, "none of the classes"),
+    "a weight of a class that there is not": (
+        (X, SIGN),
+        dict(model=LOGISTIC, n_hidden=None, class_weight=FOREIGN),
+        ValueError,
+        "none of the classes",
+    ),
     "too few rows": ((X[:12], Y[:12]), dict(model=NETWORK, n_hidden=None), ValueError, "12 rows"),
 }
 

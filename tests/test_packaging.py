@@ -67,6 +67,7 @@ LAYERS = (
     ("engines",),
     ("sweeps",),
     ("data",),
+    ("chunked",),
     ("batches",),
     FACES,
     ("inputs", "starts", "solvers"),

@@ -22,6 +22,7 @@ EXTRAS = {
     "zarr": ("zarr",),
     "parquet": ("pyarrow",),
     "hdf5": ("h5py",),
+    "dask": ("dask", "distributed"),
     "progress": ("rich",),
     "plot": ("matplotlib",),
     "export": ("onnx",),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..models import Network
-from ..sources import as_values, is_chunked, opened
+from ..sources import as_chunks, as_values, is_chunked, opened
 from .arrays import Data
 from .base import Given
 from .weights import class_weights
 
-__all__ = ["Data", "Given", "as_values", "class_weights", "given", "is_chunked", "opened"]
+__all__ = ["Data", "Given", "as_chunks", "as_values", "class_weights", "given", "is_chunked", "opened"]
 
 
 def given(X: Any, y: Any, sample_weight: Any, model: Network, class_weight: Any = None, gather: Any = None) -> Given:

@@ -56,7 +56,9 @@ def of_workers(X: Any, y: Any, sample_weight: Any, model: Network, class_weight:
     gathered = dask.delayed(_held, pure=False)
     futures, places = [], _places(here, chunks)
     for worker, numbers in places:
-        parts = [None if each is None else [each[i] for i in numbers] for each in (chunks.rows, chunks.y, chunks.weight)]
+        parts = [
+            None if each is None else [each[i] for i in numbers] for each in (chunks.rows, chunks.y, chunks.weight)
+        ]
         futures.append(here.compute(gathered(*parts, numbers), workers=[worker], allow_other_workers=True))
     return spread(Workers(here, futures), [numbers for _, numbers in places], model, class_weight)
 
@@ -76,8 +78,8 @@ def _places(here: Any, chunks: Chunks) -> list[tuple[str, list[int]]]:
     workers = sorted(threads)
     shares = np.cumsum([0, *(threads[worker] for worker in workers)]) / sum(threads.values())
     edges = np.rint(shares * len(chunks.rows)).astype(int)
-    each = zip(workers, edges[:-1], edges[1:], strict=True)
-    return [(worker, list(range(a, b))) for worker, a, b in each if a < b]
+    stretches = zip(workers, edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    return [(worker, list(range(a, b))) for worker, a, b in stretches if a < b]
 
 
 def _held(xs: list[Any], ys: list[Any] | None, ws: list[Any] | None, numbers: list[int]) -> Held:

@@ -192,7 +192,9 @@ def _classes(team: Team, loss: Loss) -> np.ndarray | None:
 def _engine(team: Team, places: Sequence[Sequence[int]], shape: Any, several: bool) -> ShardedEngine:
     """The engine on data that all members agree on."""
     counts = team.each(held.counts)
-    sizes = {place: count for own, each in zip(places, counts, strict=True) for place, count in zip(own, each, strict=True)}
+    sizes = {
+        place: count for own, each in zip(places, counts, strict=True) for place, count in zip(own, each, strict=True)
+    }
     ends = dict(zip(sorted(sizes), accumulate(sizes[place] for place in sorted(sizes)), strict=True))
     runs = tuple(tuple((ends[place] - sizes[place], sizes[place]) for place in own) for own in places)
     team, new = at_edges(team.made_of(held.shard, [(own, *shape) for own in runs]), runs)

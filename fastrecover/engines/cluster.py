@@ -7,13 +7,13 @@ that says what was lost.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from distributed import Client, Future, wait
 from distributed.client import FutureCancelledError
 
+from ..exceptions import ClusterError
 from .teams import Moves
 
 #: Seconds for which a cluster may have no worker that could go on.
@@ -42,11 +42,8 @@ class Workers:
         return len(self.parts)
 
     def _submitted(self, function: Callable[..., Any], args: Sequence[tuple[Any, ...]]) -> list[Future]:
-        name = f"fastrecover-{getattr(function, '__name__', 'function')}"
-        return [
-            self.client.submit(_called, function, part, *mine, key=f"{name}-{part.key[-8:]}-{time.monotonic_ns()}-{i}", pure=False)
-            for i, (part, mine) in enumerate(zip(self.parts, args, strict=True))
-        ]
+        pairs = zip(self.parts, args, strict=True)
+        return [self.client.submit(_called, function, part, *mine, pure=False) for part, mine in pairs]
 
     def each(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         """What a function returns of every member's part."""
@@ -103,10 +100,6 @@ class Workers:
                     f"no worker of the cluster has come back for {PATIENCE:g} s: the rows of {left} of "
                     f"{self.count} members are lost"
                 )
-
-
-class ClusterError(RuntimeError):
-    """Rows at the workers of a cluster were lost, and nobody could make them again."""
 
 
 def _called(function: Callable[..., Any], part: Any, *args: Any) -> Any:

@@ -23,7 +23,7 @@ def cpu_count() -> int:
 
 
 def resolve_jobs(n_jobs: int | None) -> int:
-    """Number of threads meant by `n_jobs` (None: all processors, or those of a Dask worker; negative: counted from the end).
+    """Number of threads meant by `n_jobs`: None for all, of a Dask worker those that it has; negative from the end.
 
     Raises
     ------

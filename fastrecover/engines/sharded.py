@@ -106,8 +106,10 @@ class ShardedEngine:
         wanted = [list(_wanted(which, runs)) for runs in self.runs]
         pieces = [([local(which, *each) for each in member],) for member in wanted]
         found = self.team.each_of(shards.cut, pieces)
-        blocks = {a: block for each, held in zip(wanted, found, strict=True) for (a, *_), block in zip(each, held)}
-        parts = [block for _, block in sorted(blocks.items(), key=lambda item: item[0])]
+        blocks: dict[int, Block] = {}
+        for each, held in zip(wanted, found, strict=True):
+            blocks |= {a: block for (a, *_), block in zip(each, held, strict=True)}
+        parts = [blocks[a] for a in sorted(blocks)]
         if not parts:
             return Block(np.empty((0, self.n_features), self.dtype), np.empty(0), None)
         x, y, w = zip(*parts, strict=True)
@@ -256,7 +258,9 @@ def total(runs: tuple[Runs, ...]) -> int:
     return sum(count for each in runs for _, count in each)
 
 
-def at_edges(team: Team, runs: tuple[Runs, ...], which: slice | np.ndarray | None = None) -> tuple[Team, tuple[Runs, ...]]:
+def at_edges(
+    team: Team, runs: tuple[Runs, ...], which: slice | np.ndarray | None = None
+) -> tuple[Team, tuple[Runs, ...]]:
     """Some samples, or all, where every run begins at a multiple of ``LARGEST_BLOCK`` of their own numbers.
 
     A block belongs to the member that has its first sample; others give it theirs.
@@ -291,7 +295,7 @@ def at_edges(team: Team, runs: tuple[Runs, ...], which: slice | np.ndarray | Non
         for a2, b2, member, first, begin in old[i:]:
             if a2 >= stop:
                 break
-            piece = local(which, max(a2, start), min(b2, stop), first, begin)
+            piece: Any = local(which, max(a2, start), min(b2, stop), first, begin)
             if member != owner:
                 given = moves.setdefault((member, owner), [])
                 given.append(piece)

@@ -84,14 +84,14 @@ class Subtrees(NamedTuple):
         return cls(np.array(places), tuple(np.stack(each) for each in zip(*sums, strict=True)))
 
 
-def merged(parts: list[Subtrees | None]) -> tuple[np.ndarray, ...]:
+def merged(parts: list[Subtrees | None]) -> tuple[np.ndarray, np.ndarray]:
     """Sums of all subtrees, in the canonical tree."""
     tree = Tree()
-    for part in parts:
-        for j, (level, number) in enumerate(part.places.tolist() if part is not None else ()):
-            assert part is not None
+    for part in (each for each in parts if each is not None):
+        for j, (level, number) in enumerate(part.places.tolist()):
             tree.add(number, tuple(each[j] for each in part.sums), level)
-    return tree.total()
+    left, right = tree.total()
+    return left, right
 
 
 def swept(shard: Shard, p: np.ndarray, op: RowFunction, ones: bool) -> Subtrees | None:
@@ -167,7 +167,7 @@ def with_targets(shard: Shard, y: np.ndarray) -> Shard:
 
 
 def of_source(shard: Shard, function: Callable[..., Any], *args: Any) -> Any:
-    """What ``function(rows, first, *args)`` returns of the rows of every run, patches not cut, from sample `first` on."""
+    """What ``function(rows, first, *args)`` returns of every run, patches not cut; `first` numbers its first sample."""
     whole = shard.engine.source.grouped(1)
     pairs = zip(shard.runs, shard.begins, strict=True)
     return [function(whole.taken(slice(b, b + count)), first, *args) for (first, count), b in pairs]

@@ -45,7 +45,7 @@ class Clock:
 
 
 class Team(Protocol):
-    """Members that hold a part of the rows each.  A team is not changed: what stays with the members is another team."""
+    """Members that hold a part of the rows each; what a function leaves with them is another team."""
 
     @property
     def count(self) -> int:
@@ -177,7 +177,7 @@ class Gathered:
     def exchanged(
         self, cut: Callable[..., Any], join: Callable[..., Any], moves: Moves, plans: Sequence[Any]
     ) -> Gathered:
-        """The team after processes have given rows to one another: everyone sees them and takes what is meant for it."""
+        """The team after processes have given rows to one another; each takes what is meant for it."""
 
         def given() -> dict[int, Any]:
             return {to: cut(self.part, pieces) for (who, to), pieces in moves.items() if who == self.index}

@@ -147,7 +147,7 @@ class ThreadEngine:
 
     def with_targets(self, y: np.ndarray) -> ThreadEngine:
         """Engine on the same rows with responses y, (n,) or (n, n_outputs)."""
-        return self.on(self.source.changed(y=np.require(y, np.float64, "CA")))
+        return self.on(self.source.changed(y=np.require(y, np.float64, ["C", "A"])))
 
     def with_weights(self, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> ThreadEngine:
         """Engine on the same rows with weights ``function(y, w)``."""
@@ -242,7 +242,7 @@ class ThreadEngine:
             raise ValueError(f"the sweep wants {op.outputs} responses a row, and there are {y.size // max(n, 1)}")
         if self.has_ones and op.op == Op.THIRD and op.m == 0:  # kernels take X itself, without the column
             p, op = np.eye(d), replace(op, m=d)
-        p = np.require(p, np.float64, "CA")  # it may have come over a wire
+        p = np.require(p, np.float64, ["C", "A"])  # it may have come over a wire
         columns, (g, left, sums), (_, block) = kernels.extent(op, d, source.dtype.itemsize)
         samples = block // source.group
         self.meter.count(n)
@@ -301,7 +301,7 @@ class _Sweep(NamedTuple):
 
 
 def _between(first: int, stop: int, samples: int, seams: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Ranges of blocks between the seams of a source, and each block that has a seam inside alone: only it is copied."""
+    """Ranges of blocks between the seams of a source; a block with a seam inside stands alone, since it is copied."""
     at, end = first // samples, -(-stop // samples)
     for seam in seams[np.searchsorted(seams, first, side="right") : np.searchsorted(seams, stop)].tolist():
         block = seam // samples

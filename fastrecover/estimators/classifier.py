@@ -14,9 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._typing import RandomState
 from ..activations import Activation
+from ..data import is_chunked
 from ..models import Network, OutputWeights
 from ._base import OneHiddenLayer
-from ..data import is_chunked
 from ._chunks import ScoredInChunks, fitted, in_chunks
 from ._follow import with_callbacks
 from ._labels import one_hot, weights_by_number

@@ -12,10 +12,10 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .._typing import RandomState
 from ..activations import Activation
+from ..data import is_chunked
 from ..losses import Loss
 from ..models import Network, OutputWeights
 from ._base import OneHiddenLayer
-from ..data import is_chunked
 from ._chunks import ScoredInChunks, fitted, in_chunks
 from ._follow import with_callbacks
 from ._mlp import fitted_from, fitted_mlp

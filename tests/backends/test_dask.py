@@ -1,4 +1,4 @@
-"""Arrays and frames of Dask, without a cluster and at its workers: the bits of an array, and no hang when workers die."""
+"""Arrays and frames of Dask, here and at workers of a cluster: the bits of an array, and no hang when workers die."""
 
 import os
 import signal

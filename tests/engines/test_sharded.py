@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 
-from fastrecover.engines import ThreadEngine
+from fastrecover.engines import Meter, ThreadEngine
+from fastrecover.engines import sharded as module
 from fastrecover.engines.sharded import ShardedEngine, at_edges
 from fastrecover.engines.shards import Shard
 from fastrecover.engines.teams import Gathered
+from fastrecover.models import get_model
 from fastrecover.sources import ArraySource
+from fastrecover.sweeps import MomentSweeps, Objective
 from tests.processes import Together as Processes
 
 
@@ -55,8 +58,6 @@ def sharded(x, y, w, cuts, owners, count, *, group=1, n_jobs=2):
     team, new = at_edges(Together(parts), tuple(runs))
     d = x.shape[1] // group
     several = y is not None and y.ndim == 2
-    from fastrecover.engines import Meter
-
     return ShardedEngine(team, new, d, x.dtype, Meter(len(x)), group, several, n_jobs)
 
 
@@ -79,9 +80,6 @@ def rows(request):
 
 def sweeps_of(engine, group):
     """Sums of several kinds and sizes of blocks."""
-    from fastrecover.models import get_model
-    from fastrecover.sweeps import MomentSweeps, Objective
-
     k = 1 if group > 1 else 3
     model = get_model("cnn", n_patches=group) if group > 1 else get_model("softplus", k, output_weights="free")
     d = engine.shape[1]
@@ -137,18 +135,15 @@ def test_engines_made_of_others_have_them_too(rows, layout):
         ]
         for each in made:
             assert each.shape[0] > 0
-            from fastrecover.sweeps import MomentSweeps
-
             moments = MomentSweeps(each)
             found.append([*moments.first(), moments.mean(), each.average(), each.rows(0, 7).x, each.targets()[0]])
-    assert_same([a for each in found[: len(found) // 2] for a in each], [a for each in found[len(found) // 2 :] for a in each])
+    assert_same(
+        [a for each in found[: len(found) // 2] for a in each], [a for each in found[len(found) // 2 :] for a in each]
+    )
 
 
 @pytest.mark.parametrize("layout", ["anywhere", "scattered"])
 def test_large_samples_stay_and_have_the_same_bits(rows, layout, monkeypatch):
-    from fastrecover.engines import sharded as module
-    from fastrecover.sweeps import MomentSweeps
-
     x, y, w = rows
     monkeypatch.setattr(module, "_LARGEST_COPY", 1 << 17)
     alone = ThreadEngine(ArraySource(x, y, w, largest_copy=1 << 17), 2)
