@@ -31,6 +31,7 @@ MODULES = (
     "scaling",
     "memory",
     "files",
+    "workers",
     "costs",
     "modules",
     "estimators",

@@ -60,6 +60,10 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
         Bars(("file", "GB", "n", "d", "k"), ("sweep / *",), line=0.9, log=""),
         Bars(("file", "GB", "n", "d", "k"), ("peak MB",), line=500.0, log=""),
     ),
+    "workers": (
+        Lines(("workers",), ("ms a pass",), by=("ranges", "d", "q"), log="xy"),
+        Lines(("workers",), ("held MB",), by=("ranges", "d", "q"), log="xy"),
+    ),
     "costs": (Bars(("sweep", "n", "d", "k", "dtype"), ("ratio", "goal"), log=""),),
     "modules": (
         Bars(("n", "d", "k", "m", "batch", "threads"), ("torch / ours",), line=1.0),

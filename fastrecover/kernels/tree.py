@@ -7,7 +7,7 @@ threads, chunked files and clusters agree.  ``csrc/job.c`` has the same tree for
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 #: (A, S) arrays, merged by adding left and right.
@@ -17,17 +17,21 @@ Pair: TypeAlias = tuple
 class Tree:
     """Sums of numbered parts, added by several threads in any order.
 
-    Parts are aligned subtrees of equal size (the last may be smaller).  The two halves of a subtree are merged as soon
-    as both are there, so that few sums are held at a time.
+    Parts are aligned subtrees (the last may be smaller).  The two halves of a subtree are merged as soon as both are
+    there, so that few sums are held at a time.
+
+    Attributes
+    ----------
+    subtrees : dict
+        Sums that wait for others, by level and number: of subtrees that hold ``2^level`` of the smallest parts.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.subtrees: dict[tuple[int, int], Pair] = {}  # by level and number
+        self.subtrees: dict[tuple[int, int], Pair] = {}
 
-    def add(self, i: int, part: Pair) -> None:
-        """Add part i, and merge upwards while the other half of a subtree is there."""
-        level = 0
+    def add(self, i: int, part: Pair, level: int = 0) -> None:
+        """Add part i of a level, and merge upwards while the other half of a subtree is there."""
         while True:
             with self.lock:
                 other = self.subtrees.pop((level, i ^ 1), None)
@@ -36,6 +40,19 @@ class Tree:
                     return
             part = _sum(other, part) if i & 1 else _sum(part, other)
             level, i = level + 1, i >> 1
+
+    def extend(self, first: int, stacks: Pair, level: int = 0) -> None:
+        """Add consecutive parts of a level from number `first` on, stacked along the first axis of every array."""
+        count = len(stacks[0])
+        while count:
+            if first & 1:
+                self.add(first, tuple(each[0] for each in stacks), level)
+                stacks, first, count = tuple(each[1:] for each in stacks), first + 1, count - 1
+            if count & 1:
+                self.add(first + count - 1, tuple(each[-1] for each in stacks), level)
+                stacks, count = tuple(each[:-1] for each in stacks), count - 1
+            stacks = tuple(each[0::2] + each[1::2] for each in stacks)
+            first, count, level = first >> 1, count >> 1, level + 1
 
     def total(self) -> Pair:
         """Sum of all parts, at least one; incomplete subtrees are merged from the right."""
@@ -62,6 +79,25 @@ def merge(parts: Iterable[Pair]) -> Pair:
     for i, part in enumerate(parts):
         tree.add(i, part)
     return tree.total()
+
+
+def aligned(first: int, stop: int, most: int) -> Iterator[tuple[int, int]]:
+    """Level and number of the largest aligned subtrees of up to `most` parts, a power of two, that make up a range.
+
+    Parameters
+    ----------
+    first, stop : int
+        Parts ``first .. stop - 1``.
+    most : int
+
+    Yields
+    ------
+    tuple of int
+    """
+    while first < stop:
+        size = min(most, 1 << (stop - first).bit_length() - 1, first & -first or most)
+        yield size.bit_length() - 1, first // size
+        first += size
 
 
 def merge_range(compute: Callable[[int], Pair], first: int, count: int) -> Pair:

@@ -14,7 +14,7 @@ from .._validation import check_finite, check_rows, check_vector, check_weights
 from ..engines import engine_on
 from ..sources import Source, as_source, as_values
 from ..sweeps import MomentSweeps
-from ..tensors import hermite_to_tensor, unpack
+from ..tensors import contracted, hermite_to_tensor, unpack
 
 #: Features of a whole third moment: 134 MB, and 22.6 MB for every part that a thread sums.
 MOST = 256
@@ -189,6 +189,4 @@ def fourth(
     # In an orthonormal basis of the directions the moment is a table of Hermite averages.
     q, r = np.linalg.qr(_directions(V, sweeps.n_features).T)
     tensor = hermite_to_tensor(sweeps.hermite(q.T, (4,))[0], q.shape[1], 4)
-    for _ in range(4):
-        tensor = np.tensordot(tensor, r, axes=(0, 0))
-    return tensor
+    return contracted(tensor, r.T)

@@ -142,17 +142,17 @@ class MomentSummary:
         """
         if are_batches(X, y):
             raise TypeError("X must be rows, got batches (X, y): call partial_fit for each of them")
-        data = Data.of(X, y, sample_weight, _LINE)
-        d, known = data.rows.shape[1], self._n_columns
+        data, before = Data.of(X, y, sample_weight, _LINE), self._sums
+        engine = data.engine(n_jobs)
+        (n, d), known = engine.shape, self._n_columns
         if known is not None and d != known:
             raise ValueError(f"X must have {known} columns as what is summed already, got {d}")
-        if data.y.ndim > 1:
-            raise ValueError(f"y must have one response a row, got {data.y.shape[1]} columns: one summary for each")
+        if data.model.n_outputs > 1:
+            raise ValueError(f"y must have one response a row, got {data.model.n_outputs}: make one summary for each")
         if self.directions is None:
             self._check_room(d)
-        engine, before = data.engine(n_jobs), self._sums
         with np.errstate(all="ignore"), one_blas_thread():
-            large = before is not None and before.n_rows >= data.n_rows
+            large = before is not None and before.n_rows >= n
             frame = before.frame if before is not None and large else Frame.of(engine, self.directions)
             sums = Sums.over(engine, frame, self.order, data.weight_unit)
             if not sums.finite:

@@ -7,6 +7,7 @@ another origin, other units and whitened coordinates are one thing: a matrix tha
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from ..engines import Engine
 from ..linalg import roots, times
 from ..sweeps import local_rows, power_sums
-from ..tensors import last_slice, pack, unpack
+from ..tensors import contracted, last_slice, pack, unpack
 from .white import WhiteMoments
 
 #: Arrays that a file of sums holds.
@@ -148,7 +149,7 @@ class Sums:
         if frame is self.frame or frame.key == self.frame.key:
             return self
         matrix, by = self.frame.into(frame), frame.level - self.frame.level
-        inputs, responses = (pack(transformed(a, self.order, matrix)) for a in (self.inputs, self.responses))
+        inputs, responses = (pack(a) for a in self._powers_of(matrix))
         square = self.square - by * (2.0 * float(self.responses[-1]) - by * self.weight)
         return Sums(frame, self.order, self.n_rows, inputs, responses - by * inputs, square)
 
@@ -158,6 +159,11 @@ class Sums:
         a, b = self.into(frame), other.into(frame)
         inputs, responses = a.inputs + b.inputs, a.responses + b.responses
         return Sums(frame, self.order, a.n_rows + b.n_rows, inputs, responses, a.square + b.square)
+
+    def _powers_of(self, matrix: np.ndarray) -> Iterator[np.ndarray]:
+        """Both sums of powers of A (u, 1), as whole tensors."""
+        for packed in (self.inputs, self.responses):
+            yield contracted(unpack(packed, len(matrix), self.order), matrix)
 
     @property
     def weight(self) -> float:
@@ -188,30 +194,9 @@ class Sums:
     def white(self) -> WhiteMoments:
         """Moments in whitened coordinates."""
         matrix = affine(self.inverse, -times(self.law[0], self.inverse.T))
-        inputs, responses = (transformed(a, self.order, matrix) / self.weight for a in (self.inputs, self.responses))
+        inputs, responses = (a / self.weight for a in self._powers_of(matrix))
         responses -= responses[(-1,) * self.order] * inputs  # of y less its mean
         return WhiteMoments(inputs, responses, *self.response_law)
-
-
-def transformed(packed: np.ndarray, order: int, matrix: np.ndarray) -> np.ndarray:
-    """``T(A, .., A)``: sums of powers of Az from those of z.
-
-    Parameters
-    ----------
-    packed : ndarray
-        Distinct entries of T, of dimension m.
-    order : int
-    matrix : ndarray (p, m)
-        A.
-
-    Returns
-    -------
-    ndarray of `order` axes of length p
-    """
-    full = unpack(packed, matrix.shape[1], order)
-    for _ in range(order):  # the first axis is contracted and comes back as the last
-        full = np.tensordot(full, matrix, axes=(0, 1))
-    return full
 
 
 def affine(matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:

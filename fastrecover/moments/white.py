@@ -13,6 +13,7 @@ from ..linalg import leading_eigenvectors
 from ..models import Network, Parameters
 from ..starts import QuadraticFit, assigned, components, lengths_from_moments, magnitudes, quadratic_network
 from ..sweeps import paired
+from ..tensors import contracted
 
 _ROUNDS = 10
 
@@ -66,13 +67,6 @@ class WhiteMoments:
             return found
         return found - np.tensordot(of_order(self._responses, 1), of_order(self._inputs, power + 1), axes=(0, 0))
 
-    def tensor(self, v: np.ndarray, order: int) -> np.ndarray:
-        """``M_order(v_a, v_b, ..)`` for rows v (m, d): `order` axes of length m."""
-        found = self.moment(order)
-        for _ in range(order):  # the first axis is contracted and comes back as the last
-            found = np.tensordot(found, v, axes=(0, 1))
-        return found
-
     def subspace(self, order: int, count: int, rng: np.random.Generator) -> np.ndarray:
         """Orthonormal rows (count, d) that span the leading directions of ``M_order``, 2 or 3."""
         whole = self.moment(order)
@@ -117,7 +111,7 @@ def start_of(white: WhiteMoments, model: Network, n_rows: int, rng: np.random.Ge
     if model.known_v is not None and np.ptp(model.known_v) > 0:
         return assigned(start_of(white, model.with_output_weights("free"), n_rows, rng), model)
     basis = white.subspace(int(act.subspace_order or 2), k, rng)
-    tensors = [white.tensor(basis, j) for j in range(1, int(act.tensor_order or 4) + 1)]
+    tensors = [contracted(white.moment(j), basis) for j in range(1, int(act.tensor_order or 4) + 1)]
     tensors = [np.array([white.mean]), *tensors]
     directions, leading = components(tensors, math.sqrt(white.variance / n_rows), act, rng)
     if act.degree is not None:

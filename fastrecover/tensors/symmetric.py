@@ -121,6 +121,25 @@ def unpack(values: ArrayLike, k: int, order: int) -> Array:
     return packed[_positions(k, order)].reshape((k,) * order)
 
 
+def contracted(T: ArrayLike, matrix: ArrayLike) -> Array:
+    """Return ``T(A, .., A)``, every axis of a symmetric tensor contracted with a matrix.
+
+    Parameters
+    ----------
+    T : array_like, shape (k, ..., k)
+    matrix : array_like, shape (m, k)
+        A.
+
+    Returns
+    -------
+    ndarray, shape (m, ..., m), float64
+    """
+    full, rows = np.asarray(T, dtype=np.float64), np.asarray(matrix, dtype=np.float64)
+    for _ in range(full.ndim):  # the first axis is contracted and comes back as the last
+        full = np.tensordot(full, rows, axes=(0, 1))
+    return full
+
+
 def last_slice(values: ArrayLike, k: int, order: int) -> Array:
     """Return the distinct entries ``T[..., k - 1]`` of a symmetric tensor, packed as it is, one order less.
 

@@ -13,7 +13,9 @@ from fastrecover.tensors import unpack
 
 
 @pytest.mark.parametrize("kernels", ["compiled", "numba", "reference"])
-@pytest.mark.parametrize(("order", "n", "d"), [(2, 300, 5), (3, 300, 5), (4, 300, 5), (2, 40, 600), (3, 9, 1), (4, 9, 1)])
+@pytest.mark.parametrize(
+    ("order", "n", "d"), [(2, 300, 5), (3, 300, 5), (4, 300, 5), (2, 40, 600), (3, 9, 1), (4, 9, 1)]
+)
 def test_power_sums(kernels, order, n, d):
     rng = np.random.default_rng(order)
     x, y, w = rng.standard_normal((n, d)), rng.standard_normal(n), rng.uniform(0, 3, n)
