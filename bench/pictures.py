@@ -55,14 +55,14 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
         Lines(("size",), ("* ms",), facet=("over",), log="xy"),
         Lines(("threads",), ("speed-up*",), by=("n", "d", "k"), facet=("dtype",), log="xy"),
     ),
+    "workers": (
+        Lines(("workers",), ("ms a pass",), by=("ranges", "d", "q"), log="xy"),
+        Lines(("workers",), ("held MB",), by=("ranges", "d", "q"), log="xy"),
+    ),
     "memory": (Bars(("model", "n", "d", "k"), ("*MB*",)),),
     "files": (
         Bars(("file", "GB", "n", "d", "k"), ("sweep / *",), line=0.9, log=""),
         Bars(("file", "GB", "n", "d", "k"), ("peak MB",), line=500.0, log=""),
-    ),
-    "workers": (
-        Lines(("workers",), ("ms a pass",), by=("ranges", "d", "q"), log="xy"),
-        Lines(("workers",), ("held MB",), by=("ranges", "d", "q"), log="xy"),
     ),
     "costs": (Bars(("sweep", "n", "d", "k", "dtype"), ("ratio", "goal"), log=""),),
     "modules": (
