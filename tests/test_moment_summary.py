@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 import zipfile
 from itertools import permutations
 from pathlib import Path
@@ -241,6 +242,8 @@ def test_a_file_gives_the_same_bits_back(directions, tmp_path):
     for a, b in ((again, summary), (again + more, summary + more)):
         assert a.moment(3).tobytes() == b.moment(3).tobytes() and a.mean.tobytes() == b.mean.tobytes()
         assert (a.response_mean, a.response_variance, a.n_rows) == (b.response_mean, b.response_variance, b.n_rows)
+    sent = pickle.loads(pickle.dumps(summary))  # as between machines
+    assert (sent + more).moment(3).tobytes() == (summary + more).moment(3).tobytes()
     with zipfile.ZipFile(tmp_path / "s.npz") as archive:
         assert sum(info.file_size for info in archive.infolist()) < 4000  # nothing of the rows
 
