@@ -29,6 +29,7 @@ MODULES = (
     "passes",
     "wide",
     "scaling",
+    "workers",
     "memory",
     "files",
     "costs",

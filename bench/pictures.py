@@ -55,6 +55,10 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
         Lines(("size",), ("* ms",), facet=("over",), log="xy"),
         Lines(("threads",), ("speed-up*",), by=("n", "d", "k"), facet=("dtype",), log="xy"),
     ),
+    "workers": (
+        Lines(("workers",), ("ms a pass",), by=("ranges", "d", "q"), log="xy"),
+        Lines(("workers",), ("held MB",), by=("ranges", "d", "q"), log="xy"),
+    ),
     "memory": (Bars(("model", "n", "d", "k"), ("*MB*",)),),
     "files": (
         Bars(("file", "GB", "n", "d", "k"), ("sweep / *",), line=0.9, log=""),

@@ -20,12 +20,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-FORMAT, VERSION = "fastrecover.Recovery", 1
+FORMAT, SUMMARY, VERSION = "fastrecover.Recovery", "fastrecover.MomentSummary", 1
+_SAID = {FORMAT: "recovery", SUMMARY: "summary of moments"}
 _MOST_SWOLLEN = 100  # times that the parts of a file may be larger than itself
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+def write(
+    path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str, np.ndarray], kind: str = FORMAT
+) -> None:
     """Write a file; an existing one is replaced once the new one is complete, and its mode kept.
 
     A symbolic link stays one: the file that it names is written.
@@ -36,6 +39,8 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str
     header : dict
         Plain values.
     arrays : dict of ndarray
+    kind : str
+        What it is a file of.
 
     Raises
     ------
@@ -44,7 +49,7 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str
     TypeError
         A value that is not plain.
     """
-    text = json.dumps({**header, "format": FORMAT, "version": VERSION}, default=_plain)
+    text = json.dumps({**header, "format": kind, "version": VERSION}, default=_plain)
     stored: dict[str, Any] = {**arrays, "header": np.frombuffer(text.encode(), np.uint8)}
     put(path, lambda file: np.savez(file, **stored))
 
@@ -78,7 +83,9 @@ def put(path: str | os.PathLike[str], fill: Callable[[BinaryIO], Any]) -> None:
         beside.unlink(missing_ok=True)
 
 
-def read(path: str | os.PathLike[str], names: Iterable[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read(
+    path: str | os.PathLike[str], names: Iterable[str], kind: str = FORMAT
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Header and arrays of a file.
 
     Parameters
@@ -86,6 +93,8 @@ def read(path: str | os.PathLike[str], names: Iterable[str]) -> tuple[dict[str, 
     path : str or path-like
     names : iterable of str
         Arrays to read where the file has them; others are left packed.
+    kind : str
+        What it must be a file of.
 
     Raises
     ------
@@ -100,13 +109,13 @@ def read(path: str | os.PathLike[str], names: Iterable[str]) -> tuple[dict[str, 
             archive = zipfile.ZipFile(file)
             most = _MOST_SWOLLEN * os.fstat(file.fileno()).st_size
             header = json.loads(_member(archive, "header", most).tobytes().decode())
-            if header["format"] != FORMAT:
+            if header["format"] != kind:
                 raise ValueError(f"format {header['format']!r}")
             version = int(header["version"])
             there = [each for each in names if version <= VERSION and f"{each}.npy" in archive.namelist()]
             arrays = {each: _member(archive, each, most // len(there)) for each in there}
         except Exception as error:  # bytes from anywhere may raise anything in what reads them
-            raise ValueError(f"{name} is not a saved recovery, or is damaged: {said(error)}") from error
+            raise ValueError(f"{name} is not a saved {_SAID[kind]}, or is damaged: {said(error)}") from error
     if version > VERSION:
         raise ValueError(
             f"{name} has format version {version}, newer than version {VERSION}, which is understood here: "

@@ -40,6 +40,7 @@ from bench import (
     studies,
     tables,
     tasks,
+    workers,
 )
 from bench.__main__ import CASES, MODULES, main
 from bench.harness import Context, Results, alternate, ratio
@@ -593,3 +594,17 @@ def test_columns_that_hold_words_are_not_drawn(tmp_path):
     (path,) = pictures.draw({"verdicts": {"rows": rows}}, tmp_path)
     panel = pictures.PICTURES["verdicts"][0]
     assert path.exists() and pictures._shown(panel, rows[0]) == ["problems", "wrong and converged"]
+
+
+@pytest.mark.parametrize("kind", ["aligned", "random"])
+def test_sums_of_simulated_workers_have_the_bits_of_the_whole_tree(kind):
+    row = workers.measure(Context(1, quick=True), kind, 7, 2, 30)
+    assert row["same bits"] is True
+    rng = np.random.default_rng(0)
+    edges = workers.ends(kind, 30, rng)
+    assert edges[0][0] == 0 and edges[-1][1] == 30 * 64 and all(a < b for a, b in edges)
+    assert [b for _, b in edges[:-1]] == [a for a, _ in edges[1:]]
+    # At most two subtrees of every size make up a range; one alone where it is a subtree itself.
+    assert row["at most"] == 1 if kind == "aligned" else 1 < row["at most"] <= 2 * 11
+    assert row["held at once"] <= 30 * row["at most"]
+    assert row["MB received"] == pytest.approx(30 * row["subtrees a worker"] * 8e-6 * 16, rel=1e-12)

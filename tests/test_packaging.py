@@ -45,7 +45,6 @@ FACES = (
     "export",
     "forms",
     "inference",
-    "moments",
     "pair_terms",
     "panels",
     "plotting",
@@ -73,6 +72,7 @@ LAYERS = (
     ("inputs", "starts", "solvers"),
     ("plan",),
     ("papers",),
+    ("moments",),
     ("request",),
     ("penalised", "increments"),
     ("model_objective",),
@@ -93,7 +93,8 @@ IMPORTED_ONLY_BY = {
         *DOORS,
         *TOP,
     ),  # to open rows that are handed in
-    **dict.fromkeys(FACES, (*FACES, "api", *DOORS, *TOP)),
+    **dict.fromkeys(FACES, (*FACES, "moments", "api", *DOORS, *TOP)),
+    "moments": (*DOORS, *TOP),
 }
 #: What a lower part calls when it is asked to become something that stands above it.
 UPWARD = {("forms", "estimators")}

@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares, linear_sum_assignment
 
-from fastrecover.tensors import decompose, exponents, hermite_to_tensor, multi_indices, pack, unpack
+from fastrecover.tensors import (
+    contracted,
+    decompose,
+    exponents,
+    hermite_to_tensor,
+    last_slice,
+    multi_indices,
+    pack,
+    unpack,
+)
 
 OUTER = {2: "r,ra,rb->ab", 3: "r,ra,rb,rc->abc", 4: "r,ra,rb,rc,rd->abcd"}
 
@@ -67,6 +76,24 @@ def test_pack_and_unpack_are_inverse(k, order):
     lookup = {tuple(row): value for row, value in zip(multi_indices(k, order), values, strict=True)}
     for index in itertools.product(range(k), repeat=order):
         assert full[index] == lookup[tuple(sorted(index))]
+
+
+@pytest.mark.parametrize(("k", "order"), [(1, 1), (5, 1), (6, 2), (6, 3), (6, 4), (600, 2), (70, 3), (24, 4)])
+def test_large_tensors_are_packed_alike_and_last_slices_found(k, order):
+    values = np.random.default_rng(order).standard_normal(math.comb(k + order - 1, order))
+    full = unpack(values, k, order)
+    np.testing.assert_array_equal(pack(full), values)
+    np.testing.assert_array_equal(values, full[tuple(multi_indices(k, order).T)])
+    whole = full[..., -1]
+    np.testing.assert_array_equal(last_slice(values, k, order), pack(whole) if order > 1 else whole[None])
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+def test_contraction_of_rank_one_terms(order):
+    rng = np.random.default_rng(order)
+    vectors, coefficients, matrix = rng.standard_normal((3, 5)), rng.standard_normal(3), rng.standard_normal((2, 5))
+    found = contracted(build(vectors, coefficients, order), matrix)
+    np.testing.assert_allclose(found, build(vectors @ matrix.T, coefficients, order), atol=1e-12)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])

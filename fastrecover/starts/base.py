@@ -33,6 +33,15 @@ def network(model: Network, weights: np.ndarray, v: np.ndarray) -> Parameters:
     )
 
 
+def beyond_plain(model: Network) -> str:
+    """What a network has that the published starts do not know; empty where there is nothing."""
+    return (
+        "hidden biases" * model.hidden_bias
+        or "several outputs" * (model.n_outputs > 1)
+        or f"the {model.loss.name} loss" * (model.loss.of_output and not model.loss.least_squares)
+    )
+
+
 def check_plain(model: Network, start: str) -> None:
     """Raise StartError for networks that the published starts do not know.
 
@@ -42,12 +51,7 @@ def check_plain(model: Network, start: str) -> None:
     start : str
         Its name.
     """
-    other = (
-        "hidden biases" * model.hidden_bias
-        or "several outputs" * (model.n_outputs > 1)
-        or f"the {model.loss.name} loss" * (model.loss.of_output and not model.loss.least_squares)
-    )
-    if other:
+    if other := beyond_plain(model):
         raise StartError(f"init={start!r} is not for networks with {other}: use init='auto', 'tensor' or 'random'")
 
 

@@ -78,7 +78,7 @@ def published_start(engine: Engine, model: Network, seed: np.random.SeedSequence
     mean, first, _ = magnitude.first()
     if act.degree is not None:
         second = hermite_to_tensor(magnitude.hermite(basis, (2,))[0], k, 2)
-        return _magnitudes(model, found.vectors, basis, basis @ first, second)
+        return magnitudes(model, found.vectors, basis, basis @ first, second)
     tensors = [np.array([mean]), basis @ first, np.zeros((k, k)), core]
     return lengths_from_moments(model, found.vectors @ basis, found.vectors, tensors, found.coefficients, mean)
 
@@ -108,10 +108,26 @@ def _two_sided_power(
     return np.linalg.qr(chosen.T)[0].T
 
 
-def _magnitudes(
+def magnitudes(
     model: Network, vectors: np.ndarray, basis: np.ndarray, first: np.ndarray, second: np.ndarray
 ) -> Parameters:
-    """RecMag for homogeneous activations: lengths and signs from moments of order one and two."""
+    """RecMag for homogeneous activations: lengths and signs from moments of order one and two.
+
+    Parameters
+    ----------
+    model : Network
+    vectors : ndarray (k, k)
+        Unit directions in the basis.
+    basis : ndarray (k, d)
+        Orthonormal rows.
+    first : ndarray (k,)
+    second : ndarray (k, k)
+        Moments of the responses in the basis.
+
+    Returns
+    -------
+    Parameters
+    """
     act, k = model.activation, len(vectors)
     unit = act.moments(1.0, 2)
     kr = (vectors[:, :, None] * vectors[:, None, :]).reshape(k, -1)

@@ -93,7 +93,7 @@ def tensor_start(engine: Engine, model: Network, seed: np.random.SeedSequence) -
         return ridge_start(engine, model, seed)
     if model.known_v is not None and np.ptp(model.known_v) > 0:
         found = tensor_start(engine, model.with_output_weights("free"), seed)
-        return _assigned(found, model)
+        return assigned(found, model)
     rng = np.random.default_rng(seed)
     act, k = model.activation, model.n_hidden
     cubic = act.subspace_order != 2 and model.n_patches == 1
@@ -115,7 +115,7 @@ def tensor_start(engine: Engine, model: Network, seed: np.random.SeedSequence) -
     coefficients[1] = coefficients[1] + basis @ fitted.slope
     if act.subspace_order == 2:
         coefficients[2] = coefficients[2] + np.diag(2.0 * fit.eigenvalues)
-    directions, leading = _components(coefficients, spread, act, rng)
+    directions, leading = components(coefficients, spread, act, rng)
     rows = directions @ basis
     if act.degree is not None:
         return ridge_lengths(engine, model, network(model, rows, np.ones(len(rows))))
@@ -131,7 +131,7 @@ def _few_for_regression(engine: Engine, features: int, rng: np.random.Generator)
     return engine.sample(rows, np.random.SeedSequence(int(rng.integers(1 << 63))))
 
 
-def _assigned(found: Parameters, model: Network) -> Parameters:
+def assigned(found: Parameters, model: Network) -> Parameters:
     """Units found with free output weights, in the places of known ones that they fit best."""
     from scipy.optimize import linear_sum_assignment
 
@@ -260,10 +260,32 @@ def hermite_tensor(
     return tensors, math.sqrt(2.0 * loss / n)
 
 
-def _components(
+def components(
     tensors: list[np.ndarray], spread: float, act: Activation, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Unit directions in the basis and their coefficients in the tensor of order j3."""
+    """Units from the tensors of the responses in a basis, all those of order 0 .. j3.
+
+    Parameters
+    ----------
+    tensors : list of ndarray
+        Of j axes of length k each, j = 0, 1, ...
+    spread : float
+        Standard deviation of an average of r times a normalised Hermite polynomial, 0 where it is not known.
+    act : Activation
+    rng : Generator
+
+    Returns
+    -------
+    directions : ndarray (k, k)
+        Unit rows.
+    coefficients : ndarray (k,)
+        In the tensor of order j3.
+
+    Raises
+    ------
+    StartError
+        A tensor of zeros.
+    """
     core = tensors[int(act.tensor_order or 4)]
     k = len(core)
     if not np.any(core):

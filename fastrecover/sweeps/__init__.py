@@ -13,6 +13,7 @@ from .local import local_rows
 from .moments import MomentSweeps
 from .objective import Objective
 from .penalty import penalty_on
+from .powers import paired, power_sums
 
 __all__ = [
     "Anchored",
@@ -28,8 +29,10 @@ __all__ = [
     "kinked_model",
     "leverages",
     "local_rows",
+    "paired",
     "penalty_on",
     "population_tensor",
+    "power_sums",
     "pulled_back",
     "score_products",
     "triangular_factors",

@@ -6,13 +6,15 @@ Everything here works on arrays of side k (the number of hidden units), never on
 from __future__ import annotations
 
 from .decomposition import Decomposition, decompose
-from .symmetric import exponents, hermite_to_tensor, multi_indices, pack, unpack
+from .symmetric import contracted, exponents, hermite_to_tensor, last_slice, multi_indices, pack, unpack
 
 __all__ = [
     "Decomposition",
+    "contracted",
     "decompose",
     "exponents",
     "hermite_to_tensor",
+    "last_slice",
     "multi_indices",
     "pack",
     "unpack",

@@ -85,6 +85,8 @@ def pack(T: ArrayLike) -> Array:
     full = np.asarray(T, dtype=np.float64)
     if full.ndim == 0 or len(set(full.shape)) != 1 or full.shape[0] == 0:
         raise ValueError(f"T must have equal sides (k, ..., k) with k >= 1, got shape {full.shape}")
+    if full.size > _SMALL:
+        return _distinct(full)
     return full[tuple(multi_indices(full.shape[0], full.ndim).T)]
 
 
@@ -117,6 +119,54 @@ def unpack(values: ArrayLike, k: int, order: int) -> Array:
     if k**order > _SMALL:
         return _filled(packed, k, order)
     return packed[_positions(k, order)].reshape((k,) * order)
+
+
+def contracted(T: ArrayLike, matrix: ArrayLike) -> Array:
+    """Return ``T(A, .., A)``, every axis of a symmetric tensor contracted with a matrix.
+
+    Parameters
+    ----------
+    T : array_like, shape (k, ..., k)
+    matrix : array_like, shape (m, k)
+        A.
+
+    Returns
+    -------
+    ndarray, shape (m, ..., m), float64
+    """
+    full, rows = np.asarray(T, dtype=np.float64), np.asarray(matrix, dtype=np.float64)
+    for _ in range(full.ndim):  # the first axis is contracted and comes back as the last
+        full = np.tensordot(full, rows, axes=(0, 1))
+    return full
+
+
+def last_slice(values: ArrayLike, k: int, order: int) -> Array:
+    """Return the distinct entries ``T[..., k - 1]`` of a symmetric tensor, packed as it is, one order less.
+
+    Of moments of (x, 1) these are the moments of one order less.
+
+    Parameters
+    ----------
+    values : array_like, shape (comb(k + order - 1, order),)
+        In the order of :func:`multi_indices`.
+    k, order : int
+        Dimension and order >= 1.
+
+    Returns
+    -------
+    ndarray, shape (comb(k + order - 2, order - 1),), float64
+    """
+    packed = np.asarray(values, dtype=np.float64)
+    if order == 1:
+        return packed[-1:]
+    if order == 2:
+        return packed[np.arange(k, 0, -1).cumsum() - 1]
+    found, start = [], 0
+    for a in range(k):
+        stop = start + math.comb(k - a + order - 2, order - 1)
+        found.append(last_slice(packed[start:stop], k - a, order - 1))
+        start = stop
+    return np.concatenate(found)
 
 
 def hermite_to_tensor(coefs: ArrayLike, k: int, order: int) -> Array:
@@ -169,6 +219,15 @@ def _filled(packed: Array, k: int, order: int) -> Array:
             full[(slice(a, None),) * axis + (a,) + (slice(a, None),) * (order - 1 - axis)] = part
         start = stop
     return full
+
+
+def _distinct(full: Array) -> Array:
+    """Pack without an index map, as :func:`_filled` unpacks."""
+    if full.ndim < 2:
+        return full
+    if full.ndim == 2:
+        return full[np.triu_indices(len(full))]
+    return np.concatenate([_distinct(full[(a,) + (slice(a, None),) * (full.ndim - 1)]) for a in range(len(full))])
 
 
 @lru_cache(maxsize=32)

@@ -1,6 +1,6 @@
 """Gaussian moments of responses on arrays: ``E[y He_j(x)]``, whole or contracted with a few directions.
 
-A thin face of the moment sweeps for use outside a fit; see Zhong et al. 2017, section 3, for the definitions
+A thin face of the moment sweeps; see Zhong et al. 2017, section 3, for the definitions
 ``M_1 = E[y x]``, ``M_2 = E[y (x x' - I)]``, ``M_3 = E[y (x^(x)3 - sym(x, I))]``.
 """
 
@@ -9,20 +9,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import as_numbers
-from ._validation import check_finite, check_rows, check_vector, check_weights
-from .engines import engine_on
-from .sources import Source, as_source, as_values
-from .sweeps import MomentSweeps
-from .tensors import hermite_to_tensor, unpack
+from .._arrays import as_numbers
+from .._validation import check_finite, check_rows, check_vector, check_weights
+from ..engines import engine_on
+from ..sources import Source, as_source, as_values
+from ..sweeps import MomentSweeps
+from ..tensors import contracted, hermite_to_tensor, unpack
 
-__all__ = ["first", "fourth", "second", "third", "third_packed"]
-
-_MOST = 256  # features of a whole third moment: 134 MB, and 22.6 MB for every part that a thread sums
-
-
-def __dir__() -> list[str]:
-    return __all__
+#: Features of a whole third moment: 134 MB, and 22.6 MB for every part that a thread sums.
+MOST = 256
 
 
 def _sweeps(
@@ -38,10 +33,16 @@ def _sweeps(
 
 
 def _directions(V: ArrayLike, d: int) -> np.ndarray:
-    rows = check_rows(np.atleast_2d(as_numbers(V, "V")), "V").astype(np.float64)
+    rows = checked_directions(V, "V")
     if rows.shape[1] != d:
         raise ValueError(f"V must have one row per direction and {d} columns, got shape {rows.shape}")
-    check_finite(rows, "V")
+    return rows
+
+
+def checked_directions(V: ArrayLike, name: str) -> np.ndarray:
+    """Directions as finite rows of float64; one vector is one direction."""
+    rows = check_rows(np.atleast_2d(as_numbers(V, name)), name).astype(np.float64)
+    check_finite(rows, name)
     return rows
 
 
@@ -149,15 +150,15 @@ def _third(
     X: ArrayLike | Source, y: ArrayLike | None, V: ArrayLike | None, sample_weight: ArrayLike | None, n_jobs: int | None
 ) -> tuple[np.ndarray, int]:
     sweeps = _sweeps(X, y, sample_weight, n_jobs)
-    if V is None and sweeps.n_features > _MOST:
+    if V is None and sweeps.n_features > MOST:
         raise ValueError(
-            f"the whole third moment is formed for at most {_MOST} features, got {sweeps.n_features}: "
+            f"the whole third moment is formed for at most {MOST} features, got {sweeps.n_features}: "
             "give V, the directions along which it is wanted"
         )
     directions = None if V is None else _directions(V, sweeps.n_features)
     m = sweeps.n_features if directions is None else len(directions)
-    if m > _MOST:
-        raise ValueError(f"V must have at most {_MOST} rows, got {m}: give fewer directions at a time")
+    if m > MOST:
+        raise ValueError(f"V must have at most {MOST} rows, got {m}: give fewer directions at a time")
     return sweeps.third_packed(directions), m
 
 
@@ -188,6 +189,4 @@ def fourth(
     # In an orthonormal basis of the directions the moment is a table of Hermite averages.
     q, r = np.linalg.qr(_directions(V, sweeps.n_features).T)
     tensor = hermite_to_tensor(sweeps.hermite(q.T, (4,))[0], q.shape[1], 4)
-    for _ in range(4):
-        tensor = np.tensordot(tensor, r, axes=(0, 0))
-    return tensor
+    return contracted(tensor, r.T)
