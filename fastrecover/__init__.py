@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .api import objective as objective
     from .estimators import OneHiddenLayerClassifier as OneHiddenLayerClassifier
     from .estimators import OneHiddenLayerRegressor as OneHiddenLayerRegressor
+    from .exceptions import CheckpointError as CheckpointError
     from .exceptions import _ConvergenceWarning as ConvergenceWarning
     from .extraction import extract as extract
     from .kernels import get_kernels as get_kernels
@@ -46,6 +47,7 @@ _WHERE = {
     "load": "recovery",
     "lagged": "sources",
     "Activation": "activations",
+    "CheckpointError": "exceptions",
     "population_risk": "population",
     "set_kernels": "kernels",
     "get_kernels": "kernels",

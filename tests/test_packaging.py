@@ -71,6 +71,8 @@ LAYERS = (
     FACES,
     ("inputs", "starts", "solvers"),
     ("plan",),
+    ("fingerprint",),
+    ("checkpoint",),
     ("papers",),
     ("request",),
     ("penalised", "increments"),
@@ -80,7 +82,7 @@ LAYERS = (
     TOP,
 )
 IMPORTED_ONLY_BY = {
-    "kernels": ("engines", "sweeps", "jax", *TOP),  # JAX calls kernels itself
+    "kernels": ("engines", "sweeps", "fingerprint", "checkpoint", "jax", *TOP),  # JAX calls kernels itself
     "sources": (
         "engines",
         "data",
@@ -93,6 +95,7 @@ IMPORTED_ONLY_BY = {
         *TOP,
     ),  # to open rows that are handed in
     **dict.fromkeys(FACES, (*FACES, "api", *DOORS, *TOP)),
+    "storage": (*FACES, "checkpoint", "api", *DOORS, *TOP),
 }
 #: What a lower part calls when it is asked to become something that stands above it.
 UPWARD = {("forms", "estimators")}

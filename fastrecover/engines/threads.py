@@ -71,6 +71,7 @@ class ThreadEngine:
         return self if source is self.source else self._made(source, self.meter).with_ones(self.has_ones)
 
     def _made(self, source: Source, meter: Meter | None = None) -> ThreadEngine:
+        meter = meter or Meter(source.shape[0], record=self.meter.record)
         return ThreadEngine(source, self.n_jobs, meter, least_work=self.least_work)
 
     def rows(self, start: int, stop: int) -> Block:
@@ -178,7 +179,7 @@ class ThreadEngine:
         a, s : ndarray
             Back-projected and scalar sums; see :func:`fastrecover.kernels.sweep`.
         """
-        return self._swept(p, op, None)
+        return self.meter.recorded(p, op, self.shape[0], lambda: self._swept(p, op, None))
 
     def output(self, p: np.ndarray, op: RowFunction) -> np.ndarray:
         """What a PREDICT writes for every sample, (n, op.reps * op.outputs)."""

@@ -41,6 +41,22 @@ class Step(dict[str, Any]):
         return None if self._network is None else self._network()
 
 
+class Clock:
+    """Seconds of a fit, and whether they are up: the one place where a fit depends on time."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Time since the fit began."""
+        return time.perf_counter() - self.started
+
+    def is_up(self, limit: float, ended: bool) -> bool:
+        """Whether so many seconds are up; asked whether something else has `ended` the fit or not."""
+        return self.seconds >= limit
+
+
 class Monitor:
     """History, progress callback and budget of one fit.
 
@@ -52,6 +68,8 @@ class Monitor:
         Passes and seconds after which stages stop.
     interval : float
         Seconds after which the callback is called between two sweeps as well, where no step ends.
+    clock : Clock, optional
+        Of the fit; by default one that starts now.
     """
 
     def __init__(
@@ -60,13 +78,13 @@ class Monitor:
         max_passes: float = np.inf,
         max_seconds: float = np.inf,
         interval: float = 1.0,
+        clock: Clock | None = None,
     ) -> None:
-        self.callback, self.interval = callback, interval
+        self.callback, self.interval, self.clock = callback, interval, clock or Clock()
         self.max_passes, self.max_seconds = max_passes, max_seconds
         self.unit = 1.0  # of the responses, which losses are recorded in
         self.back: Callable[[Parameters, Network], Parameters] | None = None  # from the units of the fit
         self.history: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-        self.started = time.perf_counter()
         self.ended = False
         self._last: tuple[str, float] = ("start", np.nan)
         self._called, self._interruptible = 0.0, False
@@ -74,7 +92,11 @@ class Monitor:
     @property
     def seconds(self) -> float:
         """Time since the fit began."""
-        return time.perf_counter() - self.started
+        return self.clock.seconds
+
+    def unseen(self) -> Monitor:
+        """Monitor of work under the same budget of seconds that is neither told nor recorded, nor made of passes."""
+        return Monitor(max_seconds=self.max_seconds, interval=np.inf, clock=self.clock)
 
     def record(
         self,
@@ -133,11 +155,13 @@ class Monitor:
 
     def limit(self, passes: float) -> str:
         """What has ended the fit, in words; empty where nothing has."""
+        found = ""
         if self.ended:
-            return "stopped by the callback"
-        if passes >= self.max_passes:
-            return f"max_passes={self.max_passes:g} reached"
-        return f"max_seconds={self.max_seconds:g} reached" if self.seconds >= self.max_seconds else ""
+            found = "stopped by the callback"
+        elif passes >= self.max_passes:
+            found = f"max_passes={self.max_passes:g} reached"
+        late = self.clock.is_up(self.max_seconds, bool(found))  # asked each time, since a record counts the questions
+        return found or (f"max_seconds={self.max_seconds:g} reached" if late else "")
 
     def attempt(self, work: Callable[[], T]) -> T | None:
         """What `work` returns, or None where the fit is ended before one of its sweeps.
