@@ -31,6 +31,7 @@ MODULES = (
     "scaling",
     "memory",
     "files",
+    "kills",
     "costs",
     "modules",
     "estimators",

@@ -69,7 +69,8 @@ class Log:
     def __init__(self, file: Any, name: str, writes: bool = True) -> None:
         self._file, self.name, self.writes = file, name, writes
         self._size, self._at = file.seek(0, os.SEEK_END), file.seek(0)
-        self._last, self._dirty, self._synced = (-1, -1), False, time.perf_counter()
+        self._last: dict[int, int] = {}  # number by kind
+        self._dirty, self._synced = False, time.perf_counter()
         self.text = self._header()
         self.next: Entry | None = None
 
@@ -107,10 +108,10 @@ class Log:
         body, check = self._bytes(length), self._bytes(_CHECK.size)
         if len(check) < _CHECK.size or _CHECK.unpack(check)[0] != crc32(body, crc32(head)):
             return "its checksum is wrong"
-        if self._last[0] == kind and self._last[1] >= number:
+        if number <= self._last.get(kind, -1):
             return "it is out of order"
         numbers = np.frombuffer(body, "<f8").astype(np.float64, copy=False)
-        self._last = kind, number
+        self._last[kind] = number
         self.next = Entry(kind, number, seconds, digest, numbers[: m * d].reshape(m, d), numbers[m * d :])
         return ""
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from .. import kernels
+from .._validation import check_finite
 from ..kernels import Op, RowFunction
 from ..sources import ArraySource, Block, Source, WhitenedSource
 from .base import Elementwise, Meter, Weights
@@ -220,7 +221,10 @@ class ThreadEngine:
             start, stop = i * size * samples, min((i * size + count) * samples, n)
             x, y, w = source.read(start, stop)
             into = None if out is None else out[start:stop]
-            return kernels.sweep(x, y if seen else None, w, p, op, 0, count, out=into)
+            a, s = kernels.sweep(x, y if seen else None, w, p, op, 0, count, out=into)
+            if not (np.isfinite(a).all() and np.isfinite(s).all()):  # rows that are read may not be what they were
+                check_finite(x, getattr(source, "name", "X"), start * source.group)
+            return a, s
 
         return run(Parts(part, -(-n_blocks // size)), threads) if size < n_blocks else part(0)
 
