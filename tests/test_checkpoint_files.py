@@ -139,12 +139,12 @@ def test_noise_is_no_log():
 
 
 def test_a_fit_with_a_damaged_checkpoint_has_the_same_bits(place):
-    # One byte in the middle of a record of about 20 kB: every third try would be seen to go wrong in one of 25 tries
-    # with a probability of 1 - 4e-5.
+    # One byte of about 80,000, after which some more may be missing.  A fault that one byte in four shows would stay
+    # hidden in one of 75 runs.
     fit(place)
     content, rng = place.read_bytes(), np.random.default_rng(6)
     text = len(header(Log(io.BytesIO(content), "").text))
-    for at in rng.integers(text, len(content), 25):
+    for at in rng.integers(text, len(content), 15):
         changed = bytearray(content)
         changed[at] ^= rng.integers(1, 256)
         place.write_bytes(changed[: rng.integers(at + 1, len(content) + 1)])
@@ -385,7 +385,7 @@ def test_rows_that_fail_in_the_middle_leave_the_checkpoint(place):
     assert left > 14
 
 
-@pytest.mark.parametrize("solver", ["auto", "gauss-newton", "lbfgs"])
+@pytest.mark.parametrize("solver", ["auto", "lbfgs"])
 def test_a_block_that_is_no_longer_finite_is_named_and_not_recorded(solver, place):
     reads = itertools.count()
 
@@ -399,7 +399,7 @@ def test_a_block_that_is_no_longer_finite_is_named_and_not_recorded(solver, plac
     last = 1 << 30
     whole, read = fit(place, source, None, solver=solver), next(reads)
     assert read > 10
-    for last in range(read - 1):  # at the last one no sum is asked for, but rows to be looked at
+    for last in range(0, read - 1, 3):  # at the last one no sum is asked for, but rows to be looked at
         place.unlink()
         reads = itertools.count()
         with pytest.raises(ValueError, match="X must be finite, but row 700, column 3 is nan"):
