@@ -23,7 +23,7 @@ from .startup import in_new_process
 _FITS: dict[str, dict[str, Any]] = {
     "relu": {"model": "relu", "d": 20, "k": 3, "n": 200_000, "noise": 0.1},
     "tanh, free": {"model": "tanh", "d": 10, "k": 3, "n": 20_000, "noise": 0.1, "output_weights": "free"},
-    "search": {"model": "tanh", "d": 6, "k": 4, "n": 600, "noise": 0.3, "restarts": 8},
+    "search": {"model": "tanh", "d": 10, "k": 4, "n": 10_000, "noise": 0.3, "restarts": 4},
 }
 _SIZES = ((100_000, 50, 5), (1_000_000, 100, 10))
 
@@ -129,7 +129,7 @@ def cost(n: int, d: int, k: int, context: Context) -> Row:
             fit(checkpoint=new)
 
         calls = {"plain": fit, "kept": anew, "again": partial(fit, checkpoint=done)}
-        times = alternate(calls, 3 if context.quick else 15, budget=120.0)
+        times = alternate(calls, 3 if context.quick else 25, budget=120.0)
         row: Row = {f"{name} s": statistics.median(values) for name, values in times.items()}
         row |= {"kept / plain": ratio(times, "kept", "plain"), "again / plain": ratio(times, "again", "plain")}
         return row | {"MB": done.stat().st_size / 1e6}

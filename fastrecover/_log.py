@@ -24,7 +24,7 @@ _HEAD = Struct("<8sII")
 _ENTRY = Struct("<4IQd16s")
 _CHECK = Struct("<I")
 _MOST_TEXT = 1 << 24
-_SYNC = 30.0  # seconds after which the disk is asked to have what was written
+_SYNC, _SHORT = 30.0, 1.0  # seconds after which the disk is asked to have what was written: on the way, and in the end
 
 
 class Entry(NamedTuple):
@@ -156,7 +156,7 @@ class Log:
 
     def close(self) -> None:
         """See to it that the disk has what was written, and close the file."""
-        if self._dirty and self.writes:
+        if self._dirty and self.writes and time.perf_counter() - self._synced > _SHORT:
             self._guarded(self._sync, "the disk may not have all of it")
         self._file.close()
 

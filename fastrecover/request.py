@@ -158,12 +158,15 @@ class Request:
 
         Budgets are left out, since a fit may be continued with another one, and what only watches.
         """
-        names = ("solver", "inputs", "restarts", "tol", "class_weight", "standardise")
+        names = ("solver", "inputs", "tol", "class_weight", "standardise")
         found: dict[str, Any] = {each.name: plain(getattr(self.model, each.name)) for each in fields(self.model)}
         found["n_hidden"] = "auto" if self.finds_units else self.model.n_hidden
+        found["loss"], found["delta"] = self.model.loss.name, getattr(self.model.loss, "delta", None)
+        found["restarts"] = "auto" if self.restarts is None else self.restarts
+        found["alpha"] = plain(self.alphas if len(self.alphas) > 1 else self.alphas[0])
         given = isinstance(self.init, (str, Parameters)) or callable(self.init)
         found["init"] = plain(self.init if given else np.asarray(self.init, np.float64))
-        return found | {name: plain(getattr(self, name)) for name in names} | {"alpha": plain(self.alphas)}
+        return found | {name: plain(getattr(self, name)) for name in names}
 
     def check_for_batches(self, y: Any, sample_weight: Any) -> None:
         """Raise ValueError where something asked for cannot be had of batches that are taken once.
