@@ -23,7 +23,7 @@ from .startup import in_new_process
 _FITS: dict[str, dict[str, Any]] = {
     "relu": {"model": "relu", "d": 20, "k": 3, "n": 200_000, "noise": 0.1},
     "tanh, free": {"model": "tanh", "d": 10, "k": 3, "n": 20_000, "noise": 0.1, "output_weights": "free"},
-    "search": {"model": "tanh", "d": 10, "k": 4, "n": 10_000, "noise": 0.3, "restarts": 4},
+    "lbfgs": {"model": "tanh", "d": 20, "k": 4, "n": 30_000, "noise": 0.3, "solver": "lbfgs", "init": "random"},
 }
 _SIZES = ((100_000, 50, 5), (1_000_000, 100, 10))
 

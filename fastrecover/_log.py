@@ -89,6 +89,11 @@ class Log:
             raise CheckpointError(f"checkpoint {self.name} is damaged in its header: remove it, and begin anew")
         return text.decode()
 
+    @property
+    def size(self) -> int:
+        """Bytes up to the last entry that was used."""
+        return self._at
+
     def advance(self) -> None:
         """Go to the next entry."""
         self._at = begin = self._file.tell()

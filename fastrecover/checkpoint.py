@@ -31,10 +31,11 @@ from .storage import check_destination, put
 if sys.platform != "win32":
     import fcntl
 
-#: A sweep is recorded where it takes so many times the seconds that writing its sums does: so recording costs 2 % at
-#: most, and a file grows by 10 MB in a second of a fit at most.
-WORTH = 50.0
-_PER_BYTE, _PER_ENTRY = 2e-9, 5e-6  # seconds
+#: A sweep is recorded where it takes so many times the seconds of writing its sums, and more the larger the file is: in
+#: an hour of sweeps that are all worth it, it grows to 3.4 GB.
+WORTH = 10.0
+_PER_BYTE, _PER_ENTRY = 2e-9, 2e-5  # seconds
+_LARGE = 32 << 20  # bytes with which that doubles
 _SUMS, _END = 1, 2  # kinds of entries: sums of a sweep; the question at which the budget was first found to be used up
 _ROUNDING = 1e-5  # of sums, relative to the largest: more is other data
 _NONE = np.zeros((0, 0))
@@ -244,11 +245,15 @@ class Record(Clock):
             self._compare((entry.a, entry.s), made)
         if self._log.next is not None:
             self._use(self._log.next)
-        elif number == 0 or took > self._worth * (_PER_BYTE * (made[0].nbytes + made[1].nbytes) + _PER_ENTRY):
+        elif number == 0 or took > self._least(made[0].nbytes + made[1].nbytes):
             # What is not finite may come from a failing disk, and is no part of any minimum.
             if self._log.writes and all(np.isfinite(each).all() for each in made):
                 self._log.append(Entry(_SUMS, number, self.seconds, digest or sweep_digest(p, op, rows), *made))
         return made
+
+    def _least(self, size: int) -> float:
+        """Seconds from which a sweep is recorded, by the bytes of its sums."""
+        return self._worth * (1.0 + self._log.size / _LARGE) * (_PER_BYTE * size + _PER_ENTRY)
 
     def _compare(self, recorded: Sums, made: Sums) -> None:
         """Raise CheckpointError where the sums of the first sweep are others; drop the record where rounding is."""
