@@ -90,7 +90,12 @@ class Log:
         return text.decode()
 
     @property
-    def size(self) -> int:
+    def length(self) -> int:
+        """Bytes of the file, but for what was cut off."""
+        return self._size
+
+    @property
+    def used(self) -> int:
         """Bytes up to the last entry that was used."""
         return self._at
 
@@ -142,6 +147,7 @@ class Log:
         while view:
             view = view[self._file.write(view) :]
         self._at += len(data)
+        self._size = self._at
         self._dirty = True
         if time.perf_counter() - self._synced > _SYNC:
             self._sync()
@@ -185,3 +191,14 @@ def header(text: str) -> bytes:
     """What a log begins with."""
     begin = _HEAD.pack(_MAGIC, _VERSION, len(text.encode())) + text.encode()
     return begin + _CHECK.pack(crc32(begin))
+
+
+def is_empty(file: Any) -> bool:
+    """Whether a file has no byte, or is a log without a byte of an entry."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return True
+    try:
+        log = Log(file, "", writes=False)
+    except CheckpointError:
+        return False
+    return file.tell() == log.length

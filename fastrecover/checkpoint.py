@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from ._log import Entry, Log, header
+from ._log import Entry, Log, header, is_empty
 from .engines import Meter
 from .engines.base import Sums
 from .exceptions import CheckpointError
 from .fingerprint import differences, seeds_of, sweep_digest
 from .kernels import RowFunction, get_kernels
 from .solvers import Clock, Monitor
-from .storage import check_destination, put
+from .storage import put
 
 if sys.platform != "win32":
     import fcntl
@@ -140,14 +140,15 @@ class Record(Clock):
             The file cannot be made, or written to.
         """
         name, place = repr(os.fspath(path)), Path(path)
-        if not place.exists() or (place.is_file() and place.stat().st_size == 0):
-            text = json.dumps(_with_kernels(asked) | {"random_state": seeds_of(seeds)})
-            put(place, lambda file: file.write(header(text)))
-        elif not place.is_file():
-            check_destination(place)
-        file = io.FileIO(os.fspath(path), "r+b")
+        content = header(json.dumps(_with_kernels(asked) | {"random_state": seeds_of(seeds)}))
+        if new := not place.is_file():
+            put(place, lambda file: file.write(content))
+        file = _held(place, name)
         try:
-            _lock(file, name)
+            if not new and is_empty(file):  # as a fit leaves it that was refused: nothing is lost
+                put(place, lambda file: file.write(content))
+                file.close()
+                file = _held(place, name)
             return cls(file, name, asked, None if drawn else seeds, tell=tell)
         except BaseException:
             file.close()
@@ -241,7 +242,9 @@ class Record(Clock):
         begun = time.perf_counter()
         made = sweep()
         took = time.perf_counter() - begun
-        if number == 0 and (entry := self._log.next) is not None:
+        if self._left:
+            return made
+        if (entry := self._log.next) is not None:  # the first one
             self._compare((entry.a, entry.s), made)
         if self._log.next is not None:
             self._use(self._log.next)
@@ -253,7 +256,7 @@ class Record(Clock):
 
     def _least(self, size: int) -> float:
         """Seconds from which a sweep is recorded, by the bytes of its sums."""
-        return self._worth * (1.0 + self._log.size / _LARGE) * (_PER_BYTE * size + _PER_ENTRY)
+        return self._worth * (1.0 + self._log.used / _LARGE) * (_PER_BYTE * size + _PER_ENTRY)
 
     def _compare(self, recorded: Sums, made: Sums) -> None:
         """Raise CheckpointError where the sums of the first sweep are others; drop the record where rounding is."""
@@ -306,13 +309,17 @@ def _near(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and (a.size == 0 or bool(np.abs(a - b).max() <= _ROUNDING * np.abs(a).max()))
 
 
-def _lock(file: io.FileIO, name: str) -> None:
-    """Hold a file until it is closed, or this process ends; CheckpointError where another process does."""
-    if sys.platform == "win32":
-        return
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        raise CheckpointError(f"checkpoint {name} is in use by another process: give another path, or wait") from None
-    except OSError:
-        pass  # a file system without locks
+def _held(place: Path, name: str) -> io.FileIO:
+    """A file that is ours until it is closed, or this process ends; CheckpointError where another process has it."""
+    file = io.FileIO(os.fspath(place), "r+b")
+    if sys.platform != "win32":
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            file.close()
+            raise CheckpointError(
+                f"checkpoint {name} is in use by another process: give another path, or wait"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+    return file
