@@ -25,11 +25,12 @@ import pytest
 
 import fastrecover as fr
 from fastrecover import checkpoint
-from fastrecover._log import _ENTRY
+from fastrecover._log import _ENTRY, Log
 from fastrecover.checkpoint import Record
 from fastrecover.cli import main
-from fastrecover.engines import ThreadEngine
+from fastrecover.engines import Meter, ThreadEngine
 from fastrecover.kernels import Op
+from fastrecover.sources import ArraySource
 
 ROOT = Path(__file__).parents[1]
 real_fit = fr.fit
@@ -233,8 +234,10 @@ def test_seconds_of_all_processes_count_once_and_a_budget_ends_where_it_did(plac
     ended = under(1.0, max_seconds=60.0)
     content = place.read_bytes()
     assert "max_seconds=60" in ended.message and not ended.converged
-    # A faster process finds the budget used up where it was found to be, and not by its own time.
-    assert bits(under(1e-9, max_seconds=60.0)) == bits(ended)
+    # A faster process, or a slower one, finds the budget used up where it was found to be, and not by its own time.
+    for tick in (1e-9, 10.0):
+        assert bits(under(tick, max_seconds=60.0)) == bits(ended)
+        assert place.read_bytes() == content
     for end in edges(content)[-3:]:
         place.write_bytes(content[:end])
         assert "max_seconds=60" in under(1.0, max_seconds=60.0).message
@@ -263,8 +266,34 @@ def test_a_larger_budget_of_passes_goes_on_and_a_smaller_one_leaves_the_record(p
     longer = place.read_bytes()
     at = edges(content)
     assert len(longer) > len(content) and longer[: at[5]] == content[: at[5]]  # it went on, and did not begin anew
-    assert bits(small(place, max_passes=whole.n_passes / 2)) == bits(ended)
-    assert place.read_bytes() == longer
+    for passes in (1.5, 4.0, whole.n_passes / 2):
+        assert bits(small(place, max_passes=passes)) == bits(small(max_passes=passes))
+        assert place.read_bytes() == longer
+
+
+def test_sums_that_were_asked_otherwise_are_not_used(place):
+    whole = small(place)
+    content = place.read_bytes()
+    log = Log(file := io.BytesIO(content), "")
+    log.advance()
+    for _ in range(5):
+        log.advance()
+    entry = log.next
+    log.cut()
+    log.append(entry._replace(digest=bytes(16), a=2.0 * entry.a, s=2.0 * entry.s))
+    place.write_bytes(file.getvalue() + content[len(file.getvalue()) :])
+    X, y = data()
+    with pytest.warns(UserWarning, match="sweep 5 is not the one that was recorded"):
+        found = real_fit(X, y, "relu", 2, random_state=0, checkpoint=place)
+    assert bits(found) == bits(whole) and entries(place.read_bytes()) == entries(content)
+
+
+def test_engines_that_are_made_of_one_another_share_the_record():
+    X, y = data()
+    engine = ThreadEngine(ArraySource(X, y), 1, Meter(len(X), record=Record))
+    made = [engine.sample(100, np.random.SeedSequence(0)), engine.part(0, 2), engine.local(X[:5], y[:5])]
+    made += [engine.projected(np.eye(2, 6)), engine.whitened(np.zeros(6), np.eye(6), copy=True), engine.with_ones()]
+    assert all(each.meter.record is Record for each in made)
 
 
 def test_a_fit_that_its_callback_ended_goes_on_without_it(place):
