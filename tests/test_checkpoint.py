@@ -247,6 +247,12 @@ def test_seconds_of_all_processes_count_once_and_a_budget_ends_where_it_did(plac
     known = _ENTRY.unpack_from(content, at[len(at) // 2 - 1])[5]
     resumed = under(1e-9, max_seconds=60.0)
     assert resumed.converged and known <= resumed.seconds < known + 1e-3
+    for limit in range(50, 60):  # used up between two sweeps, or while one is recorded
+        place.unlink()
+        ended = under(1.0, max_seconds=limit)
+        end = place.read_bytes()
+        assert bits(under(1e-9, max_seconds=limit)) == bits(ended)
+        assert place.read_bytes() == end
     # A larger budget goes on from there.
     place.write_bytes(content)
     assert bits(under(1.0, max_seconds=1e9)) == bits(small())
@@ -254,20 +260,19 @@ def test_seconds_of_all_processes_count_once_and_a_budget_ends_where_it_did(plac
 
 
 def test_a_larger_budget_of_passes_goes_on_and_a_smaller_one_leaves_the_record(place):
-    whole = small()
-    ended = small(place, max_passes=whole.n_passes / 2)
+    X, y = data()
+    options = {"init": "random", "random_state": 0, "checkpoint": place}
+    whole = small(init="random")
+    ended = small(place, init="random", max_passes=10)
     assert "max_passes" in ended.message
     content = place.read_bytes()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        X, y = data()
-        go_on = partial(real_fit, X, y, "relu", 2, random_state=0, checkpoint=place)
-        assert bits(go_on(max_passes=100)) == bits(whole)
-    longer = place.read_bytes()
-    at = edges(content)
+        assert bits(real_fit(X, y, "relu", 2, **options, max_passes=1000)) == bits(whole)
+    longer, at = place.read_bytes(), edges(content)
     assert len(longer) > len(content) and longer[: at[5]] == content[: at[5]]  # it went on, and did not begin anew
-    for passes in (1.5, 4.0, whole.n_passes / 2):
-        assert bits(small(place, max_passes=passes)) == bits(small(max_passes=passes))
+    for passes in (0.5, 1.5, 4.0, 10.0):
+        assert bits(small(place, init="random", max_passes=passes)) == bits(small(init="random", max_passes=passes))
         assert place.read_bytes() == longer
 
 
