@@ -32,6 +32,7 @@ MODULES = (
     "workers",
     "memory",
     "files",
+    "kills",
     "costs",
     "modules",
     "estimators",

@@ -64,6 +64,10 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
         Bars(("file", "GB", "n", "d", "k"), ("sweep / *",), line=0.9, log=""),
         Bars(("file", "GB", "n", "d", "k"), ("peak MB",), line=500.0, log=""),
     ),
+    "kills": (
+        Bars(("fit",), ("kills", "same results"), log=""),
+        Bars(("n", "d", "k"), ("* / plain",), line=1.0, log=""),
+    ),
     "costs": (Bars(("sweep", "n", "d", "k", "dtype"), ("ratio", "goal"), log=""),),
     "modules": (
         Bars(("n", "d", "k", "m", "batch", "threads"), ("torch / ours",), line=1.0),

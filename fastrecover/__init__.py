@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .api import objective as objective
     from .estimators import OneHiddenLayerClassifier as OneHiddenLayerClassifier
     from .estimators import OneHiddenLayerRegressor as OneHiddenLayerRegressor
+    from .exceptions import CheckpointError as CheckpointError
     from .exceptions import ClusterError as ClusterError
     from .exceptions import _ConvergenceWarning as ConvergenceWarning
     from .extraction import extract as extract
@@ -47,6 +48,7 @@ _WHERE = {
     "load": "recovery",
     "lagged": "sources",
     "Activation": "activations",
+    "CheckpointError": "exceptions",
     "ClusterError": "exceptions",
     "population_risk": "population",
     "set_kernels": "kernels",

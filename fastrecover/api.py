@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Unpack, cast
 
@@ -13,12 +16,15 @@ from numpy.typing import ArrayLike
 
 from ._arrays import feature_names
 from ._blas import one_blas_thread
+from ._progress import notice
 from ._typing import RandomState
 from ._validation import check_positive
 from .activations import Activation
 from .batches import Batches, are_batches
+from .checkpoint import Record, shared_record
 from .data import Given, given, opened
 from .exceptions import convergence_warning
+from .fingerprint import data_of
 from .model_objective import ModelObjective
 from .models import ModelOptions, Network, Parameters, get_model
 from .papers import PRESETS
@@ -26,7 +32,7 @@ from .penalised import held_out_losses, largest_good, problem_of
 from .plan import ALL, Chosen, Left, Outcome, Problem, carry_out, carry_out_on_batches, determined, number_of_units
 from .recovery import Recovery
 from .request import Request
-from .solvers import Monitor
+from .solvers import Monitor, SharedClock
 from .sources import Source
 from .starts import Start
 from .sweeps import Objective
@@ -49,6 +55,7 @@ def fit(
     max_passes: float | None = None,
     max_seconds: float | None = None,
     callback: Callable[[dict[str, Any]], Any] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     verbose: int = 0,
     alpha: float | Sequence[float] | Literal["auto"] = 0.0,
     class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
@@ -131,6 +138,13 @@ def fit(
         is no start yet), not converged, and says so.  Where no step ends for a second, as in long starts, it is called
         between two sweeps: stage "start" before the first step and the stage and loss of the last step after it,
         grad_norm nan.  The history holds the steps only.
+    checkpoint : path, optional
+        File that keeps what passes over the data have found.  Where it exists the fit goes on from there: the same
+        call after a crash, or Ctrl-C, ends with the same bits as if nothing had happened, and that of a finished fit
+        returns its result again.  Its ``max_passes`` and ``max_seconds``, which count what was done before, may be
+        larger, and ``callback``, ``verbose`` and ``n_jobs`` others; without ``random_state`` that of the first call
+        is used.  An iterable must be given from its beginning.  A file that cannot be written to while the fit runs,
+        or is damaged at its end, costs passes and is told in a warning.
     verbose : int
         1: a line for each stage on standard error; 2: a line for each step.
     alpha : float, list of float, or "auto"
@@ -166,6 +180,11 @@ def fit(
         Bad input, before any long work.
     ClusterError
         Workers of a cluster were lost, and with them rows that nobody could make again.
+    CheckpointError
+        ``checkpoint`` is no checkpoint, that of other arguments or other data (after a pass over X at most), or in
+        use.  The file is left as it was.
+    OSError
+        ``checkpoint`` cannot be made.
 
     Warns
     -----
@@ -206,12 +225,24 @@ def fit(
         engine = data.engine
     else:
         data = given(X, y, sample_weight, request.model, request.class_weight, gather)
-        monitor.clock, request = data.clock, replace(request, seeds=data.same(request.seeds))
+        if data.agreement is not None:
+            monitor.clock, request = SharedClock(data.agreement), replace(request, seeds=data.same(request.seeds))
         data.check_sufficient(data.model, penalised=request.alphas[-1] > 0)
         engine = data.engine(n_jobs)
     request = request.of(data.model)
     start = request.start(engine.shape[1])
-    with one_blas_thread(), monitor.watching(engine.meter):
+    record = None
+    if checkpoint is not None:
+        asked, tell = request.described() | data_of(engine), notice if verbose else None
+        drawn = random_state is None
+        if isinstance(data, Batches) or data.agreement is None:
+            record = Record.at(checkpoint, asked, request.seeds, drawn=drawn, tell=tell)
+        else:
+            who = partial(shared_record, same=data.same, is_first=data.is_first)
+            record = who(checkpoint, asked, request.seeds, drawn=drawn, tell=tell)
+        request = replace(request, seeds=record.seeds)
+    recording = nullcontext() if record is None else record.of(monitor, engine.meter)
+    with recording, one_blas_thread(), monitor.watching(engine.meter):
         if isinstance(data, Batches):
             problem = Problem(engine, request.model, request.seeds, monitor, request.tol)
             problem, outcome = carry_out_on_batches(problem, start, request.solver, data)

@@ -25,3 +25,7 @@ def convergence_warning() -> type[Warning]:
 
         return ConvergenceWarning
     return _ConvergenceWarning
+
+
+class CheckpointError(ValueError):
+    """A file cannot be the checkpoint of this fit: it is none, that of another fit, or in use."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ._validation import check_finite, check_positive, check_rows, check_vector
 from .activations import NAMES as ACTIVATIONS
 from .activations import Activation
 from .engines import Engine
+from .fingerprint import plain
 from .models import ModelOptions, Network, Parameters, check_count, get_model, nearest
 from .papers import PRESETS, preset
 from .plan import INITS, SOLVERS, Chosen, Init, check_for_batches
@@ -151,6 +152,21 @@ class Request:
         if self.finds_units:
             _check_units_of(model)
         return replace(self, model=model)
+
+    def described(self) -> dict[str, Any]:
+        """What results depend on but for the data and the seeds, as plain values by the names of arguments.
+
+        Budgets are left out, since a fit may be continued with another one, and what only watches.
+        """
+        names = ("solver", "inputs", "tol", "class_weight", "standardise")
+        found: dict[str, Any] = {each.name: plain(getattr(self.model, each.name)) for each in fields(self.model)}
+        found["n_hidden"] = "auto" if self.finds_units else self.model.n_hidden
+        found["loss"], found["delta"] = self.model.loss.name, getattr(self.model.loss, "delta", None)
+        found["restarts"] = "auto" if self.restarts is None else self.restarts
+        found["alpha"] = plain(self.alphas if len(self.alphas) > 1 else self.alphas[0])
+        given = isinstance(self.init, (str, Parameters)) or callable(self.init)
+        found["init"] = plain(self.init if given else np.asarray(self.init, np.float64))
+        return found | {name: plain(getattr(self, name)) for name in names}
 
     def check_for_batches(self, y: Any, sample_weight: Any) -> None:
         """Raise ValueError where something asked for cannot be had of batches that are taken once.

@@ -187,6 +187,40 @@ def test_everybody_hears_of_what_is_wrong_with_one(processes, name):
             raise error
 
 
+class Killed(BaseException):
+    pass
+
+
+def begun(gather, i, path, most, options):
+    """A fit that all processes leave at one sweep, as if they had been killed."""
+    left = iter(range(most))
+
+    def until(value):
+        if next(left, None) is None:
+            raise Killed
+        return gather(value)
+
+    rows = slice(3000 * i, 3000 * (i + 1))
+    try:
+        return bare(fr.fit(X[rows], Y[rows], gather=until, n_jobs=1, checkpoint=path, **options))
+    except Killed:
+        return "killed"
+
+
+@pytest.mark.parametrize("seed", [1, None])
+def test_a_fit_of_processes_goes_on(processes, tmp_path, monkeypatch, seed):
+    options, path = dict(model="tanh", n_hidden=2, random_state=seed), tmp_path / "fit.ckpt"
+    for most in (30, 40, 55, 90):
+        assert processes.run(begun, path, most, options) == ["killed"] * COUNT
+    assert path.stat().st_size > 0
+    first, *others = processes.run(begun, path, 10_000, options)
+    assert_same(others, first)
+    if seed is not None:
+        assert_same([first], alone((X, Y), **options))
+    for error in processes.run(begun, path, 10_000, {**options, "tol": 0.5}):
+        assert isinstance(error, fr.CheckpointError) and "tol was 0.001 and is 0.5" in str(error)
+
+
 def unlike(gather, i):
     return fr.fit(X[:3000, : 4 - i], Y[:3000], "tanh", 2, gather=gather)
 

@@ -71,6 +71,8 @@ LAYERS = (
     FACES,
     ("inputs", "starts", "solvers"),
     ("plan",),
+    ("fingerprint",),
+    ("checkpoint",),
     ("papers",),
     ("moments",),
     ("request",),
@@ -81,7 +83,7 @@ LAYERS = (
     TOP,
 )
 IMPORTED_ONLY_BY = {
-    "kernels": ("engines", "sweeps", "jax", *TOP),  # JAX calls kernels itself
+    "kernels": ("engines", "sweeps", "fingerprint", "checkpoint", "jax", *TOP),  # JAX calls kernels itself
     "sources": (
         "engines",
         "data",
@@ -94,6 +96,7 @@ IMPORTED_ONLY_BY = {
         *TOP,
     ),  # to open rows that are handed in
     **dict.fromkeys(FACES, (*FACES, "moments", "api", *DOORS, *TOP)),
+    "storage": (*FACES, "moments", "checkpoint", "api", *DOORS, *TOP),
     "moments": (*DOORS, *TOP),
 }
 #: What a lower part calls when it is asked to become something that stands above it.

@@ -49,6 +49,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(args)
     except KeyboardInterrupt:
+        kept = getattr(args, "checkpoint", None)
+        if kept is not None and kept.is_file():
+            return _fail(args.command, f"interrupted: the same command goes on from {kept}", INTERRUPTED)
         return _fail(args.command, "interrupted, nothing was written", INTERRUPTED)
     except BrokenPipeError:
         # Whoever read the output has gone; without this the interpreter complains once more when it ends.

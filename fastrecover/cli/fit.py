@@ -27,11 +27,13 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .._progress import notice
 from .._validation import check_finite, check_weights
 from ..api import fit
 from ..losses import encode_labels
@@ -78,6 +80,7 @@ _OF_FIT = {
     "verbose": "verbose",
     "alpha": "alpha",
     "class_weight": "class_weight",
+    "checkpoint": "checkpoint",
 }
 _ARGUMENTS = _OF_MODEL | _OF_FIT | {"n_hidden": "n_hidden", "sample_weight": "weight_key"}
 
@@ -156,6 +159,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("output").add_argument
     add("-o", "--output", type=Path, metavar="FILE", help="write the recovery here; fastrecover.load reads it")
     add("--plot", type=Path, metavar="FILE", help="write a picture of the fit here")
+    add(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="keep here what passes over the rows find, so that the same command goes on from there after Ctrl-C or a "
+        "crash",
+    )
     add("-v", "--verbose", action="count", help="a line for each stage; twice: for each step")
     add("--json", action="store_true", help="print the summary as JSON")
 
@@ -185,6 +195,8 @@ def run(args: argparse.Namespace) -> int:
         _check_held(held, model, classes)
     with _told_by_option(), warnings.catch_warnings(), StatusLine() as line:
         warnings.simplefilter("ignore", UserWarning)  # the summary says whether the fit converged
+        warnings.filterwarnings("always", "checkpoint ", UserWarning)
+        warnings.showwarning = lambda message, *_, **__: notice(str(message))  # each in a line of its own
         recovery = fit(
             *(fitted.X, fitted.y, args.model, args.n_hidden),
             sample_weight=fitted.weight,
@@ -309,13 +321,15 @@ def _numbers(value: str | None) -> OutputWeights | None:
 
 def _check_outputs(args: argparse.Namespace) -> None:
     inputs = {os.path.realpath(path) for path in (args.data, args.responses) if path is not None}
-    outputs = [path for path in (args.output, args.plot) if path is not None]
-    for path in outputs:
+    outputs = {"--output": args.output, "--plot": args.plot, "--checkpoint": args.checkpoint}
+    outputs = {option: path for option, path in outputs.items() if path is not None}
+    for path in outputs.values():
         check_destination(path)
         if os.path.realpath(path) in inputs:
             raise ValueError(f"{path} is an input and would be overwritten")
-    if len(outputs) == 2 and os.path.realpath(outputs[0]) == os.path.realpath(outputs[1]):
-        raise ValueError(f"--output and --plot are the same file, {outputs[0]}")
+    for (one, path), (other, same) in combinations(outputs.items(), 2):
+        if os.path.realpath(path) == os.path.realpath(same):
+            raise ValueError(f"{one} and {other} are the same file, {path}")
     if args.plot is not None:
         check_picture(args.plot)
 

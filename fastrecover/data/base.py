@@ -19,7 +19,7 @@ from .._validation import (
     check_not_tiny,
     check_varies,
 )
-from ..engines import Clock, Engine, Meter
+from ..engines import Agreement, Engine, Meter
 from ..models import Network
 from ..sweeps import MomentSweeps
 
@@ -112,9 +112,14 @@ class Given(ABC):
         """Raise ValueError naming a response that is too large."""
 
     @property
-    def clock(self) -> Clock | None:
+    def agreement(self) -> Agreement | None:
         """What ends a fit, where several processes must agree on that."""
         return None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the first, or the only one."""
+        return True
 
     def same(self, value: Any) -> Any:
         """A value of this process, or of the first of several, so that all have the same."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engines import Clock, Engine, Gathered, Meter, ShardedEngine, Team, at_edges, of_source
+from ..engines import Agreement, Engine, Gathered, Meter, ShardedEngine, Team, at_edges, of_source
 from ..losses import Loss
 from ..models import Network
 from . import held, looks
@@ -50,13 +50,18 @@ class Spread(Given):
         return self.sharded.with_jobs(n_jobs, meter or Meter(self.n_rows))
 
     @property
-    def clock(self) -> Clock | None:
+    def agreement(self) -> Agreement | None:
         """What ends a fit, where several processes must agree on that."""
-        return self.sharded.team.clock
+        return self.sharded.team.agreement
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the first, or the only one."""
+        return getattr(self.sharded.team, "index", 0) == 0
 
     def same(self, value: Any) -> Any:
         """A value of this process, or of the first of several, so that all have the same."""
-        return value if self.clock is None else self.sharded.team.each(_constant, value)[0]
+        return value if self.agreement is None else self.sharded.team.each(_constant, value)[0]
 
     def some(self, samples: np.ndarray) -> Spread:
         """The same of some samples, by their numbers in rising order."""

@@ -7,11 +7,11 @@ from .base import Engine, Meter, Weights
 from .mapped import MappedEngine
 from .sharded import ShardedEngine, at_edges
 from .shards import Shard, of_source
-from .teams import Clock, Gathered, Team
+from .teams import Agreement, Gathered, Team
 from .threads import Runs, ThreadEngine
 
 __all__ = [
-    "Clock",
+    "Agreement",
     "Engine",
     "Gathered",
     "MappedEngine",

@@ -6,6 +6,7 @@ NumPy's own sums of a whole array are merged by its length, which nobody knows w
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import TypeAlias
 
 import numpy as np
@@ -66,6 +67,20 @@ def average(sums: Sums) -> np.ndarray:
 def squared_distance(y: np.ndarray, centre: np.ndarray | float) -> np.ndarray:
     """``(y - centre)^2``, entry by entry; named, since an engine may send it to where its rows are."""
     return np.asarray((y - centre) ** 2)
+
+
+def block_digests(values: np.ndarray, first: int) -> dict[int, bytes]:
+    """Digests of blocks of ``LARGEST_BLOCK`` responses or weights, by number; those of sample `first` come first."""
+    digests = {}
+    for start in range(0, len(values), LARGEST_BLOCK):
+        block = np.ascontiguousarray(values[start : start + LARGEST_BLOCK])
+        digests[(first + start) // LARGEST_BLOCK] = blake2b(block.data, digest_size=16).digest()
+    return digests
+
+
+def joint_digest(digests: dict[int, bytes]) -> str:
+    """One digest of those of all blocks."""
+    return blake2b(b"".join(digests[i] for i in sorted(digests)), digest_size=16).hexdigest()
 
 
 def _blocks(columns: np.ndarray) -> np.ndarray:

@@ -20,22 +20,43 @@ from ..sources import Block
 Elementwise: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 
+#: Back-projected and scalar sums of a sweep.
+Sums: TypeAlias = tuple[np.ndarray, np.ndarray]
+
+
+class Recorded(Protocol):
+    """What knows sums of sweeps from an earlier run of the same fit."""
+
+    def sums(
+        self, p: np.ndarray, op: RowFunction, rows: int, count: Callable[[int], None], sweep: Callable[[], Sums]
+    ) -> Sums:
+        """Sums of the next sweep over so many rows: known ones, whose rows it has counted, or those of `sweep`."""
+        ...
+
+
 @dataclass
 class Meter:
     """Rows touched so far, in units of one full pass over `total` rows.
 
     `tell`, where there is one, is called with the rows of every sweep before it begins; what it raises ends the sweep.
+    `record`, where there is one, is asked for the sums of every sweep; meters of engines that are made of one another
+    share it.
     """
 
     total: int
     rows: int = field(default=0)
     tell: Callable[[int], None] | None = None
+    record: Recorded | None = None
 
     def count(self, rows: int) -> None:
         """Count the rows of a sweep that is about to begin."""
         if self.tell is not None:
             self.tell(rows)
         self.rows += rows
+
+    def recorded(self, p: np.ndarray, op: RowFunction, rows: int, sweep: Callable[[], Sums]) -> Sums:
+        """Sums of :meth:`Engine.run` over so many rows: those of the record, or what `sweep` counts and returns."""
+        return sweep() if self.record is None else self.record.sums(p, op, rows, self.count, sweep)
 
     @property
     def passes(self) -> float:
@@ -112,6 +133,10 @@ class Engine(Protocol):
 
     def response_variance(self) -> float:
         """Weighted variance of the responses, summed over outputs."""
+        ...
+
+    def digests(self) -> tuple[str, str | None]:
+        """Digests of all responses, and of all weights where there are any: the same wherever the rows are."""
         ...
 
     def smallest_response(self) -> float:

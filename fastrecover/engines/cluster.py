@@ -34,7 +34,7 @@ class Workers:
     def __init__(self, client: Client, parts: Sequence[Future]) -> None:
         self.client, self.parts = client, tuple(parts)
 
-    clock = None
+    agreement = None
 
     @property
     def count(self) -> int:

@@ -140,6 +140,10 @@ class MappedEngine:
         """Weighted variance of the responses."""
         return self.inner.response_variance()
 
+    def digests(self) -> tuple[str, str | None]:
+        """Digests of all responses, and of all weights where there are any."""
+        return self.inner.digests()
+
     def smallest_response(self) -> float:
         """Least response of all."""
         return self.inner.smallest_response()

@@ -18,7 +18,7 @@ from ..kernels import LARGEST_BLOCK, Op, RowFunction
 from ..sources import ArraySource, Block, choose, drawn
 from . import shards
 from .averages import average as averaged
-from .averages import squared_distance
+from .averages import joint_digest, squared_distance
 from .base import Elementwise, Meter, Weights
 from .shards import Piece
 from .teams import Team
@@ -77,9 +77,12 @@ class ShardedEngine:
         """Sums of `op` over all rows."""
         if op.op == Op.THIRD and op.m == 0 and self.has_ones:  # kernels take X itself, without the column
             p, op = np.eye(self.shape[1]), replace(op, m=self.shape[1])
+        p = np.ascontiguousarray(p, np.float64)
+        return self.meter.recorded(p, op, self.shape[0], partial(self._swept, p, op))
+
+    def _swept(self, p: np.ndarray, op: RowFunction) -> tuple[np.ndarray, np.ndarray]:
         self.meter.count(self.shape[0])
-        a, s = shards.merged(self.team.each(shards.swept, np.ascontiguousarray(p, np.float64), op, self.has_ones))
-        return a, s
+        return shards.merged(self.team.each(shards.swept, p, op, self.has_ones))
 
     def output(self, p: np.ndarray, op: RowFunction) -> np.ndarray:
         """What a PREDICT writes for every sample, (n, op.reps * op.outputs)."""
@@ -145,6 +148,12 @@ class ShardedEngine:
     def response_variance(self) -> float:
         """Weighted variance of the responses, summed over outputs."""
         return self.average(partial(squared_distance, centre=self.mean_response()))
+
+    def digests(self) -> tuple[str, str | None]:
+        """Digests of all responses, and of all weights where there are any."""
+        ys, ws = zip(*self.team.each(shards.digests), strict=True)
+        y, w = ({k: v for each in all_of_them if each for k, v in each.items()} for all_of_them in (ys, ws))
+        return joint_digest(y), joint_digest(w) if w else None
 
     def smallest_response(self) -> float:
         """Least response of all."""
@@ -235,7 +244,7 @@ class ShardedEngine:
     def projected(self, v: np.ndarray) -> ShardedEngine:
         """Engine whose rows are Vx, with the same responses and weights: one sweep; its own are not counted."""
         self.meter.count(self.shape[0])
-        meter = replace(self.meter, rows=0, tell=None)
+        meter = Meter(self.shape[0], record=self.meter.record)
         changes: dict[str, Any] = {"n_features": len(v), "dtype": np.dtype(np.float64), "meter": meter}
         return self._made(shards.projected, v, self.has_ones, has_ones=False, **changes)
 

@@ -15,7 +15,7 @@ import numpy as np
 from ..kernels import RowFunction
 from ..kernels.tree import Tree
 from ..sources import Block, Source, joined
-from .averages import add_sums
+from .averages import add_sums, block_digests
 from .base import Elementwise
 from .threads import Runs, ThreadEngine
 
@@ -123,6 +123,17 @@ def squares_of_weights(shard: Shard) -> tuple[int, Subtrees | None]:
         rows = slice(begin, begin + count)
         add_sums(tree, first, w[rows], w[rows], None)
     return int(np.count_nonzero(w)), Subtrees.of(tree)
+
+
+def digests(shard: Shard) -> tuple[dict[int, bytes], dict[int, bytes] | None]:
+    """Digests of blocks of responses and weights, by number."""
+    y, w = shard.engine.responses(), shard.engine.targets()[1]
+    found: list[dict[int, bytes]] = [{}, {}]
+    for (first, count), begin in zip(shard.runs, shard.begins, strict=True):
+        for all_of_them, values in zip(found, (y, w), strict=True):
+            if values is not None:
+                all_of_them |= block_digests(values[begin : begin + count], first)
+    return found[0], None if w is None else found[1]
 
 
 def least_response(shard: Shard) -> float:

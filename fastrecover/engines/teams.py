@@ -17,7 +17,7 @@ import numpy as np
 Moves: TypeAlias = dict[tuple[int, int], list[Any]]
 
 
-class Clock:
+class Agreement:
     """What ends a fit from outside, as all processes agree on it at every sweep: else only some of them would end.
 
     Attributes
@@ -53,7 +53,7 @@ class Team(Protocol):
         ...
 
     @property
-    def clock(self) -> Clock | None:
+    def agreement(self) -> Agreement | None:
         """What ends a fit, where it does not end by itself at the caller alone."""
         ...
 
@@ -113,7 +113,7 @@ class Gathered:
     """
 
     def __init__(self, gather: Callable[[Any], Sequence[Any]], part: Any) -> None:
-        self.gather, self.part, self.clock = gather, part, Clock()
+        self.gather, self.part, self.agreement = gather, part, Agreement()
         mine = (time.time_ns(), np.random.SeedSequence().entropy)
         try:
             everyone = list(gather(mine))
@@ -140,8 +140,8 @@ class Gathered:
             value = work()
         except Exception as caught:
             value, error = None, caught
-        everyone = self.gather((what, self.clock.own(), value, error))
-        self.clock.agree([each[1] for each in everyone])
+        everyone = self.gather((what, self.agreement.own(), value, error))
+        self.agreement.agree([each[1] for each in everyone])
         for i, (asked, _, _, found) in enumerate(everyone):
             if asked != what:
                 raise RuntimeError(

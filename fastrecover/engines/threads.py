@@ -15,11 +15,12 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from .. import kernels
+from .._validation import check_finite
 from ..kernels import Op, RowFunction
 from ..kernels.tree import Tree, aligned_subtrees
 from ..sources import ArraySource, Block, Source, WhitenedSource, aligned
 from .averages import average as averaged
-from .averages import squared_distance, totals
+from .averages import block_digests, joint_digest, squared_distance, totals
 from .base import Elementwise, Meter, Weights
 from .pool import Parts, run, subtrees
 from .processors import resolve_jobs
@@ -81,6 +82,7 @@ class ThreadEngine:
         return self if source is self.source else self._made(source, self.meter).with_ones(self.has_ones)
 
     def _made(self, source: Source, meter: Meter | None = None) -> ThreadEngine:
+        meter = meter or Meter(source.shape[0], record=self.meter.record)
         return ThreadEngine(source, self.n_jobs, meter, least_work=self.least_work)
 
     def rows(self, start: int, stop: int) -> Block:
@@ -110,6 +112,13 @@ class ThreadEngine:
     def response_variance(self) -> float:
         """Weighted variance of the responses, summed over outputs."""
         return self.average(partial(squared_distance, centre=self.mean_response()))
+
+    def digests(self) -> tuple[str, str | None]:
+        """Digests of all responses, and of all weights where there are any."""
+        w = self.source.targets()[1]
+        return joint_digest(block_digests(self.responses(), 0)), None if w is None else joint_digest(
+            block_digests(w, 0)
+        )
 
     def smallest_response(self) -> float:
         """Least response of all."""
@@ -192,7 +201,7 @@ class ThreadEngine:
         a, s : ndarray
             Back-projected and scalar sums; see :func:`fastrecover.kernels.sweep`.
         """
-        return self._swept(p, op, None)
+        return self.meter.recorded(p, op, self.shape[0], lambda: self._swept(p, op, None))
 
     def output(self, p: np.ndarray, op: RowFunction) -> np.ndarray:
         """What a PREDICT writes for every sample, (n, op.reps * op.outputs)."""
@@ -274,7 +283,10 @@ class ThreadEngine:
             blocks = -(-(rows.stop - rows.start) // samples)
             into = None if out is None else out[rows]
             y, w = (None if a is None else aligned(a) for a in (y if sweep.seen else None, w))
-            return kernels.sweep(x, y, w, sweep.p, sweep.op, 0, blocks, out=into)
+            a, s = kernels.sweep(x, y, w, sweep.p, sweep.op, 0, blocks, out=into)
+            if not (np.isfinite(a).all() and np.isfinite(s).all()):  # rows that are read may not be what they were
+                check_finite(x, getattr(source, "name", "X"), (first + start) * source.group)
+            return a, s
 
         return Parts(part, places)
 

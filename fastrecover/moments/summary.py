@@ -14,7 +14,7 @@ from .._blas import one_blas_thread
 from .._typing import RandomState
 from ..activations import Activation
 from ..batches import are_batches
-from ..data import Data
+from ..data import given
 from ..inputs import DENSE_LIMIT, Whitening
 from ..models import ModelOptions, Network, Parameters, get_model
 from ..random import seed_sequence
@@ -142,7 +142,7 @@ class MomentSummary:
         """
         if are_batches(X, y):
             raise TypeError("X must be rows, got batches (X, y): call partial_fit for each of them")
-        data, before = Data.of(X, y, sample_weight, _LINE), self._sums
+        data, before = given(X, y, sample_weight, _LINE), self._sums
         engine = data.engine(n_jobs)
         (n, d), known = engine.shape, self._n_columns
         if known is not None and d != known:

@@ -14,7 +14,7 @@ from ..engines import Engine
 from ..linalg import orthonormal
 from ..models import Parameters
 from ..random import Stream
-from ..solvers import GaussNewton, Monitor, minimise_many
+from ..solvers import GaussNewton, minimise_many
 from ..starts import random_start
 from ..sweeps import MomentSweeps, Objective
 from .problem import Problem, Rows
@@ -49,8 +49,7 @@ def in_span(problem: Problem, rows: Rows, start: Parameters) -> Parameters:
     size = max(policy.rows_in_span * model.n_parameters(len(basis)), policy.fewest_rows_in_span)
     objective = Objective(engine.sample(size, problem.seed(Stream.CURVATURE)).projected(basis), model)
     # Its steps are no passes over the data, and are not recorded.
-    monitor = problem.monitor
-    quiet = replace(problem, monitor=Monitor(max_seconds=monitor.max_seconds - monitor.seconds, interval=np.inf))
+    quiet = replace(problem, monitor=problem.monitor.unseen())
 
     def best(objective: Objective, theta: np.ndarray) -> tuple[Parameters, float]:
         state = quiet.run(GaussNewton(), objective, theta, "in the span", policy.iterations, policy.near)

@@ -8,7 +8,7 @@ from .kinks import KinkedGaussNewton
 from .landscape import OnLandscape
 from .lbfgs import LBFGS, minimise_many
 from .loop import run
-from .monitor import Monitor
+from .monitor import Clock, Monitor, SharedClock
 from .newton import DENSE_LIMIT, GaussNewton, newton_many
 from .preconditioner import FactoredMatrix, GaussianCurvature, Preconditioner, gaussian_curvature
 from .quadratic_cg import FactoredDescent, QuarticConjugateGradients
@@ -23,6 +23,8 @@ __all__ = [
     "GradientDescent",
     "KinkedGaussNewton",
     "LBFGS",
+    "Clock",
+    "SharedClock",
     "Monitor",
     "OnFreshRows",
     "OnLandscape",

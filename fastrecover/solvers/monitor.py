@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from .._history import COLUMNS
-from ..engines import Clock, Meter
+from ..engines import Agreement, Meter
 from ..models import Network, Parameters
 from ..sweeps import Function, Objective
 
@@ -41,6 +41,53 @@ class Step(dict[str, Any]):
         return None if self._network is None else self._network()
 
 
+class Clock:
+    """Seconds of a fit, and whether they are up: the one place where a fit depends on time."""
+
+    def __init__(self) -> None:
+        self.started, self.stopped = time.perf_counter(), False
+
+    @property
+    def seconds(self) -> float:
+        """Time since the fit began."""
+        return time.perf_counter() - self.started
+
+    def is_up(self, limit: float, ended: bool) -> bool:
+        """Whether so many seconds are up; asked whether something else has `ended` the fit or not."""
+        return self.seconds >= limit
+
+    def stop(self) -> None:
+        """Somebody wants the fit to end."""
+        self.stopped = True
+
+
+class SharedClock(Clock):
+    """The clock of several processes, which end at one place.
+
+    Parameters
+    ----------
+    agreement : Agreement
+        Of these processes.
+    """
+
+    def __init__(self, agreement: Agreement) -> None:
+        self._agreement = agreement
+
+    @property
+    def seconds(self) -> float:
+        """Time since the fit began, in the slowest process."""
+        return self._agreement.seconds
+
+    @property
+    def stopped(self) -> bool:  # type: ignore[override]
+        """Whether somebody wants the fit to end, and all know."""
+        return self._agreement.ended
+
+    def stop(self) -> None:
+        """Tell the others with the next sweep."""
+        self._agreement.wants_end = True
+
+
 class Monitor:
     """History, progress callback and budget of one fit.
 
@@ -52,6 +99,8 @@ class Monitor:
         Passes and seconds after which stages stop.
     interval : float
         Seconds after which the callback is called between two sweeps as well, where no step ends.
+    clock : Clock, optional
+        Of the fit; by default one that starts now.
     """
 
     def __init__(
@@ -60,22 +109,24 @@ class Monitor:
         max_passes: float = np.inf,
         max_seconds: float = np.inf,
         interval: float = 1.0,
+        clock: Clock | None = None,
     ) -> None:
-        self.callback, self.interval = callback, interval
+        self.callback, self.interval, self.clock = callback, interval, clock or Clock()
         self.max_passes, self.max_seconds = max_passes, max_seconds
         self.unit = 1.0  # of the responses, which losses are recorded in
         self.back: Callable[[Parameters, Network], Parameters] | None = None  # from the units of the fit
         self.history: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-        self.started = time.perf_counter()
-        self.clock: Clock | None = None  # where several processes must agree on the end
-        self.ended = False
         self._last: tuple[str, float] = ("start", np.nan)
         self._called, self._interruptible = 0.0, False
 
     @property
     def seconds(self) -> float:
         """Time since the fit began."""
-        return time.perf_counter() - self.started if self.clock is None else self.clock.seconds
+        return self.clock.seconds
+
+    def unseen(self) -> Monitor:
+        """Monitor of work under the same budget of seconds that is neither told nor recorded, nor made of passes."""
+        return Monitor(max_seconds=self.max_seconds, interval=np.inf, clock=self.clock)
 
     def record(
         self,
@@ -101,15 +152,12 @@ class Monitor:
         return found if self.back is None else self.back(found, objective.model)
 
     def _call(self, line: tuple[Any, ...], network: Callable[[], Parameters] | None = None) -> None:
-        if self.callback is None or self.ended:
+        if self.callback is None or self.clock.stopped:
             return
         answer = self.callback(Step(dict(zip(COLUMNS, line, strict=True)), network))
         self._called = self.seconds
-        ends = isinstance(answer, (bool, np.bool_)) and bool(answer)
-        if self.clock is None:
-            self.ended = ends
-        else:
-            self.clock.wants_end |= ends
+        if isinstance(answer, (bool, np.bool_)) and answer:
+            self.clock.stop()
 
     @contextmanager
     def watching(self, meter: Meter) -> Iterator[None]:
@@ -138,11 +186,13 @@ class Monitor:
 
     def limit(self, passes: float) -> str:
         """What has ended the fit, in words; empty where nothing has."""
-        if self.ended or (self.clock is not None and self.clock.ended):
-            return "stopped by the callback"
-        if passes >= self.max_passes:
-            return f"max_passes={self.max_passes:g} reached"
-        return f"max_seconds={self.max_seconds:g} reached" if self.seconds >= self.max_seconds else ""
+        found = ""
+        if self.clock.stopped:
+            found = "stopped by the callback"
+        elif passes >= self.max_passes:
+            found = f"max_passes={self.max_passes:g} reached"
+        late = self.clock.is_up(self.max_seconds, bool(found))  # asked each time, since a record counts the questions
+        return found or (f"max_seconds={self.max_seconds:g} reached" if late else "")
 
     def attempt(self, work: Callable[[], T]) -> T | None:
         """What `work` returns, or None where the fit is ended before one of its sweeps.
