@@ -25,7 +25,7 @@ import fastrecover
 DOCS = Path(__file__).parent
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-NEEDS = {"pytorch.md": "torch", "jax.md": "jax"}
+NEEDS = {"pytorch.md": "torch", "jax.md": "jax", "many-machines.md": "distributed"}
 PAGES = [
     path.name
     for path in sorted(DOCS.glob("*.md"))
