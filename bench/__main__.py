@@ -30,6 +30,7 @@ MODULES = (
     "wide",
     "scaling",
     "workers",
+    "cluster",
     "memory",
     "files",
     "kills",

@@ -59,6 +59,10 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
         Lines(("workers",), ("ms a pass",), by=("ranges", "d", "q"), log="xy"),
         Lines(("workers",), ("held MB",), by=("ranges", "d", "q"), log="xy"),
     ),
+    "cluster": (
+        Bars(("chunks", "n"), ("workers / threads",), line=1.2, log=""),
+        Bars(("chunks", "n"), ("overhead ms a worker",), log=""),
+    ),
     "memory": (Bars(("model", "n", "d", "k"), ("*MB*",)),),
     "files": (
         Bars(("file", "GB", "n", "d", "k"), ("sweep / *",), line=0.9, log=""),

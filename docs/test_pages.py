@@ -23,7 +23,7 @@ import pytest
 import fastrecover
 
 DOCS = Path(__file__).parent
-FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 NEEDS = {"pytorch.md": "torch", "jax.md": "jax", "many-machines.md": "distributed"}
 PAGES = [
