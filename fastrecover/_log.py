@@ -93,7 +93,7 @@ class Log:
         """All bytes of the file, from wherever it is read."""
         before = self._file.tell()
         self._file.seek(0)
-        found = self._bytes(self._size)
+        found = bytes(self._bytes(self._size))
         self._file.seek(before)
         return found
 

@@ -23,6 +23,7 @@ from .activations import Activation
 from .batches import Batches, are_batches
 from .checkpoint import Record, shared_record
 from .data import Given, given, opened
+from .engines import agreed
 from .exceptions import convergence_warning
 from .fingerprint import data_of
 from .model_objective import ModelObjective
@@ -198,29 +199,31 @@ def fit(
     left = init.left if isinstance(init, Recovery) else None
     if isinstance(init, Recovery):
         init = init.parameters if left is None else left.parameters(init.weights.shape[1])
-    request = Request.parsed(
-        model,
-        n_hidden,
-        init=init,
-        solver=solver,
-        restarts=restarts,
-        inputs=inputs,
-        random_state=random_state,
-        tol=tol,
-        max_passes=max_passes,
-        max_seconds=max_seconds,
-        callback=callback,
-        verbose=verbose,
-        alpha=alpha,
-        class_weight=class_weight,
-        standardise=standardise,
-        model_options=model_options,
-    )
+    with nullcontext() if gather is None else agreed(gather):
+        request = Request.parsed(
+            model,
+            n_hidden,
+            init=init,
+            solver=solver,
+            restarts=restarts,
+            inputs=inputs,
+            random_state=random_state,
+            tol=tol,
+            max_passes=max_passes,
+            max_seconds=max_seconds,
+            callback=callback,
+            verbose=verbose,
+            alpha=alpha,
+            class_weight=class_weight,
+            standardise=standardise,
+            model_options=model_options,
+        )
+        X = opened(X)
+        if in_batches := are_batches(X, y):
+            request.check_for_batches(y, sample_weight, gather)
     monitor = Monitor(request.callback, request.max_passes, request.max_seconds)
     data: Given | Batches
-    X = opened(X)
-    if are_batches(X, y):
-        request.check_for_batches(y, sample_weight)
+    if in_batches:
         data = Batches(cast(Iterable[Any], X), request.model, n_jobs)
         engine = data.engine
     else:
@@ -238,7 +241,8 @@ def fit(
         if isinstance(data, Batches) or data.agreement is None:
             record = Record.at(checkpoint, asked, request.seeds, drawn=drawn, tell=tell)
         else:
-            who = partial(shared_record, same=data.same, is_first=data.is_first)
+            assert gather is not None
+            who = partial(shared_record, same=data.same, agreed=partial(agreed, gather), is_first=data.is_first)
             record = who(checkpoint, asked, request.seeds, drawn=drawn, tell=tell)
         request = replace(request, seeds=record.seeds)
     recording = nullcontext() if record is None else record.of(monitor, engine.meter)

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +190,10 @@ class Record(Clock):
         """Somebody wants the fit to end."""
         self._inner.stop()
 
+    def fails(self, error: Exception) -> bool:
+        """Whether others will hear of an error at the next sweep."""
+        return self._inner.fails(error)
+
     def is_up(self, limit: float, ended: bool) -> bool:
         """Whether so many seconds are up; in the record they are at the question at which they were found to be."""
         self._questions += 1
@@ -316,6 +320,7 @@ def shared_record(
     seeds: np.random.SeedSequence,
     *,
     same: Callable[[Any], Any],
+    agreed: Callable[[], AbstractContextManager[None]],
     is_first: bool,
     drawn: bool = False,
     tell: Callable[[str], None] | None = None,
@@ -328,6 +333,8 @@ def shared_record(
         As for :meth:`Record.at`.
     same : callable
         Returns the first process's value everywhere.
+    agreed : callable
+        Makes the context of work whose errors are raised everywhere.
     is_first : bool
         Whether this is the first process.
 
@@ -347,8 +354,9 @@ def shared_record(
     found = same(found)
     if isinstance(found, Exception):
         raise found
-    if record is None:
-        record = Record(io.BytesIO(found), repr(os.fspath(path)), asked, None if drawn else seeds, writes=False)
+    with agreed():
+        if record is None:
+            record = Record(io.BytesIO(found), repr(os.fspath(path)), asked, None if drawn else seeds, writes=False)
     return record
 
 

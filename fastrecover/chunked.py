@@ -7,8 +7,23 @@ from typing import Any
 
 import numpy as np
 
+from ._validation import check_vector
 from .data import as_chunks
 from .losses import Loss, explained
+
+
+def few_rows(X: Any, d: int) -> np.ndarray:
+    """A row of zeros as those of a collection of Dask, to see what is made of them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No matrix of numbers, or one of another number of features than `d`.
+    """
+    chunks = as_chunks(X)
+    if chunks.shape[1] != d:
+        raise ValueError(f"X must have shape (n, {d}), one column for each feature, got {chunks.shape}")
+    return np.zeros((1, d), np.float32 if chunks.dtype == np.float32 else np.float64)
 
 
 def mapped(function: Callable[[Any], np.ndarray], X: Any, like: np.ndarray) -> Any:
@@ -80,8 +95,13 @@ def _misses(
 ) -> tuple[np.ndarray, np.ndarray, float, int]:
     """Sums of what is missed and of targets, of the weights, and how many rows."""
     found = targets(y)
-    weight = np.ones(len(found)) if w is None else np.asarray(w, np.float64)
-    missed = _columns(loss.missed(found, mean(x) if len(found) else found))
+    weight = np.ones(len(found)) if w is None else check_vector(w, len(found), "sample_weight")
+    if (weight < 0).any():
+        raise ValueError(f"sample_weight must not be negative, got {weight.min():g}")
+    expected = mean(x) if len(found) else found
+    if found.shape != expected.shape:
+        raise ValueError(f"y must have the shape of what is predicted, {expected.shape}, got {found.shape}")
+    missed = _columns(loss.missed(found, expected))
     return weight @ missed, weight @ _columns(found), float(weight.sum()), len(found)
 
 

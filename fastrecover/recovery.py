@@ -188,11 +188,11 @@ class Recovery(Forms):
 
     def _in_chunks(self, method: str, X: Any, *args: Any) -> Any:
         """What a method returns of a collection of Dask: an array of Dask, made chunk by chunk when it is asked for."""
-        from .chunked import mapped
+        from .chunked import few_rows, mapped
 
         check_feature_names(X, self.feature_names)
         alone = copy.copy(self)  # without the rows of the fit
-        few = np.zeros((1, self.parameters.weights.shape[1] * self.model.n_patches))
+        few = few_rows(X, self.parameters.weights.shape[1] * self.model.n_patches)
         alone.feature_names = None
         return mapped(_Asked(alone, method, args), X, getattr(alone, method)(few, *args)[:0])
 

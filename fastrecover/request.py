@@ -168,15 +168,15 @@ class Request:
         found["init"] = plain(self.init if given else np.asarray(self.init, np.float64))
         return found | {name: plain(getattr(self, name)) for name in names}
 
-    def check_for_batches(self, y: Any, sample_weight: Any) -> None:
+    def check_for_batches(self, y: Any, sample_weight: Any, gather: Any = None) -> None:
         """Raise ValueError where something asked for cannot be had of batches that are taken once.
 
         Parameters
         ----------
-        y, sample_weight : any
+        y, sample_weight, gather : any
             What was given beside the batches.
         """
-        given = {"y": y, "sample_weight": sample_weight, "class_weight": self.class_weight}
+        given = {"y": y, "sample_weight": sample_weight, "class_weight": self.class_weight, "gather": gather}
         for name, value in given.items():
             if value is not None:
                 raise ValueError(f"{name} must be left out where X is an iterable of batches (X, y)")

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from . import inference
 from ._arrays import check_feature_names
 from ._blas import one_blas_thread
+from .exceptions import ClusterError
 from .losses import encode_labels
 from .models import Network, Parameters
 from .models.views import ParameterViews
@@ -172,9 +173,11 @@ class Uncertainty(ParameterViews):
         most = QUICK if most is None else most
         if own is not None and not known and own.n_rows * own.n_parameters**2 > most:
             return "they take a while to compute here, which conf_int() does"
+        if own is not None and not known and own.engine.is_shared:
+            return "all processes of the fit must ask for them together, which standard_errors() in each does"
         try:
             self.standard_errors()
-        except ValueError as error:
+        except (ValueError, ClusterError) as error:
             return str(error)
         return ""
 

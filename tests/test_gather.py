@@ -4,6 +4,7 @@ import time
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import fastrecover as fr
@@ -221,6 +222,42 @@ def test_a_fit_of_processes_goes_on(processes, tmp_path, monkeypatch, seed):
         assert_same([first], alone((X, Y), **options))
     for error in processes.run(begun, path, 10_000, {**options, "tol": 0.5}):
         assert isinstance(error, fr.CheckpointError) and "tol was 0.001 and is 0.5" in str(error)
+
+
+def differently(gather, i, folder):
+    """Things that one process may do alone, and errors of one alone: nobody waits for another."""
+    rows, own = slice(3000 * i, 3000 * (i + 1)), dict(gather=gather, n_jobs=1, random_state=1)
+    told = []
+
+    def tried(*args, **options):
+        try:
+            fr.fit(*args, **{**own, **options})
+        except Exception as error:
+            told.append(f"{type(error).__name__}: {error}")
+
+    tried(folder / "missing.npy" if i == 1 else X[rows], Y[rows], "tanh", 2)
+    tried(X[rows], Y[rows], "tanh", 2, tol=-1.0 if i == 1 else 1.0)
+    tried(X[rows], Y[rows], "tanh", 2, callback=(lambda step: 1 / 0) if i == 1 else None)
+    tried(X[rows], Y[rows], "tanh", 2, checkpoint=folder / "other.ckpt", inputs="whiten" if i == 1 else "auto")
+    tried(iter([(X[rows], Y[rows])]), None, "tanh", 2, solver="sgd", init="random")
+    tried(pd.DataFrame(X[rows], columns=list("abcd" if i < 2 else "dcba")), Y[rows], "tanh", 2)
+    rec = fr.fit(X[rows], Y[rows], "tanh", 2, **own)
+    if i == 0:
+        rec.save(folder / "rec.npz")
+        told.append(rec.summary())
+    rec.standard_errors()
+    return told
+
+
+def test_nobody_waits_for_one_that_does_something_alone(processes, tmp_path):
+    first, *others = processes.run(differently, tmp_path)
+    assert all(each == first[:-1] for each in others)
+    missing, wrong, divided, differing, batches, titles, summary = first
+    assert "missing.npy" in missing and "tol must be positive" in wrong and "ZeroDivisionError" in divided
+    assert "gather must be left out" in batches and "same columns everywhere" in titles
+    assert "CheckpointError" in differing or "same program" in differing
+    assert "all processes of the fit must ask" in summary
+    assert fr.load(tmp_path / "rec.npz").n_rows == len(X)
 
 
 def unlike(gather, i):

@@ -13,7 +13,7 @@ import numpy as np
 
 from .._arrays import as_numbers
 from ..models import Network
-from ..sources import joined_arrays
+from ..sources import as_values, is_chunked, joined_arrays
 from ..sources.chunks import Chunks, as_chunks
 from .held import Held
 from .spread import Spread, spread
@@ -24,6 +24,12 @@ def client() -> Any:
     distributed = sys.modules.get("distributed")
     if distributed is None:
         return None
+    try:
+        distributed.get_worker()
+    except ValueError:
+        pass
+    else:
+        return None  # in a task, which would wait for tasks that wait for its thread
     try:
         return distributed.Client.current()
     except ValueError:
@@ -50,9 +56,14 @@ def of_workers(X: Any, y: Any, sample_weight: Any, model: Network, class_weight:
     """
     import dask
 
-    from ..engines.cluster import Workers
+    from ..engines.cluster import Workers, waited
 
+    if y is None:
+        raise ValueError("y is missing: give the responses, one for each row of X")
+    y, sample_weight = (values if is_chunked(values) else as_values(values) for values in (y, sample_weight))
     here, chunks = client(), as_chunks(X, y, sample_weight)
+    if chunks.futures:
+        waited(here, chunks.futures)  # else nobody knows where they will be
     gathered = dask.delayed(_held, pure=False)
     futures, places = [], _places(here, chunks)
     for worker, numbers in places:
@@ -60,7 +71,8 @@ def of_workers(X: Any, y: Any, sample_weight: Any, model: Network, class_weight:
             None if each is None else [each[i] for i in numbers] for each in (chunks.rows, chunks.y, chunks.weight)
         ]
         futures.append(here.compute(gathered(*parts, numbers), workers=[worker], allow_other_workers=True))
-    return spread(Workers(here, futures), [numbers for _, numbers in places], model, class_weight)
+    team = Workers(here, futures, [worker for worker, _ in places])
+    return spread(team, [numbers for _, numbers in places], model, class_weight)
 
 
 def _places(here: Any, chunks: Chunks) -> list[tuple[str, list[int]]]:

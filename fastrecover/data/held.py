@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from .._arrays import feature_names
 from .._validation import check_moderate, check_vector
 from ..engines import Runs, Shard, ThreadEngine
 from ..losses import Loss, as_labels, encode_labels
@@ -38,6 +39,8 @@ class Held:
         Samples of each of its runs.
     said : str
         What errors call them.
+    titles : list of str or None
+        Of the columns.
     """
 
     rows: Source | None
@@ -45,6 +48,7 @@ class Held:
     weight: np.ndarray | None
     counts: tuple[int, ...]
     said: str
+    titles: list[str] | None = None
 
 
 class Facts(NamedTuple):
@@ -62,6 +66,7 @@ class Facts(NamedTuple):
     largest : float or None
         Weight; None without weights.
     said : str
+    titles : list of str or None
     """
 
     counts: tuple[int, ...]
@@ -71,6 +76,7 @@ class Facts(NamedTuple):
     kind: str
     largest: float | None
     said: str
+    titles: list[str] | None
 
 
 def told(function: Callable[..., T]) -> Callable[..., T]:
@@ -89,12 +95,15 @@ def told(function: Callable[..., T]) -> Callable[..., T]:
 def opened_here(given: tuple[Any, Any, Any], said: str) -> Held:
     """What a process was given."""
     X, y, sample_weight = given
-    if np.shape(X)[:1] == (0,):
-        return Held(None, None, None, (0,), said)
-    rows = as_source(X)
-    own_y, own_w = rows.targets()
-    y, w = own_y if y is None else as_values(y), own_w if sample_weight is None else as_values(sample_weight)
-    return Held(rows, y, w, (rows.shape[0],), said)
+    try:
+        if np.shape(X)[:1] == (0,):
+            return Held(None, None, None, (0,), said)
+        rows = as_source(X)
+        own_y, own_w = rows.targets()
+        y, w = own_y if y is None else as_values(y), own_w if sample_weight is None else as_values(sample_weight)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"in {said}: {error}") from None
+    return Held(rows, y, w, (rows.shape[0],), said, feature_names(X))
 
 
 def _vector(y: Any) -> np.ndarray:
@@ -114,16 +123,16 @@ def facts(held: Held, loss: Loss) -> Facts | None:
     y = _vector(held.y)
     if not y.ndim or len(y) != n:
         raise ValueError(f"y has {len(y) if y.ndim else 'no'} entries but X has {n} rows")
-    text = loss.takes_labels and y.ndim == 1 and as_labels(y, n).dtype.kind == "U"
-    largest = None
+    largest, counting = None, y
     if held.weight is not None:
         w = check_vector(held.weight, n, "sample_weight")
         if (w < 0).any():
             at = int(np.argmax(w < 0))
             raise ValueError(f"sample_weight must not be negative, but row {at} is {w[at]:g}")
-        largest = float(w.max())
-    outputs = None if y.ndim == 1 else y.shape[1]
-    return Facts(held.counts, held.rows.shape[1], held.rows.dtype, outputs, "U" if text else "n", largest, held.said)
+        largest, counting = float(w.max()), y[w > 0]
+    text = loss.takes_labels and y.ndim == 1 and as_labels(counting, len(counting)).dtype.kind == "U"
+    outputs, kind = None if y.ndim == 1 else y.shape[1], "U" if text else "n"
+    return Facts(held.counts, held.rows.shape[1], held.rows.dtype, outputs, kind, largest, held.said, held.titles)
 
 
 @told
@@ -203,4 +212,4 @@ def shard(held: Held, runs: Runs, d: int, dtype: np.dtype, patches: int, weighte
         rows: Source = ArraySource(np.empty((0, d), dtype), held.y, np.empty(0) if weighted else None)
     else:
         rows = held.rows.changed(y=held.y, w=held.weight)
-    return Shard(ThreadEngine(rows if patches == 1 else rows.grouped(patches)), [run for run in runs if run[1]])
+    return Shard(ThreadEngine(rows if patches == 1 else rows.grouped(patches)), runs)

@@ -9,7 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from ..engines import Agreement, Engine, Gathered, Meter, ShardedEngine, Team, at_edges, of_source
+from ..engines import (
+    Agreement,
+    Engine,
+    Gathered,
+    Meter,
+    ShardedEngine,
+    Team,
+    at_edges,
+    contiguous,
+    of_source,
+    resolve_jobs,
+)
 from ..losses import Loss
 from ..models import Network
 from . import held, looks
@@ -47,7 +58,11 @@ class Spread(Given):
 
     def engine(self, n_jobs: int | None, meter: Meter | None = None) -> Engine:
         """The engine that sweeps them, counted by a meter that others share if given."""
-        return self.sharded.with_jobs(n_jobs, meter or Meter(self.n_rows))
+        meter = meter or Meter(self.n_rows)
+        if n_jobs is None:
+            return replace(self.sharded, meter=meter)
+        resolve_jobs(n_jobs)
+        return self.sharded.with_jobs(n_jobs, meter)
 
     @property
     def agreement(self) -> Agreement | None:
@@ -155,6 +170,12 @@ def spread(team: Team, places: Sequence[Sequence[int]], model: Network, class_we
                     f"X and y must be alike everywhere, but {first.said} have {first[of]} {name}, and {other.said} "
                     f"{other[of]}"
                 )
+    for other in known:
+        if None not in (other.titles, first.titles) and other.titles != first.titles:
+            raise ValueError(
+                f"X must have the same columns everywhere, but {first.said} have {first.titles}, and {other.said} "
+                f"{other.titles}"
+            )
     d, dtype = first.d, np.result_type(*(each.dtype for each in known))
     model.filter_length(d)
     largest = [each.largest for each in known]
@@ -201,7 +222,7 @@ def _engine(team: Team, places: Sequence[Sequence[int]], shape: Any, several: bo
         place: count for own, each in zip(places, counts, strict=True) for place, count in zip(own, each, strict=True)
     }
     ends = dict(zip(sorted(sizes), accumulate(sizes[place] for place in sorted(sizes)), strict=True))
-    runs = tuple(tuple((ends[place] - sizes[place], sizes[place]) for place in own) for own in places)
+    runs = tuple(contiguous([(ends[place] - sizes[place], sizes[place]) for place in own]) for own in places)
     team, new = at_edges(team.made_of(held.shard, [(own, *shape) for own in runs]), runs)
     d, dtype, patches, _ = shape
     return ShardedEngine(team, new, d // patches, dtype, Meter(sum(sizes.values())), patches, several)

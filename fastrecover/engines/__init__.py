@@ -5,9 +5,10 @@ from __future__ import annotations
 from ..sources import Source
 from .base import Engine, Meter, Weights
 from .mapped import MappedEngine
-from .sharded import ShardedEngine, at_edges
+from .processors import resolve_jobs
+from .sharded import ShardedEngine, at_edges, contiguous
 from .shards import Shard, of_source
-from .teams import Agreement, Gathered, Team
+from .teams import Agreement, Gathered, Team, agreed
 from .threads import Runs, ThreadEngine
 
 __all__ = [
@@ -22,9 +23,12 @@ __all__ = [
     "Team",
     "ThreadEngine",
     "Weights",
+    "agreed",
     "at_edges",
+    "contiguous",
     "engine_on",
     "of_source",
+    "resolve_jobs",
 ]
 
 

@@ -88,6 +88,11 @@ class Engine(Protocol):
         """Whether rows are (x, 1)."""
         ...
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes must ask for the same at the same time."""
+        ...
+
     def with_ones(self, wanted: bool = True) -> Engine:
         """Engine on the same rows with the column of ones, or without it."""
         ...

@@ -7,18 +7,33 @@ that says what was lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+import concurrent.futures
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
-from distributed import Client, Future, wait
-from distributed.client import FutureCancelledError
+from distributed import Client, Future, KilledWorker, wait
+from distributed.client import ClosedClientError
 
 from ..exceptions import ClusterError
 from .teams import Moves
 
-#: Seconds for which a cluster may have no worker that could go on.
+#: Seconds for which a cluster may have no worker that does anything, while tasks of a fit are waited for.
 PATIENCE = 60.0
-_TURN = 1.0  # seconds between two looks at the cluster while a task is waited for
+_TURN = 1.0  # seconds between two looks at the cluster
+_ANSWER = 5.0  # seconds for an answer of the scheduler
+
+_LOST = (
+    asyncio.CancelledError,
+    concurrent.futures.CancelledError,
+    ClosedClientError,
+    KilledWorker,
+    OSError,
+    TimeoutError,
+)
 
 
 class Workers:
@@ -29,12 +44,14 @@ class Workers:
     client : Client
     parts : sequence of Future
         What each member holds.
+    homes : sequence of str
+        Addresses of the workers that should hold them, as long as they are there.
     """
 
-    def __init__(self, client: Client, parts: Sequence[Future]) -> None:
-        self.client, self.parts = client, tuple(parts)
-
     agreement = None
+
+    def __init__(self, client: Client, parts: Sequence[Future], homes: Sequence[str]) -> None:
+        self.client, self.parts, self.homes = client, tuple(parts), tuple(homes)
 
     @property
     def count(self) -> int:
@@ -42,21 +59,38 @@ class Workers:
         return len(self.parts)
 
     def _submitted(self, function: Callable[..., Any], args: Sequence[tuple[Any, ...]]) -> list[Future]:
-        pairs = zip(self.parts, args, strict=True)
-        return [self.client.submit(_called, function, part, *mine, pure=False) for part, mine in pairs]
+        triples = zip(self.parts, self.homes, args, strict=True)
+        with _named():
+            return [self._task(function, home, _called, function, part, *mine) for part, home, mine in triples]
+
+    def _task(self, function: Callable[..., Any], home: str, *call: Any) -> Future:
+        """A task of a name of its own, under which the dashboard shows it with its like."""
+        key = f"fastrecover.{getattr(function, '__name__', 'task').strip('_<>')}-{uuid4().hex}"
+        return self.client.submit(*call, key=key, workers=[home], allow_other_workers=True)
 
     def each(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         """What a function returns of every member's part."""
         return self.each_of(function, [args] * self.count)
 
     def each_of(self, function: Callable[..., Any], args: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """What a function returns of every member's part and arguments."""
+        """What a function returns of every member's part and arguments.
+
+        Raises
+        ------
+        ClusterError
+            Rows were lost, or the cluster was.
+        Exception
+            What the function of the first member that failed has raised.
+        """
         futures = self._submitted(function, args)
         try:
-            self._wait(futures)
-            found: list[Any] = self.client.gather(futures)
-        except (FutureCancelledError, OSError, TimeoutError) as error:
-            raise ClusterError(f"the rows at the workers were lost: {error}") from error
+            waited(self.client, futures)
+            for future in futures:
+                error = future.exception(timeout=_ANSWER) if future.status == "error" else None
+                if error is not None and not isinstance(error, KilledWorker):
+                    raise error
+            with _named():
+                found: list[Any] = self.client.gather(futures)
         finally:
             for future in futures:
                 future.release()
@@ -68,38 +102,75 @@ class Workers:
 
     def made_of(self, function: Callable[..., Any], args: Sequence[tuple[Any, ...]]) -> Workers:
         """The team of the parts that a function makes of every member's part and arguments."""
-        return Workers(self.client, self._submitted(function, args))
+        return Workers(self.client, self._submitted(function, args), self.homes)
 
     def exchanged(
         self, cut: Callable[..., Any], join: Callable[..., Any], moves: Moves, plans: Sequence[Any]
     ) -> Workers:
         """The team after members have given rows to one another, from worker to worker."""
         received: list[dict[int, Future]] = [{} for _ in self.parts]
-        for (who, to), pieces in moves.items():
-            received[to][who] = self.client.submit(_called, cut, self.parts[who], pieces, pure=False)
-        futures = [
-            self.client.submit(_joined, join, part, plan, list(got), list(got.values()), pure=False)
-            for part, plan, got in zip(self.parts, plans, received, strict=True)
-        ]
-        return Workers(self.client, futures)
+        with _named():
+            for (who, to), pieces in moves.items():
+                received[to][who] = self._task(cut, self.homes[who], _called, cut, self.parts[who], pieces)
+            quadruples = zip(self.parts, self.homes, plans, received, strict=True)
+            futures = [
+                self._task(join, home, _joined, join, part, plan, list(got), list(got.values()))
+                for part, home, plan, got in quadruples
+            ]
+        return Workers(self.client, futures, self.homes)
 
-    def _wait(self, futures: list[Future]) -> None:
-        """Wait for tasks as long as there are workers for them."""
-        idle = 0.0
+
+def waited(client: Client, futures: Sequence[Future]) -> None:
+    """Wait for tasks as long as some worker does something.
+
+    Parameters
+    ----------
+    client : Client
+    futures : sequence of Future
+
+    Raises
+    ------
+    ClusterError
+        They were lost, or nothing has been done for :data:`PATIENCE` seconds.
+    """
+    seen = time.monotonic()
+    with _named():
         while True:
             try:
                 wait(futures, timeout=_TURN)
                 return
             except TimeoutError:
                 pass
-            running = self.client.scheduler_info(n_workers=-1)["workers"] if self.client.status == "running" else {}
-            idle = 0.0 if running else idle + _TURN
-            if idle >= PATIENCE:
+            if _is_busy(client):
+                seen = time.monotonic()
+            if time.monotonic() - seen >= PATIENCE:
                 left = sum(not future.done() for future in futures)
                 raise ClusterError(
-                    f"no worker of the cluster has come back for {PATIENCE:g} s: the rows of {left} of "
-                    f"{self.count} members are lost"
+                    f"no worker of the cluster has done anything for {PATIENCE:g} s: the rows of {left} of "
+                    f"{len(futures)} members are lost"
                 )
+
+
+def _is_busy(client: Client) -> bool:
+    """Whether some worker has a task, as far as the scheduler answers."""
+    if client.scheduler is None:
+        return False
+    try:
+        tasks = client.sync(client.scheduler.processing, callback_timeout=_ANSWER)
+    except _LOST:
+        return False
+    return any(tasks.values())
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Errors of the cluster as what they mean for a fit."""
+    try:
+        yield
+    except ClusterError:
+        raise
+    except _LOST as error:
+        raise ClusterError(f"the rows at the workers were lost: {type(error).__name__}: {error}") from error
 
 
 def _called(function: Callable[..., Any], part: Any, *args: Any) -> Any:

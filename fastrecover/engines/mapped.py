@@ -47,6 +47,11 @@ class MappedEngine:
         return self if wanted == self.has_ones else replace(self, has_ones=wanted)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other processes must ask for the same at the same time."""
+        return self.inner.is_shared
+
+    @property
     def meter(self) -> Meter:
         """Counter of rows, that of the engine beneath."""
         return self.inner.meter

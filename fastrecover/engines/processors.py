@@ -30,13 +30,14 @@ def resolve_jobs(n_jobs: int | None) -> int:
     TypeError, ValueError
         Not an integer, or zero.
     """
+    all_of_them = _of_worker() or cpu_count()
     if n_jobs is None:
-        return _of_worker() or cpu_count()
+        return all_of_them
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)):
         raise TypeError(f"n_jobs must be an integer or None, got {n_jobs!r}")
     if n_jobs == 0:
         raise ValueError("n_jobs must not be 0: give a number of threads, -1 or None for all processors")
-    return max(1, cpu_count() + 1 + int(n_jobs)) if n_jobs < 0 else int(n_jobs)
+    return max(1, all_of_them + 1 + int(n_jobs)) if n_jobs < 0 else int(n_jobs)
 
 
 def _of_worker() -> int:

@@ -66,6 +66,11 @@ class ShardedEngine:
         """Samples and features, the column of ones counted."""
         return total(self.runs), self.n_features + self.has_ones
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes must ask for the same at the same time."""
+        return self.team.agreement is not None
+
     def with_ones(self, wanted: bool = True) -> ShardedEngine:
         """Engine on the same rows with the column of ones, or without it."""
         return self if wanted == self.has_ones else replace(self, has_ones=wanted)
@@ -288,7 +293,6 @@ def at_edges(
     runs : tuple of Runs
     """
     which = slice(0, total(runs)) if which is None else which
-    runs = tuple(_contiguous(each) for each in runs)
     # Of every run what is wanted, by the numbers among those that are: first, stop, member, number of its first, local.
     old = sorted(
         (a, b, member, first, begin) for member, each in enumerate(runs) for a, b, first, begin in _wanted(which, each)
@@ -321,7 +325,7 @@ def _edge(a: int) -> int:
     return -(-a // LARGEST_BLOCK) * LARGEST_BLOCK
 
 
-def _contiguous(runs: Runs) -> tuple[tuple[int, int], ...]:
+def contiguous(runs: Runs) -> tuple[tuple[int, int], ...]:
     """Runs that begin where the one before them ends as one."""
     found: list[tuple[int, int]] = []
     for first, count in runs:

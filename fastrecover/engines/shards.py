@@ -39,9 +39,8 @@ class Shard:
     runs: Runs
 
     def __sizeof__(self) -> int:
-        """Bytes of the rows: what it would cost to have them elsewhere."""
-        (n, d), source = self.engine.shape, self.engine.source
-        return n * d * source.group * source.dtype.itemsize
+        """Bytes of responses and weights: rows are views of chunks, of which copies would free nothing."""
+        return 256 + sum(a.nbytes for a in self.engine.targets() if a is not None)
 
     @property
     def begins(self) -> list[int]:

@@ -6,9 +6,11 @@ to the caller, or stay where the rows are.  That is all that Dask, MPI and other
 
 from __future__ import annotations
 
+import pickle
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -28,11 +30,14 @@ class Agreement:
         Whether this process has been told to end.
     ended : bool
         Whether some process has.
+    failure : Exception or None
+        What this process will tell the others at the next sweep.
     """
 
     def __init__(self) -> None:
         self.started, self.seconds = time.perf_counter(), 0.0
         self.wants_end = self.ended = False
+        self.failure: Exception | None = None
 
     def own(self) -> tuple[float, bool]:
         """What this process says."""
@@ -42,6 +47,36 @@ class Agreement:
         """Take note of what all say."""
         seconds, ends = zip(*everyone, strict=True)
         self.seconds, self.ended = max(seconds), any(ends)
+
+
+@contextmanager
+def agreed(gather: Callable[[Any], Sequence[Any]]) -> Iterator[None]:
+    """Work that every process does for itself: an error of one is raised in all, since the others would wait for it.
+
+    Parameters
+    ----------
+    gather : callable
+        ``gather(value)`` returns the list of the values of all processes.
+    """
+    if not callable(gather):
+        raise TypeError(f"gather must be callable as gather(value), got {gather!r}")
+    found: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        found = error
+    for told in gather(_portable(found)) or ():
+        if isinstance(told, Exception):
+            raise found or told
+
+
+def _portable(error: Exception | None) -> Exception | None:
+    """An error that may be sent to others."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 class Team(Protocol):
@@ -140,7 +175,8 @@ class Gathered:
             value = work()
         except Exception as caught:
             value, error = None, caught
-        everyone = self.gather((what, self.agreement.own(), value, error))
+        error = error or self.agreement.failure
+        everyone = self.gather((what, self.agreement.own(), value, _portable(error)))
         self.agreement.agree([each[1] for each in everyone])
         for i, (asked, _, _, found) in enumerate(everyone):
             if asked != what:
@@ -184,7 +220,7 @@ class Gathered:
 
         everyone = self._agreed("exchange", given) if moves else [{}] * self.count
         received = {i: given[self.index] for i, given in enumerate(everyone) if self.index in given}
-        return self._on(join(self.part, plans[self.index], received))
+        return self.made_of(join, [(plan, received) for plan in plans])
 
 
 def _told(function: Callable[..., Any], args: tuple[Any, ...]) -> str:

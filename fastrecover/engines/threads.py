@@ -66,6 +66,11 @@ class ThreadEngine:
         n, d = self.source.shape
         return n, d + self.has_ones
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes must ask for the same at the same time."""
+        return False
+
     def with_ones(self, wanted: bool = True) -> ThreadEngine:
         """Engine on the same rows with the column of ones, or without it."""
         if wanted == self.has_ones:
@@ -224,6 +229,8 @@ class ThreadEngine:
         Tree
             Of the largest subtrees that lie in these rows.
         """
+        if any(first % kernels.LARGEST_BLOCK for first, _ in runs):
+            raise ValueError(f"runs of rows must begin at multiples of {kernels.LARGEST_BLOCK}, got {runs}")
         sweep = self._prepared(p, op)
         most = max(sum(count for _, count in runs) // (sweep.samples * sweep.threads * _TURNS), 1)
         return subtrees(self._parts(sweep, runs, most, None), sweep.threads)

@@ -14,15 +14,15 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import check_feature_names, feature_names
-from ..chunked import mapped
-from ..data import is_chunked
+from ..chunked import few_rows, mapped
+from ..data import as_chunks, is_chunked
 from ..random import seed_sequence
 
 Estimator = TypeVar("Estimator")
 
 
 def fitted(estimator: Estimator, X: Any, y: Any, sample_weight: Any) -> Estimator:
-    """The estimator, fitted to a collection of Dask.
+    """The estimator, fitted to a collection of Dask; columns that do not vary are refused there.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def fitted(estimator: Estimator, X: Any, y: Any, sample_weight: Any) -> Estimato
     own: Any = estimator
     if own.early_stopping:
         raise ValueError("early_stopping=True holds rows out, which those of Dask do not allow: use alpha='auto'")
-    names, columns = feature_names(X), np.ones(X.shape[1], bool)
-    own.n_features_in_ = X.shape[1]
+    names, d = feature_names(X), as_chunks(X).shape[1]
+    columns, own.n_features_in_ = np.ones(d, bool), d
     if names is not None:
         own.feature_names_in_ = np.array(names, dtype=object)
     elif hasattr(own, "feature_names_in_"):
@@ -64,7 +64,7 @@ def in_chunks(method: Callable[..., Any]) -> Callable[..., Any]:
         check_feature_names(X, self.recovery_.feature_names)
         alone = copy.copy(self)
         alone.__dict__.pop("feature_names_in_", None)  # chunks have no titles
-        few = method(alone, np.zeros((1, self.n_features_in_)))
+        few = method(alone, few_rows(X, self.n_features_in_))
         return mapped(_Asked(alone, method.__name__), X, np.asarray(few)[:0])
 
     return asked

@@ -60,6 +60,10 @@ class Clock:
         """Somebody wants the fit to end."""
         self.stopped = True
 
+    def fails(self, error: Exception) -> bool:
+        """Whether an error will be raised everywhere at the next sweep, and so not here and now."""
+        return False
+
 
 class SharedClock(Clock):
     """The clock of several processes, which end at one place.
@@ -86,6 +90,11 @@ class SharedClock(Clock):
     def stop(self) -> None:
         """Tell the others with the next sweep."""
         self._agreement.wants_end = True
+
+    def fails(self, error: Exception) -> bool:
+        """Tell the others with the next sweep."""
+        self._agreement.failure = error
+        return True
 
 
 class Monitor:
@@ -154,7 +163,12 @@ class Monitor:
     def _call(self, line: tuple[Any, ...], network: Callable[[], Parameters] | None = None) -> None:
         if self.callback is None or self.clock.stopped:
             return
-        answer = self.callback(Step(dict(zip(COLUMNS, line, strict=True)), network))
+        try:
+            answer = self.callback(Step(dict(zip(COLUMNS, line, strict=True)), network))
+        except Exception as error:
+            if not self.clock.fails(error):
+                raise
+            return
         self._called = self.seconds
         if isinstance(answer, (bool, np.bool_)) and answer:
             self.clock.stop()

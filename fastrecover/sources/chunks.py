@@ -100,6 +100,8 @@ def _cut_alike(values: Any, rows: Any, name: str) -> Any:
                 "X.compute_chunk_sizes() first)"
             )
         values = np.asarray(values)
+        if not values.ndim:
+            raise ValueError(f"{name} must have an entry for each of the {rows.shape[0]} rows of X, got a single value")
         if len(values) != rows.shape[0]:
             raise ValueError(f"{name} has {len(values)} entries but X has {rows.shape[0]} rows")
         return dask.array.from_array(values, chunks=(rows.chunks[0], *((each,) for each in values.shape[1:])))

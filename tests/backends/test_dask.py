@@ -14,6 +14,7 @@ from distributed import Client, LocalCluster, wait
 from distributed.protocol import pickle
 
 import fastrecover as fr
+from fastrecover import checkpoint
 from fastrecover.data.cluster import _places
 from fastrecover.engines import cluster as engine_module
 from fastrecover.sources.chunks import as_chunks
@@ -69,7 +70,7 @@ def expected():
     return fr.fit(X, Y, **OPTIONS)
 
 
-@pytest.mark.parametrize("rows", [4096, 7000, 333, N])
+@pytest.mark.parametrize("rows", [4096, 2048, 7000, 333, N])
 def test_fits_have_the_bits_of_an_array_however_chunks_are_cut(place, expected, rows):
     assert_same(fr.fit(chunked(X, rows), chunked(Y, 5000), **OPTIONS), expected)
 
@@ -160,6 +161,25 @@ def test_nothing_as_long_as_the_rows_comes_back(workers, monkeypatch):
     assert largest[0] < 8 * n / 2
 
 
+@pytest.mark.parametrize("rows", [2048, 6144, 5000])
+def test_one_worker_has_all_chunks(expected, rows):
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as one, Client(one):
+        assert_same(fr.fit(chunked(X, rows), chunked(Y, rows), **OPTIONS), expected)
+
+
+def test_a_fit_inside_a_task_reads_the_chunks_itself(workers, expected):
+    found = workers.submit(lambda: fr.fit(chunked(X), chunked(Y), **OPTIONS), pure=False).result(timeout=120)
+    np.testing.assert_array_equal(found.weights, expected.weights)
+
+
+def test_a_result_outlives_its_cluster(tmp_path):
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as one, Client(one):
+        found = fr.fit(chunked(X), chunked(Y), **OPTIONS)
+    found.save(tmp_path / "rec.npz")
+    assert "lost" in found.summary()
+    np.testing.assert_array_equal(fr.load(tmp_path / "rec.npz").predict(X), found.predict(X))
+
+
 def test_what_is_wrong_is_told(place):
     bad = X.copy()
     bad[12_345, 2] = np.inf
@@ -171,6 +191,12 @@ def test_what_is_wrong_is_told(place):
         fr.fit(chunked(X[:, 0]), chunked(Y), **OPTIONS)
     with pytest.raises((TypeError, ValueError), match="y"):
         fr.fit(chunked(X), chunked(LABELS), **OPTIONS)
+    with pytest.raises(ValueError, match="single value"):
+        fr.fit(chunked(X), chunked(Y), sample_weight=1.0, **OPTIONS)
+    with pytest.raises(ValueError, match="must have shape"):
+        fr.OneHiddenLayerRegressor().fit(chunked(X[:, 0]), chunked(Y))
+    with pytest.raises(ValueError, match="one column for each feature"):
+        fr.fit(X[:2000], Y[:2000], **OPTIONS).predict(chunked(X[:, :3]))
     with pytest.raises(ValueError, match="y is missing"):
         fr.fit(chunked(X), None, **OPTIONS)
 
@@ -206,6 +232,36 @@ def test_a_worker_may_be_lost(expected, how):
         found = fr.fit(chunked(X), chunked(Y), callback=callback, **OPTIONS)
         assert done
         assert_same(found, expected)
+
+
+def test_a_fit_goes_on_from_its_checkpoint(workers, expected, tmp_path, monkeypatch):
+    """Also where chunks are cut otherwise, since the record knows sums alone, and without a cluster."""
+    monkeypatch.setattr(checkpoint, "WORTH", -1.0)
+    options = {**OPTIONS, "checkpoint": tmp_path / "fit.ckpt"}
+    steps = []
+
+    def stop(step):
+        steps.append(step)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fr.fit(chunked(X), chunked(Y), callback=stop, **options)
+    kept = (tmp_path / "fit.ckpt").read_bytes()
+    assert_same(fr.fit(chunked(X, 3000), chunked(Y, 3000), **options), expected)
+    (tmp_path / "fit.ckpt").write_bytes(kept)
+    assert_same(fr.fit(X, Y, **options), expected)
+    with pytest.raises(fr.CheckpointError, match="y has other values"):
+        fr.fit(chunked(X), chunked(Y + 1.0), **options)
+
+
+def test_inference_after_a_fit(workers, expected):
+    found = fr.fit(chunked(X), chunked(Y), **OPTIONS)
+    for name in ("standard_errors", "certificate", "conf_int"):
+        a, b = getattr(found, name)(), getattr(expected, name)()
+        assert repr(a) == repr(b)
+    again = fr.fit(chunked(X), chunked(Y), "tanh", 2, init=found, random_state=0)
+    assert again.n_passes < found.n_passes
 
 
 def test_a_cluster_without_workers_is_an_error_and_no_hang(monkeypatch):

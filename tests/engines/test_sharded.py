@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastrecover.engines import Meter, ThreadEngine
+from fastrecover.engines import Meter, ThreadEngine, contiguous
 from fastrecover.engines import sharded as module
 from fastrecover.engines.sharded import ShardedEngine, at_edges
 from fastrecover.engines.shards import Shard
@@ -16,6 +16,8 @@ from tests.processes import Together as Processes
 
 class Together:
     """Members in one process."""
+
+    agreement = None
 
     def __init__(self, parts):
         self.parts = list(parts)
@@ -54,8 +56,8 @@ def sharded(x, y, w, cuts, owners, count, *, group=1, n_jobs=2):
     for each in runs:
         rows = np.concatenate([np.arange(0), *(np.arange(a, a + m) for a, m in each)]).astype(int)
         held = (None if a is None else a[rows] for a in (y, w))
-        parts.append(Shard(ThreadEngine(ArraySource(x[rows], *held, group), n_jobs), each))
-    team, new = at_edges(Together(parts), tuple(runs))
+        parts.append(Shard(ThreadEngine(ArraySource(x[rows], *held, group), n_jobs), contiguous(each)))
+    team, new = at_edges(Together(parts), tuple(contiguous(each) for each in runs))
     d = x.shape[1] // group
     several = y is not None and y.ndim == 2
     return ShardedEngine(team, new, d, x.dtype, Meter(len(x)), group, several, n_jobs)
@@ -68,6 +70,8 @@ LAYOUTS = {
     "one has nothing": ([9000], [0, 2], 3),
     "less than a block each": (list(range(100, 20_000, 999)), [0, 1, 2, 3, 4], 5),
     "one": ([], [0], 1),
+    "one with many runs": (list(range(2048, 20_000, 2048)), [0], 1),
+    "two with many runs": (list(range(2048, 20_000, 2048)), [0, 0, 0, 0, 1, 1, 1, 1, 1], 2),
 }
 
 
