@@ -191,7 +191,7 @@ def test_what_is_wrong_is_told(place):
         fr.fit(chunked(X[:, 0]), chunked(Y), **OPTIONS)
     with pytest.raises((TypeError, ValueError), match="y"):
         fr.fit(chunked(X), chunked(LABELS), **OPTIONS)
-    with pytest.raises(ValueError, match="single value"):
+    with pytest.raises(ValueError, match="single value|one-dimensional"):
         fr.fit(chunked(X), chunked(Y), sample_weight=1.0, **OPTIONS)
     with pytest.raises(ValueError, match="must have shape"):
         fr.OneHiddenLayerRegressor().fit(chunked(X[:, 0]), chunked(Y))
