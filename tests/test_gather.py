@@ -1,5 +1,6 @@
 """Fits by several processes, each on rows of its own: the same answer as one process with all rows, everywhere."""
 
+import threading
 import time
 import warnings
 
@@ -293,3 +294,26 @@ def sourced(gather, i, folder):
 def test_files_and_sources_are_rows_too(processes, tmp_path):
     expected = alone((X, Y), model="tanh", n_hidden=2, random_state=1)
     assert_same(processes.run(sourced, tmp_path), expected)
+
+
+def test_threads_may_stand_for_processes():
+    """No lock of ours is held while others are waited for."""
+    barrier, values, found = threading.Barrier(COUNT, timeout=60), [None] * COUNT, [None] * COUNT
+
+    def run(i):
+        def gather(value):
+            values[i] = value
+            barrier.wait()
+            everyone = list(values)
+            barrier.wait()
+            return everyone
+
+        rows = slice(3000 * i, 3000 * (i + 1))
+        found[i] = fr.fit(X[rows], Y[rows], "tanh", 2, gather=gather, n_jobs=1, random_state=1)
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(COUNT)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert_same(found, alone((X, Y), model="tanh", n_hidden=2, random_state=1))

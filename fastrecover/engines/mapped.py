@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
+from .._lazy import cached_property
 from ..kernels import Op, RowFunction
 from ..linalg import mirrored, times
 from ..sources import Block

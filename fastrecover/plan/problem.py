@@ -7,11 +7,11 @@ same seeds wherever they are needed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TypeAlias, cast
 
 import numpy as np
 
+from .._lazy import cached_property
 from ..engines import Engine
 from ..inputs import Coordinates, InputDiagnosis, coordinates, diagnose, needs_whitening
 from ..losses import EXACT_SLACK

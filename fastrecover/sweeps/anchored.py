@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 
+from .._lazy import cached_property
 from ..engines import Engine
 from ..models import Network
 from .objective import Objective

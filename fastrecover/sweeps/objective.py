@@ -7,11 +7,11 @@ Each method is one sweep: every row is read once.  The methods fit ``scipy.optim
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from .._lazy import cached_property
 from ..engines import Engine
 from ..kernels import Op, RowFunction
 from ..linalg import least_squares, mirrored, pieces
