@@ -215,7 +215,7 @@ class _OfLabels(_Likelihood):
 
     def score(self, targets: np.ndarray, mean: np.ndarray, weight: np.ndarray | None = None) -> float:
         """Share of the weight on the side of the more likely class."""
-        return 1.0 - float(np.average(self.missed(targets, mean), weights=weight))
+        return float(np.average(1.0 - self.missed(targets, mean), weights=weight))
 
 
 @dataclass(frozen=True, repr=False)
