@@ -197,6 +197,38 @@ class Policy:
     """The same in units of d / n where there is noise, some of which one more unit fits."""
     together: float = 2.0
     """Ratio of the two lowest losses of chains up to which their refinement to one minimum vouches for it."""
+    thin_width: float = 4.0
+    """Width of students under decay, over the model's: with fewer units not each of the teacher's has a cluster ..."""
+    thin_least_width: int = 40
+    """... and the least of it: of few units more cost next to nothing."""
+    thin_decay: float = 5e-2
+    """First decay: under it students leave about a tenth of the variance of the responses ..."""
+    thin_lower: float = 0.3
+    """... and the factor by which it is lowered from level to level."""
+    thin_levels: int = 8
+    """Most levels of a student."""
+    thin_work: float = 5e11
+    """Multiply-adds of a level's thousand gradients up to which such students are tried."""
+    thin_most_left: float = 0.15
+    """Share of the variance a student leaves above which its units are not yet those of the teacher ..."""
+    thin_least_left: float = 3e-4
+    """... and below which it fits what it has to spare, and the next student begins."""
+    thin_widths: tuple[float, ...] = (2.0, 1.5, 1.25, 1.1, 1.0)
+    """Widths that a student is merged to in turn, over the model's."""
+    thin_between: int = 60
+    """Steps between two mergers."""
+    thin_iterations: int = 600
+    """Most steps at a level, and without decay at the end."""
+    thin_chains: int = 4
+    """Networks of the model that are kept for growing and pruning."""
+    thin_rounds: int = 2
+    """Rounds of growing and pruning after each student."""
+    thin_students: int = 1
+    """Students under decay where rows are not scarce: the first one mostly does."""
+    thin_students_of_few: int = 8
+    """The same where they are, and units many: growing and pruning costs more and finds less ..."""
+    thin_students_of_small: int = 2
+    """... but does well where units are few."""
     nearly_exact: float = 1e-10
     """Share of the variance at which chains end: Gauss-Newton is faster from there."""
 

@@ -32,6 +32,7 @@ from .report import Report
 from .spare import SPARE, has_spare_unit
 from .starting import Init, found_start, refined_start
 from .strategies import Expand, Moments, Progress, Restarts, Strategy
+from .thinning import Thin
 
 #: Solvers by name; "auto" is the plan itself.
 SOLVERS: dict[str, type[Solver[Objective]] | None] = {
@@ -102,7 +103,8 @@ class Search:
         strategy.advance(problem, self.judge, at.candidates, at.progress)
         at.report, at.diagnosis = problem.report, problem.diagnosis
         if at.progress.done:
-            self._allow(at.candidates, at.progress.candidates)
+            if not isinstance(strategy, Thin):  # whose minimum costs more than it says of the next ones
+                self._allow(at.candidates, at.progress.candidates)
             at.candidates = [*at.candidates, *at.progress.candidates]
             at.trusted, at.progress = at.progress.trusted, None
             at.strategy += 1
@@ -219,7 +221,8 @@ def strategies_for(problem: Problem, init: str) -> list[Strategy]:
     # them are taken, of which few rows say nothing.
     many = math.comb(k + order, order) > problem.policy.many_features
     many = many or (model.hidden_bias and problem.is_scarce(problem.n_rows(problem.base)))
-    return [Expand(), Moments()] if many else [Moments(), Expand()]
+    wide: list[Strategy] = [Thin(), Expand()] if problem.thinnable else [Expand()]
+    return [*wide, Moments()] if many else [Moments(), *wide]
 
 
 def _solved(problem: Problem, init: Init, solver: str | Solver[Objective]) -> Candidate:

@@ -23,7 +23,7 @@ from .refine import moved, refined, wants_factors
 from .starting import refined_start
 from .students import Chains, default_extra, expanded_starts, regrown
 
-_DENSEST, _MANY = 8, 16  # units up to which many chains, and a few, run side by side
+DENSEST, _MANY = 8, 16  # units up to which many chains, and a few, run side by side
 _STEEPEST = 4.0  # most expected length of a row whose kink lies at a row of the data; the least is 1
 _RIDGE = 1e-4  # of the output weights of random units, some of which are nearly alike
 
@@ -250,12 +250,8 @@ class Expand:
 
     def begin(self, problem: Problem, judge: Judge, known: Sequence[Candidate]) -> ExpandProgress:
         """Before the first students."""
-        rows, policy = problem.base, problem.policy
         noisy = any(judge.is_noise(c) for c in known)
-        if not known:
-            # On few of many rows the noise is fitted; where moments have failed there may be some.
-            rows = problem.drawn(rows, max(policy.rows_to_expand * problem.p, policy.fewest_rows), Stream.SCARCE)
-        return ExpandProgress(rng=problem.generator(Stream.RESTART), rows=rows, noisy=noisy)
+        return ExpandProgress(rng=problem.generator(Stream.RESTART), rows=rows_to_expand(problem, known), noisy=noisy)
 
     def advance(self, problem: Problem, judge: Judge, known: Sequence[Candidate], progress: Progress) -> None:
         """Grow and prune, and where that has led somewhere, or nowhere, refine the two lowest and judge them."""
@@ -272,7 +268,7 @@ class Expand:
                 model,
                 progress.chains,
                 progress.rng,
-                extra=self._extra(problem),
+                extra=extra_units(problem),
                 exact_loss=nearly_exact,
                 stop=lambda: problem.spent,
             )
@@ -299,19 +295,12 @@ class Expand:
         progress.done = progress.trusted or last or progress.noisy
 
     @staticmethod
-    def _extra(problem: Problem) -> int:
-        """Units by which students grow in a round."""
-        model, k = problem.model, problem.model.n_hidden
-        kinked = model.hidden_bias and model.activation.degree is not None and k >= _DENSEST
-        return problem.policy.more_units if kinked or k >= _MANY else 1
-
-    @staticmethod
     def _first(problem: Problem, known: Sequence[Candidate], progress: ExpandProgress, nearly_exact: float) -> Chains:
         assert progress.rng is not None
         engine, model, policy = problem.on(progress.rows), problem.model, problem.policy
         (n, d), k = engine.shape, model.n_hidden
         scarce = problem.is_scarce(n)
-        count = 64 if scarce else 32 if k < _DENSEST else 16 if k < _MANY else 8
+        count = 64 if scarce else 32 if k < DENSEST else 16 if k < _MANY else 8
         width = k + 1 if scarce else k + default_extra(n, d, k, most=k)
         count = int(np.clip(policy.round_work / (800.0 * width * n * d), policy.fewest_chains, count))
         progress.shown = problem.with_signs(random_start(model, d, progress.rng))[0]
@@ -328,6 +317,21 @@ class Expand:
             loss = problem.objective(candidate).on(engine).value(candidate.state.theta)
             chains = chains.joined(problem.parameters(candidate), loss)
         return chains
+
+
+def rows_to_expand(problem: Problem, known: Sequence[Candidate]) -> Rows:
+    """What wide students see: few of many rows while nothing is known, on which the noise is fitted; else the base."""
+    if known:  # where moments have failed there may be some
+        return problem.base
+    policy = problem.policy
+    return problem.drawn(problem.base, max(policy.rows_to_expand * problem.p, policy.fewest_rows), Stream.SCARCE)
+
+
+def extra_units(problem: Problem) -> int:
+    """Units by which students grow in a round."""
+    model, k = problem.model, problem.model.n_hidden
+    kinked = model.hidden_bias and model.activation.degree is not None and k >= DENSEST
+    return problem.policy.more_units if kinked or k >= _MANY else 1
 
 
 def widest(problem: Problem, known: Sequence[Candidate]) -> Rows:
