@@ -219,7 +219,7 @@ STUDIES: dict[str, Study] = {
         tasks.frontier,
         grid(number=tuple(range(40)), seeds=1),
         totals=frontier,
-        quick=grid(number=5, seeds=1),
+        quick=grid(number=(6, 13), seeds=1),
     ),
     "verdicts": Study(
         wild.verdict,

@@ -32,7 +32,7 @@ _NOTHING = 1e-3  # size of a unit, relative to the largest, below which the deca
 
 
 def wide_student(engine: Engine, model: Network, width: int, rng: np.random.Generator) -> Parameters:
-    """Random units whose two layers weigh the same under the decay.
+    """Random units that reach the responses together.
 
     Parameters
     ----------

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ..models import Parameters
 from ..random import Stream
 from ..sweeps import Objective
@@ -36,6 +38,8 @@ class ThinProgress(Progress):
         The wide one at work; None between two of them.
     level : int
         Times that its decay has been lowered.
+    flat : int
+        Networks in a row that were not clearly lower than the best before them.
     students : int
         Wide ones that are done with.
     chains : Chains
@@ -46,6 +50,7 @@ class ThinProgress(Progress):
     noisy: bool = False
     student: Parameters | None = None
     level: int = 0
+    flat: int = 0
     students: int = 0
     chains: Chains = field(default_factory=Chains.none)
 
@@ -117,6 +122,7 @@ class Thin:
             return problem.spent
 
         if progress.student is None:
+            progress.flat = 0
             progress.student, progress.level = wide_student(engine, model, self._width(problem), progress.rng), 0
         decay = policy.thin_decay * policy.thin_lower**progress.level
         progress.student, loss = decayed(
@@ -137,7 +143,12 @@ class Thin:
                 exact_loss=nearly_exact,
                 stop=stop,
             )
+            before = progress.chains.losses.min(initial=np.inf)
+            progress.flat = 0 if found[1] < policy.thin_gain * before else progress.flat + 1
             progress.chains = progress.chains.joined(*found).first(policy.thin_chains)
+            # What is left may be noise, and rows that are not scarce have shown so.
+            scarce = problem.is_scarce(engine.shape[0])
+            ended = ended or (not scarce and progress.flat == policy.thin_flat)
         if ended:
             progress.student, progress.students = None, progress.students + 1
         return ended
