@@ -28,6 +28,7 @@ from .students import new_weights, random_network, trained
 
 _MEMORY = 10  # curvature pairs
 _LEG, _GAIN = 100, 0.02  # steps between two looks at the loss, and the relative decrease that makes more worth while
+_LIGHT, _HEAVY = 0.6, 2.4  # homogeneous units begin with rows so light that the first steps turn no sign
 _NOTHING = 1e-3  # size of a unit, relative to the largest, below which the decay has taken it away
 
 
@@ -47,9 +48,9 @@ def wide_student(engine: Engine, model: Network, width: int, rng: np.random.Gene
     Parameters
     """
     deviation = float(np.sqrt(engine.response_variance()))
-    # Rows of bounded units begin where these bend; together they reach the responses.
-    size = np.sqrt(2.0 / width) if model.activation.degree is not None else 1.0
-    v = np.sign(new_weights(model, width, rng)) * (deviation * min(size, 1.0 / np.sqrt(width)))
+    # Rows of bounded units begin where these bend.
+    size, outer = (1.0, 1.0) if model.activation.degree is None else (_LIGHT / np.sqrt(width), _HEAVY)
+    v = np.sign(new_weights(model, width, rng)) * (outer * deviation / np.sqrt(width))
     return random_network(model, v, size, engine.shape[1], rng, anchors(engine, model, rng))
 
 

@@ -208,9 +208,11 @@ class Policy:
     thin_levels: int = 8
     """Most levels of a student."""
     thin_gain: float = 0.9
-    """Ratio of losses from level to level below which the next one may do better ..."""
+    """Ratio of losses from level to level below which the next one may do better, ..."""
+    thin_falls: float = 0.5
+    """... ratio of the shares that the student leaves, which without noise follow the decay, ..."""
     thin_flat: int = 2
-    """... and levels in a row above it after which a student ends, where rows are not scarce."""
+    """... and levels in a row above both after which a student ends, where rows are not scarce."""
     thin_work: float = 5e11
     """Multiply-adds of a level's thousand gradients up to which such students are tried."""
     thin_most_left: float = 0.15

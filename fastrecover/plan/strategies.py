@@ -23,6 +23,7 @@ from .refine import moved, refined, wants_factors
 from .starting import refined_start
 from .students import Chains, default_extra, expanded_starts, regrown
 
+THIN = "thin"  # label of what students under decay have led to
 DENSEST, _MANY = 8, 16  # units up to which many chains, and a few, run side by side
 _STEEPEST = 4.0  # most expected length of a row whose kink lies at a row of the data; the least is 1
 _RIDGE = 1e-4  # of the output weights of random units, some of which are nearly alike
@@ -250,6 +251,8 @@ class Expand:
 
     def begin(self, problem: Problem, judge: Judge, known: Sequence[Candidate]) -> ExpandProgress:
         """Before the first students."""
+        # Students under decay are asked where no noise was seen, and what they find tells of none.
+        known = [c for c in known if not c.label.startswith(THIN)]
         noisy = any(judge.is_noise(c) for c in known)
         return ExpandProgress(rng=problem.generator(Stream.RESTART), rows=rows_to_expand(problem, known), noisy=noisy)
 

@@ -20,7 +20,7 @@ from .decay import decayed, narrowed, wide_student
 from .judge import Judge
 from .problem import Candidate, Problem, Rows
 from .refine import moved, refined
-from .strategies import DENSEST, Progress, extra_units, rows_to_expand, widest
+from .strategies import DENSEST, THIN, Progress, extra_units, rows_to_expand, widest
 from .students import Chains, regrown
 
 
@@ -38,8 +38,10 @@ class ThinProgress(Progress):
         The wide one at work; None between two of them.
     level : int
         Times that its decay has been lowered.
+    left : float
+        Share of the variance that it left at the level before.
     flat : int
-        Networks in a row that were not clearly lower than the best before them.
+        Levels in a row at which neither it nor its network has become clearly lower.
     students : int
         Wide ones that are done with.
     chains : Chains
@@ -50,6 +52,7 @@ class ThinProgress(Progress):
     noisy: bool = False
     student: Parameters | None = None
     level: int = 0
+    left: float = 1.0
     flat: int = 0
     students: int = 0
     chains: Chains = field(default_factory=Chains.none)
@@ -74,7 +77,7 @@ class Thin:
         nearly_exact, scarce = policy.nearly_exact * problem.response_variance, problem.is_scarce(engine.shape[0])
         progress.round += 1
         began = engine.meter.passes
-        stage = f"thin {progress.round}"
+        stage = f"{THIN} {progress.round}"
         ended = self._level(problem, progress, nearly_exact)
         if ended and progress.chains.losses[0] > nearly_exact:
             for _ in range(policy.thin_rounds):
@@ -97,15 +100,18 @@ class Thin:
         most = policy.thin_students_of_small if model.n_hidden < DENSEST else policy.thin_students_of_few
         most = most if scarce else policy.thin_students
         last = problem.spent or progress.students == most
-        # Where noise is what is left, a student leads to one minimum at every level, and moments have led there too.
+        # Where noise is what is left, a student leaves it too, leads to one minimum at every level, and moments have
+        # led there as well.
+        noise = not scarce and progress.left > policy.thin_falls * 2.0 * lowest / problem.response_variance
         others = [*chains.losses[1:2], *(c.state.loss for c in known)]
-        alike = not scarce and any(abs(loss - lowest) <= policy.gain * lowest for loss in others)
+        alike = noise and any(abs(loss - lowest) <= policy.gain * lowest for loss in others)
         if lowest <= nearly_exact or last or alike:
             found = refined(problem, progress.rows, *problem.with_signs(chains.parameters[0]), stage)
             progress.candidates = [moved(problem, found, widest(problem, known))]
+            best = progress.candidates[0]
             # Levels of one student that agree vouch for nothing.
-            agree = not scarce and bool(known) and judge.agree([*progress.candidates, *known])
-            progress.trusted = judge.is_plausible(progress.candidates[0]) or agree
+            likely = noise and (judge.is_plausible(best) or (bool(known) and judge.agree([best, *known])))
+            progress.trusted = judge.is_exact(best) or likely
             progress.done = progress.trusted or last
 
     @staticmethod
@@ -122,7 +128,7 @@ class Thin:
             return problem.spent
 
         if progress.student is None:
-            progress.flat = 0
+            progress.flat, progress.left = 0, 1.0
             progress.student, progress.level = wide_student(engine, model, self._width(problem), progress.rng), 0
         decay = policy.thin_decay * policy.thin_lower**progress.level
         progress.student, loss = decayed(
@@ -144,11 +150,13 @@ class Thin:
                 stop=stop,
             )
             before = progress.chains.losses.min(initial=np.inf)
-            progress.flat = 0 if found[1] < policy.thin_gain * before else progress.flat + 1
+            lower = found[1] < policy.thin_gain * before or left < policy.thin_falls * progress.left
+            progress.flat = 0 if lower else progress.flat + 1
             progress.chains = progress.chains.joined(*found).first(policy.thin_chains)
-            # What is left may be noise, and rows that are not scarce have shown so.
+            # Noise is all that is left, if rows are enough to tell.
             scarce = problem.is_scarce(engine.shape[0])
             ended = ended or (not scarce and progress.flat == policy.thin_flat)
+        progress.left = left
         if ended:
             progress.student, progress.students = None, progress.students + 1
         return ended
