@@ -101,8 +101,9 @@ class Thin:
         most = most if scarce else policy.thin_students
         last = problem.spent or progress.students == most
         # Where noise is what is left, a student leaves it too, leads to one minimum at every level, and moments have
-        # led there as well.
-        noise = not scarce and progress.left > policy.thin_falls * 2.0 * lowest / problem.response_variance
+        # led there as well.  Few rows cannot tell that from units that are missing.
+        enough = problem.n_rows(widest(problem, known)) >= policy.rows_to_trust * problem.p
+        noise = enough and progress.left > policy.thin_falls * 2.0 * lowest / problem.response_variance
         others = [*chains.losses[1:2], *(c.state.loss for c in known)]
         alike = noise and any(abs(loss - lowest) <= policy.gain * lowest for loss in others)
         if lowest <= nearly_exact or last or alike:
