@@ -197,10 +197,16 @@ class Policy:
     """The same in units of d / n where there is noise, some of which one more unit fits."""
     together: float = 2.0
     """Ratio of the two lowest losses of chains up to which their refinement to one minimum vouches for it."""
+    thin_units: int = 16
+    """Units from which students under decay are tried: fewer are found by growing and pruning, at less cost, ..."""
+    thin_rows: float = 3.2
+    """... and rows for each parameter up to which they are: from four growing and pruning does as well."""
+    thin_work: float = 5e11
+    """Multiply-adds of a thousand gradients of a student up to which it is tried."""
+    thin_share: float = 1 / 3
+    """What all of them may cost, over what growing and pruning costs at least where that fails too."""
     thin_width: float = 4.0
-    """Width of students under decay, over the model's: with fewer units not each of the teacher's has a cluster ..."""
-    thin_least_width: int = 40
-    """... and the least of it: of few units more cost next to nothing."""
+    """Width of students under decay, over the model's: with fewer units not each of the teacher's has a cluster."""
     thin_decay: float = 5e-2
     """First decay: under it students leave about a tenth of the variance of the responses ..."""
     thin_lower: float = 0.3
@@ -213,8 +219,6 @@ class Policy:
     """... ratio of the shares that the student leaves, which without noise follow the decay, ..."""
     thin_flat: int = 2
     """... and levels in a row above both after which a student ends, where rows are not scarce."""
-    thin_work: float = 5e11
-    """Multiply-adds of a level's thousand gradients up to which such students are tried."""
     thin_most_left: float = 0.15
     """Share of the variance a student leaves above which its units are not yet those of the teacher ..."""
     thin_least_left: float = 3e-4
@@ -232,9 +236,7 @@ class Policy:
     thin_students: int = 1
     """Students under decay where rows are not scarce: the first one mostly does."""
     thin_students_of_few: int = 8
-    """The same where they are, and units many: growing and pruning costs more and finds less ..."""
-    thin_students_of_small: int = 2
-    """... but does well where units are few."""
+    """The same where they are."""
     nearly_exact: float = 1e-10
     """Share of the variance at which chains end: Gauss-Newton is faster from there."""
 

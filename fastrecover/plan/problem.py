@@ -110,7 +110,7 @@ class Problem:
     allowance : float
         Passes that a search may go on for; the first minimum sets it.
     uncounted : float
-        Passes that count towards none: those of a single student, which are cheap.
+        Passes that do not count towards it: those of students under decay, which have a bound of their own.
     penalty : Penalty or None
         That of the model, for the rows and responses of `raw`.
     left : Left or None
@@ -228,9 +228,14 @@ class Problem:
         return self.monitor.limit(self.engine.meter.passes)
 
     @property
+    def passes_of_search(self) -> float:
+        """Passes that count towards the allowance."""
+        return self.engine.meter.passes - self.uncounted
+
+    @property
     def searched_enough(self) -> bool:
         """Whether the search has taken the passes that the first minimum allows it."""
-        return self.engine.meter.passes - self.uncounted >= self.allowance
+        return self.passes_of_search >= self.allowance
 
     @property
     def expandable(self) -> bool:
@@ -240,13 +245,16 @@ class Problem:
 
     @property
     def thinnable(self) -> bool:
-        """Whether wide students under weight decay may be merged to the model: one output, and no biases.
+        """Whether wide students under weight decay are merged to the model: units many, rows few, and these not dear.
 
-        Nor a degree above one, of whose units decay takes the 2/3 power of the size, and growing and pruning does well.
+        Of one output, without biases and penalty; nor of a degree above one, of whose units decay takes the 2/3 power
+        of the size.
         """
-        model = self.model
+        model, policy, (n, d) = self.model, self.policy, self.engine.shape
         plain = model.n_outputs == 1 and not model.hidden_bias and model.activation.degree in (None, 1)
-        return plain and model.loss.least_squares and model.penalty is None
+        plain = plain and model.loss.least_squares and model.penalty is None
+        few = model.n_hidden >= policy.thin_units and n <= policy.thin_rows * self.p
+        return plain and few and 2000.0 * n * d * policy.thin_width * model.n_hidden <= policy.thin_work
 
     @property
     def has_gaussian_curvature(self) -> bool:

@@ -32,7 +32,7 @@ from .report import Report
 from .spare import SPARE, has_spare_unit
 from .starting import Init, found_start, refined_start
 from .strategies import Expand, Moments, Progress, Restarts, Strategy
-from .thinning import Thin
+from .thinning import THIN, Thin
 
 #: Solvers by name; "auto" is the plan itself.
 SOLVERS: dict[str, type[Solver[Objective]] | None] = {
@@ -98,13 +98,15 @@ class Search:
         """One round of the strategy at work."""
         at, problem = self.position, self.problem
         strategy = self.strategies[at.strategy]
+        # What students under decay found short of an exact fit stands among the others, but leads none of them.
+        known = [c for c in at.candidates if not c.label.startswith(THIN)]
         if at.progress is None:
-            at.progress = strategy.begin(problem, self.judge, at.candidates)
-        strategy.advance(problem, self.judge, at.candidates, at.progress)
+            at.progress = strategy.begin(problem, self.judge, known)
+        strategy.advance(problem, self.judge, known, at.progress)
         at.report, at.diagnosis = problem.report, problem.diagnosis
         if at.progress.done:
-            if not isinstance(strategy, Thin):  # whose minimum costs more than it says of the next ones
-                self._allow(at.candidates, at.progress.candidates)
+            if not isinstance(strategy, Thin):  # whose passes say nothing of what others need
+                self._allow(known, at.progress.candidates)
             at.candidates = [*at.candidates, *at.progress.candidates]
             at.trusted, at.progress = at.progress.trusted, None
             at.strategy += 1
@@ -115,7 +117,7 @@ class Search:
         """Let the first minimum say what a search may cost, unless only an exact fit can be told from wrong ones."""
         problem, policy = self.problem, self.problem.policy
         if found and not before and not problem.is_scarce(problem.n_rows(problem.base)):
-            passes = policy.search_passes * problem.engine.meter.passes
+            passes = policy.search_passes * problem.passes_of_search
             problem.allowance = min(max(passes, policy.least_passes), policy.most_passes)
 
     def run(self) -> Candidate:

@@ -23,8 +23,7 @@ from .refine import moved, refined, wants_factors
 from .starting import refined_start
 from .students import Chains, default_extra, expanded_starts, regrown
 
-THIN = "thin"  # label of what students under decay have led to
-DENSEST, _MANY = 8, 16  # units up to which many chains, and a few, run side by side
+_DENSEST, _MANY = 8, 16  # units up to which many chains, and a few, run side by side
 _STEEPEST = 4.0  # most expected length of a row whose kink lies at a row of the data; the least is 1
 _RIDGE = 1e-4  # of the output weights of random units, some of which are nearly alike
 
@@ -251,10 +250,12 @@ class Expand:
 
     def begin(self, problem: Problem, judge: Judge, known: Sequence[Candidate]) -> ExpandProgress:
         """Before the first students."""
-        # Students under decay are asked where no noise was seen, and what they find tells of none.
-        known = [c for c in known if not c.label.startswith(THIN)]
+        rows, policy = problem.base, problem.policy
         noisy = any(judge.is_noise(c) for c in known)
-        return ExpandProgress(rng=problem.generator(Stream.RESTART), rows=rows_to_expand(problem, known), noisy=noisy)
+        if not known:
+            # On few of many rows the noise is fitted; where moments have failed there may be some.
+            rows = problem.drawn(rows, max(policy.rows_to_expand * problem.p, policy.fewest_rows), Stream.SCARCE)
+        return ExpandProgress(rng=problem.generator(Stream.RESTART), rows=rows, noisy=noisy)
 
     def advance(self, problem: Problem, judge: Judge, known: Sequence[Candidate], progress: Progress) -> None:
         """Grow and prune, and where that has led somewhere, or nowhere, refine the two lowest and judge them."""
@@ -271,7 +272,7 @@ class Expand:
                 model,
                 progress.chains,
                 progress.rng,
-                extra=extra_units(problem),
+                extra=self._extra(problem),
                 exact_loss=nearly_exact,
                 stop=lambda: problem.spent,
             )
@@ -298,14 +299,18 @@ class Expand:
         progress.done = progress.trusted or last or progress.noisy
 
     @staticmethod
+    def _extra(problem: Problem) -> int:
+        """Units by which students grow in a round."""
+        model, k = problem.model, problem.model.n_hidden
+        kinked = model.hidden_bias and model.activation.degree is not None and k >= _DENSEST
+        return problem.policy.more_units if kinked or k >= _MANY else 1
+
+    @staticmethod
     def _first(problem: Problem, known: Sequence[Candidate], progress: ExpandProgress, nearly_exact: float) -> Chains:
         assert progress.rng is not None
-        engine, model, policy = problem.on(progress.rows), problem.model, problem.policy
-        (n, d), k = engine.shape, model.n_hidden
-        scarce = problem.is_scarce(n)
-        count = 64 if scarce else 32 if k < DENSEST else 16 if k < _MANY else 8
-        width = k + 1 if scarce else k + default_extra(n, d, k, most=k)
-        count = int(np.clip(policy.round_work / (800.0 * width * n * d), policy.fewest_chains, count))
+        engine, model = problem.on(progress.rows), problem.model
+        d = engine.shape[1]
+        count, width = students_at_once(problem, progress.rows)
         progress.shown = problem.with_signs(random_start(model, d, progress.rng))[0]
         chains = expanded_starts(
             engine,
@@ -322,19 +327,13 @@ class Expand:
         return chains
 
 
-def rows_to_expand(problem: Problem, known: Sequence[Candidate]) -> Rows:
-    """What wide students see: few of many rows while nothing is known, on which the noise is fitted; else the base."""
-    if known:  # where moments have failed there may be some
-        return problem.base
-    policy = problem.policy
-    return problem.drawn(problem.base, max(policy.rows_to_expand * problem.p, policy.fewest_rows), Stream.SCARCE)
-
-
-def extra_units(problem: Problem) -> int:
-    """Units by which students grow in a round."""
-    model, k = problem.model, problem.model.n_hidden
-    kinked = model.hidden_bias and model.activation.degree is not None and k >= DENSEST
-    return problem.policy.more_units if kinked or k >= _MANY else 1
+def students_at_once(problem: Problem, rows: Rows) -> tuple[int, int]:
+    """How many students are grown and pruned side by side on some rows, and of how many units the first ones are."""
+    (n, d), k, policy = problem.on(rows).shape, problem.model.n_hidden, problem.policy
+    scarce = problem.is_scarce(n)
+    count = 64 if scarce else 32 if k < _DENSEST else 16 if k < _MANY else 8
+    width = k + 1 if scarce else k + default_extra(n, d, k, most=k)
+    return int(np.clip(policy.round_work / (800.0 * width * n * d), policy.fewest_chains, count)), width
 
 
 def widest(problem: Problem, known: Sequence[Candidate]) -> Rows:

@@ -3,25 +3,31 @@
 A student is trained under a decay that is lowered step by step.  At each step a network of the model's width is made of
 it and trained without: too strong a decay merges units of the teacher, too weak a one lets the student fit what it has
 to spare.  The networks of all steps are then grown and pruned together for a few rounds, since one of them may lack a
-unit or two.
+unit or two.  An exact fit alone ends the search, since so few rows say nothing of any other; and what all students cost
+is bounded by what growing and pruning would have cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..models import Parameters
 from ..random import Stream
+from ..solvers import LBFGS
 from ..sweeps import Objective
 from .decay import decayed, narrowed, wide_student
 from .judge import Judge
-from .problem import Candidate, Problem, Rows
-from .refine import moved, refined
-from .strategies import DENSEST, THIN, Progress, extra_units, rows_to_expand, widest
+from .problem import Candidate, Problem
+from .refine import refined
+from .strategies import Progress, students_at_once
 from .students import Chains, regrown
+
+THIN = "thin"  # label of what they have led to
+_ROUND = 200  # least gradients of a network in a round of growing and pruning
 
 
 @dataclass
@@ -30,10 +36,8 @@ class ThinProgress(Progress):
 
     Attributes
     ----------
-    rows : Rows
-        What the students see.
-    noisy : bool
-        Whether something known leaves noise alone.
+    allowed, taken : float
+        Gradients of one unit that all students may take, and those that they have taken.
     student : Parameters or None
         The wide one at work; None between two of them.
     level : int
@@ -48,8 +52,8 @@ class ThinProgress(Progress):
         The lowest networks they have led to.
     """
 
-    rows: Rows = ()
-    noisy: bool = False
+    allowed: float = 0.0
+    taken: float = 0.0
     student: Parameters | None = None
     level: int = 0
     left: float = 1.0
@@ -59,104 +63,100 @@ class ThinProgress(Progress):
 
 
 class Thin:
-    """Wide students under a decay that is lowered, merged down to the model, until one is exact or convincing."""
+    """Wide students under a decay that is lowered, merged down to the model, until one is exact or the budget spent."""
 
     def begin(self, problem: Problem, judge: Judge, known: Sequence[Candidate]) -> ThinProgress:
-        """Before the first student."""
-        noisy = any(judge.is_noise(c) for c in known)
-        return ThinProgress(rng=problem.generator(Stream.DECAY), rows=rows_to_expand(problem, known), noisy=noisy)
+        """Before the first student: what all of them may cost."""
+        policy, k = problem.policy, problem.model.n_hidden
+        rounds = policy.patient_rounds if self._scarce(problem) else policy.expand_rounds
+        passes = min(_ROUND * rounds, problem.allowance - problem.passes_of_search)
+        least = students_at_once(problem, problem.base)[0] * k * passes
+        return ThinProgress(rng=problem.generator(Stream.DECAY), allowed=policy.thin_share * least)
 
     def advance(self, problem: Problem, judge: Judge, known: Sequence[Candidate], progress: Progress) -> None:
-        """One level of the decay; after the last one of a student, rounds of growing and pruning, and a verdict."""
+        """One level of the decay; after the last one of a student, rounds of growing and pruning."""
         assert isinstance(progress, ThinProgress) and progress.rng is not None
-        engine, policy, model = problem.on(progress.rows), problem.policy, problem.model
-        dear = 2000.0 * engine.shape[0] * engine.shape[1] * self._width(problem) > policy.thin_work
-        if progress.noisy or dear or (known and problem.spent):
-            progress.done = True
-            return
-        nearly_exact, scarce = policy.nearly_exact * problem.response_variance, problem.is_scarce(engine.shape[0])
+        engine, policy, model = problem.on(problem.base), problem.policy, problem.model
+        nearly_exact = policy.nearly_exact * problem.response_variance
         progress.round += 1
-        began = engine.meter.passes
         stage = f"{THIN} {progress.round}"
-        ended = self._level(problem, progress, nearly_exact)
-        if ended and progress.chains.losses[0] > nearly_exact:
+        if self._level(problem, progress, nearly_exact) and progress.chains.losses[0] > nearly_exact:
+            units = len(progress.chains) * (model.n_hidden + policy.more_units)
             for _ in range(policy.thin_rounds):
-                progress.chains = regrown(
-                    engine,
-                    model,
-                    progress.chains,
-                    progress.rng,
-                    extra=extra_units(problem),
-                    exact_loss=nearly_exact,
-                    stop=lambda: problem.spent,
-                )
-        problem.uncounted += engine.meter.passes - began
-        chains = progress.chains
-        if not len(chains):
+                with self._taking(problem, progress, units) as stop:
+                    progress.chains = regrown(
+                        engine,
+                        model,
+                        progress.chains,
+                        progress.rng,
+                        extra=policy.more_units,
+                        exact_loss=nearly_exact,
+                        stop=stop,
+                    )
+        most = policy.thin_students_of_few if self._scarce(problem) else policy.thin_students
+        progress.done = problem.spent or progress.students == most or progress.taken >= progress.allowed
+        if not len(progress.chains):
             return
-        lowest = float(chains.losses[0])
-        shown = problem.with_signs(chains.parameters[0])[0]
-        problem.monitor.record(Objective(engine, shown), stage, lowest)
-        most = policy.thin_students_of_small if model.n_hidden < DENSEST else policy.thin_students_of_few
-        most = most if scarce else policy.thin_students
-        last = problem.spent or progress.students == most
-        # Where noise is what is left, a student leaves it too, leads to one minimum at every level, and moments have
-        # led there as well.  Few rows cannot tell that from units that are missing.
-        enough = problem.n_rows(widest(problem, known)) >= policy.rows_to_trust * problem.p
-        noise = enough and progress.left > policy.thin_falls * 2.0 * lowest / problem.response_variance
-        others = [*chains.losses[1:2], *(c.state.loss for c in known)]
-        alike = noise and any(abs(loss - lowest) <= policy.gain * lowest for loss in others)
-        if lowest <= nearly_exact or last or alike:
-            found = refined(problem, progress.rows, *problem.with_signs(chains.parameters[0]), stage)
-            progress.candidates = [moved(problem, found, widest(problem, known))]
-            best = progress.candidates[0]
-            # Levels of one student that agree vouch for nothing.
-            likely = noise and (judge.is_plausible(best) or (bool(known) and judge.agree([best, *known])))
-            progress.trusted = judge.is_exact(best) or likely
-            progress.done = progress.trusted or last
+        lowest, (shown, theta) = progress.chains.losses[0], problem.with_signs(progress.chains.parameters[0])
+        problem.monitor.record(Objective(engine, shown), stage, float(lowest))
+        if lowest <= nearly_exact:
+            progress.candidates = [refined(problem, problem.base, shown, theta, stage)]
+            progress.done, progress.trusted = True, judge.is_exact(progress.candidates[0])
+        elif progress.done:  # to steps with matrices it is not worth their cost
+            with self._taking(problem, progress, model.n_hidden):
+                state = problem.run(LBFGS(), Objective(engine, shown), theta, stage, policy.iterations)
+            progress.candidates = [Candidate(state, shown, problem.base, stage)]
 
     @staticmethod
-    def _width(problem: Problem) -> int:
-        policy = problem.policy
-        return max(round(policy.thin_width * problem.model.n_hidden), policy.thin_least_width)
+    def _scarce(problem: Problem) -> bool:
+        return problem.is_scarce(problem.n_rows(problem.base))
+
+    @staticmethod
+    @contextmanager
+    def _taking(problem: Problem, progress: ThinProgress, units: float) -> Iterator[Callable[[], bool]]:
+        """Count the passes within as those of so many units, and yield what says whether to stop."""
+        meter = problem.engine.meter
+        began = meter.passes
+        yield lambda: problem.spent or progress.taken + units * (meter.passes - began) >= progress.allowed
+        problem.uncounted += meter.passes - began
+        progress.taken += units * (meter.passes - began)
 
     def _level(self, problem: Problem, progress: ThinProgress, nearly_exact: float) -> bool:
         """One level of the student at work, whose network joins the others; whether it was the last."""
         assert progress.rng is not None
-        engine, policy, model = problem.on(progress.rows), problem.policy, problem.model
-
-        def stop() -> bool:
-            return problem.spent
-
+        engine, policy, model = problem.on(problem.base), problem.policy, problem.model
+        width = round(policy.thin_width * model.n_hidden)
         if progress.student is None:
-            progress.flat, progress.left = 0, 1.0
-            progress.student, progress.level = wide_student(engine, model, self._width(problem), progress.rng), 0
+            progress.flat, progress.left, progress.level = 0, 1.0, 0
+            progress.student = wide_student(engine, model, width, progress.rng)
         decay = policy.thin_decay * policy.thin_lower**progress.level
-        progress.student, loss = decayed(
-            engine, model, progress.student, decay, iterations=policy.thin_iterations, stop=stop
-        )
+        with self._taking(problem, progress, width) as stop:
+            progress.student, loss = decayed(
+                engine, model, progress.student, decay, iterations=policy.thin_iterations, stop=stop
+            )
+            stopped = stop()
         progress.level += 1
         left = 2.0 * loss / problem.response_variance
         ended = left < policy.thin_least_left or progress.level == policy.thin_levels
-        if left < policy.thin_most_left or ended or problem.spent:
-            found = narrowed(
-                engine,
-                model,
-                progress.student,
-                decay,
-                widths=policy.thin_widths,
-                between=policy.thin_between,
-                iterations=policy.thin_iterations,
-                exact_loss=nearly_exact,
-                stop=stop,
-            )
+        if left < policy.thin_most_left or ended or stopped:
+            with self._taking(problem, progress, policy.thin_widths[0] * model.n_hidden) as stop:
+                found = narrowed(
+                    engine,
+                    model,
+                    progress.student,
+                    decay,
+                    widths=policy.thin_widths,
+                    between=policy.thin_between,
+                    iterations=policy.thin_iterations,
+                    exact_loss=nearly_exact,
+                    stop=stop,
+                )
             before = progress.chains.losses.min(initial=np.inf)
             lower = found[1] < policy.thin_gain * before or left < policy.thin_falls * progress.left
             progress.flat = 0 if lower else progress.flat + 1
             progress.chains = progress.chains.joined(*found).first(policy.thin_chains)
             # Noise is all that is left, if rows are enough to tell.
-            scarce = problem.is_scarce(engine.shape[0])
-            ended = ended or (not scarce and progress.flat == policy.thin_flat)
+            ended = ended or (not self._scarce(problem) and progress.flat == policy.thin_flat)
         progress.left = left
         if ended:
             progress.student, progress.students = None, progress.students + 1

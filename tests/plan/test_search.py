@@ -44,7 +44,13 @@ CASES = {
     ),
     "moments, then expand": (lambda: problem(Regression("relu", 4), 10, 80), lambda p: strategies_for(p, "auto")),
     "thin": (
-        lambda: problem(Regression("relu", 4), 12, 58, seed=1, policy=Policy(thin_iterations=50, thin_between=10)),
+        lambda: problem(
+            Regression("relu", 4),
+            12,
+            58,
+            seed=1,
+            policy=Policy(thin_iterations=50, thin_between=10, thin_students_of_few=2),
+        ),
         lambda p: [Thin()],
     ),
     "whitened": (
