@@ -237,6 +237,8 @@ class Policy:
     """Students under decay where rows are not scarce: the first one mostly does."""
     thin_students_of_few: int = 8
     """The same where they are."""
+    thin_refinements: int = 3
+    """Refinements in a row until a network that is nearly exact is so: valleys of badly conditioned ones are long."""
     nearly_exact: float = 1e-10
     """Share of the variance at which chains end: Gauss-Newton is faster from there."""
 

@@ -100,8 +100,12 @@ class Thin:
         lowest, (shown, theta) = progress.chains.losses[0], problem.with_signs(progress.chains.parameters[0])
         problem.monitor.record(Objective(engine, shown), stage, float(lowest))
         if lowest <= nearly_exact:
-            progress.candidates = [refined(problem, problem.base, shown, theta, stage)]
-            progress.done, progress.trusted = True, judge.is_exact(progress.candidates[0])
+            progress.done = True
+            for _ in range(policy.thin_refinements):
+                found = refined(problem, problem.base, shown, theta, stage)
+                progress.candidates, progress.trusted, theta = [found], judge.is_exact(found), found.state.theta
+                if progress.trusted or problem.spent:
+                    break
         elif progress.done:  # to steps with matrices it is not worth their cost
             with self._taking(problem, progress, model.n_hidden):
                 state = problem.run(LBFGS(), Objective(engine, shown), theta, stage, policy.iterations)
