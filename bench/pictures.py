@@ -94,6 +94,7 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
     "zoo": (Bars(("all of", "tol", "against"), ("win", "tie", "loss"), log=""),),
     "verdicts": (Bars(("all of",), ("problems", "converged", "found", "wrong*"), log=""),),
     "power.zoo": (Bars(("all of",), ("ours", "L-BFGS", "missed*", "wrong*"), log=""),),
+    "power.frontier": (Bars(("all of", "n/(dk)", "model"), ("problems", "recovered", "wrong*"), log=""),),
     "power.goals": (Bars(("model", "k", "d", "n/(dk)"), by=("who",), line=0.95, log="", **_SHARE),),
     "power.starts": (Lines(y=("error",), by=("who", "d"), log="xy", **_MODELS),),
     "power.experiments": (Lines(("n",), by=("d",), facet=("who",), **_SHARE),),

@@ -12,7 +12,8 @@ Problem = tuple[Any, np.ndarray, np.ndarray]  # teacher, rows, responses
 _ROWS = {"quadratic": 100_000, "fcn": 100_000, "cnn": 100_000, "unit rows": 700_000}
 _ACTIVATIONS = ("relu", "leaky_relu", "squared_relu", "sigmoid", "tanh", "erf", "softplus", "quadratic")
 _HARD = ("relu", "leaky_relu", "squared_relu", "softplus", "tanh", "erf")
-_HERDS = {"mixed": (*_ACTIVATIONS, "fcn", "cnn"), "easy": _ACTIVATIONS, "hard": _HARD}
+_FRONTIER = ("relu", "leaky_relu", "tanh", "erf", "softplus")
+_HERDS = {"mixed": (*_ACTIVATIONS, "fcn", "cnn"), "easy": _ACTIVATIONS, "hard": _HARD, "frontier": _FRONTIER}
 
 
 def planted(
@@ -71,13 +72,24 @@ def animal(herd: str, number: int) -> tuple[dict[str, Any], Any, np.ndarray, np.
     "mixed": all models in turn, up to 24 features and 4 units, 20 to 400 rows a parameter (labels: 400 to 2000), no
     noise, a little or as much as signal, some with intercepts or real output weights.  "easy": up to 200 features and 8
     units, 20 rows a weight, half of them with unequal norms, real output weights, noise and correlated inputs.  "hard":
-    noiseless, up to 20 units, unknown signs, 4 to 10 rows a weight.
+    noiseless, up to 20 units, unknown signs, 4 to 10 rows a weight.  "frontier": noiseless, 10, 20 or 30 units, d of
+    one to three times as many, unknown signs, 2, 3 or 4 rows a weight, condition number 2, 5 or 10.
     """
     model = _HERDS[herd][number % len(_HERDS[herd])]
+    if herd == "frontier":
+        return _at_the_limit(model, number)
     noise, correlation, (teacher, X, y) = _mixed(model, number) if herd == "mixed" else _half(herd, model, number)
     k = teacher.n_hidden * teacher.model.n_patches
     head = {"model": model, "k": k, "d": X.shape[1], "n": len(X), "noise": noise, "correlation": correlation}
     return head, teacher, X, y
+
+
+def _at_the_limit(model: str, number: int) -> tuple[dict[str, Any], Any, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng([73, number])
+    k = int(rng.choice((10, 20, 30)))
+    d, each, condition = k * int(rng.integers(1, 4)), int(rng.integers(2, 5)), float(rng.choice((2.0, 5.0, 10.0)))
+    head = {"model": model, "k": k, "d": d, "n/(dk)": each, "condition": condition}
+    return head, *planted(model, d, k, each * d * k, number, rows=900_000 + number, condition_number=condition)
 
 
 def _mixed(model: str, number: int) -> tuple[float, float, Problem]:

@@ -99,6 +99,17 @@ def together(rows: list[Row]) -> Iterator[Row]:
         yield {"all of": head[0], "tol": head[1], "against": head[2]} | summarised(part)
 
 
+def frontier(rows: list[Row]) -> Iterator[Row]:
+    """How many are recovered in all, at so many rows a weight and by each activation, and the seconds of these."""
+    heads: list[Row] = [{}, *({key: value} for key in ("n/(dk)", "model") for value in sorted({r[key] for r in rows}))]
+    for head in heads:
+        part = [row for row in rows if head.items() <= row.items()]
+        seconds = [row["seconds"] for row in part if row["recovered"]]
+        one: Row = {"all of": "frontier"} | head | {"problems": len(part), "recovered": len(seconds)}
+        one["wrong but converged"] = sum(row["wrong but converged"] for row in part)
+        yield one | {"seconds": statistics.median(seconds) if seconds else None}
+
+
 @contextmanager
 def _workers(count: int) -> Iterator[Callable[..., Iterator[Any]]]:
     """A ``map`` over processes with one thread each, or over this one alone, with one BLAS thread too."""
@@ -203,6 +214,12 @@ STUDIES: dict[str, Study] = {
         grid(herd=("easy", "hard"), number=tuple(range(50)), seeds=1),
         totals=together,
         quick=grid(herd="easy", number=3, seeds=1) + grid(herd="hard", number=0, seeds=1),
+    ),
+    "power.frontier": Study(
+        tasks.frontier,
+        grid(number=tuple(range(40)), seeds=1),
+        totals=frontier,
+        quick=grid(number=(6, 13), seeds=1),
     ),
     "verdicts": Study(
         wild.verdict,

@@ -15,6 +15,7 @@ from .planted import animal, biased, planted
 _ERRORS = {"relative": relative, "worst unit": worst_unit, "1 - cosine": off_cosine}
 _SPREAD, _STARTS, _RADIUS = 1e-4, 10, 0.1
 _TIE, _EXACT, _SINGULAR = 1e-9, 1e-25, 1e-9
+_MINUTE = 60.0
 _PEERS = 10  # animals that L-BFGS tries
 
 
@@ -142,6 +143,17 @@ def recovery(cell: Row, seed: int) -> Row:
         right = found.error(teacher) < (1.5 * best.error(teacher) if best else 1e-6)
         one |= {"L-BFGS": right, "L-BFGS s": seconds}
     return one
+
+
+def frontier(cell: Row, seed: int) -> Row:
+    """Whether a teacher near the fewest rows is recovered to 1e-6 before a minute of one processor is spent."""
+    head, teacher, X, y = animal("frontier", number := cell["number"])
+    begun = time.process_time()  # of one thread: of one processor, whoever else is busy
+    found = ours(X, y, teacher, number, callback=lambda line: time.process_time() - begun > _MINUTE)
+    seconds, error = time.process_time() - begun, found.error(teacher)
+    one: Row = {"recovered": error < 1e-6, "seconds": seconds, "passes": found.passes, "error": error}
+    one |= {"loss / variance": found.loss / float(np.var(y)), "wrong but converged": found.converged and error >= 1e-6}
+    return head | one
 
 
 def timed(method: Callable[..., Any], *problem: Any, **options: Any) -> tuple[Any, float]:

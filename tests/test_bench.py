@@ -44,7 +44,7 @@ from bench import (
 )
 from bench.__main__ import CASES, MODULES, main
 from bench.harness import Context, Results, alternate, ratio
-from bench.planted import biased, planted
+from bench.planted import animal, biased, planted
 from bench.probes import Probes
 from fastrecover.models import Parameters
 
@@ -372,6 +372,24 @@ def test_seeds_are_counted_and_averaged():
     assert (row["peer"], row["peer, of"]) == (1, 1)
     herds = studies.together([{"herd": herd, "win": win} for herd, win in (("a", True), ("b", True), ("a", False))])
     assert [(row["all of"], row["win"]) for row in herds] == [("a", 1), ("b", True)]
+
+
+def test_the_frontier_is_counted_by_rows_and_activations():
+    one = {"model": "relu", "n/(dk)": 2, "recovered": True, "seconds": 3.0, "wrong but converged": False}
+    found = [one, one | {"seconds": 5.0}, {**one, "model": "tanh", "recovered": False, "wrong but converged": True}]
+    every, two, relu, tanh = studies.frontier(found)
+    assert (every["problems"], every["recovered"], every["seconds"], every["wrong but converged"]) == (3, 2, 4.0, 1)
+    assert (two["n/(dk)"], two["recovered"]) == (2, 2) and (relu["model"], relu["problems"]) == ("relu", 2)
+    assert (tanh["recovered"], tanh["seconds"]) == (0, None)
+
+
+def test_frontier_problems_are_what_they_say():
+    head, teacher, X, y = animal("frontier", 6)
+    k, d = head["k"], head["d"]
+    assert (len(X), X.shape[1], teacher.n_hidden) == (head["n/(dk)"] * d * k, d, k)
+    values = np.linalg.svd(teacher.weights, compute_uv=False)
+    assert values[0] / values[-1] == pytest.approx(head["condition"])
+    np.testing.assert_array_equal(y, teacher.predict(X, n_jobs=1))
 
 
 def test_coverage_by_hand():

@@ -197,6 +197,48 @@ class Policy:
     """The same in units of d / n where there is noise, some of which one more unit fits."""
     together: float = 2.0
     """Ratio of the two lowest losses of chains up to which their refinement to one minimum vouches for it."""
+    thin_units: int = 16
+    """Units from which students under decay are tried: fewer are found by growing and pruning, at less cost, ..."""
+    thin_rows: float = 3.2
+    """... and rows for each parameter up to which they are: from four growing and pruning does as well."""
+    thin_work: float = 5e11
+    """Multiply-adds of a thousand gradients of a student up to which it is tried."""
+    thin_share: float = 1 / 3
+    """What all of them may cost, over what growing and pruning costs at least where that fails too."""
+    thin_width: float = 4.0
+    """Width of students under decay, over the model's: with fewer units not each of the teacher's has a cluster."""
+    thin_decay: float = 5e-2
+    """First decay: under it students leave about a tenth of the variance of the responses ..."""
+    thin_lower: float = 0.3
+    """... and the factor by which it is lowered from level to level."""
+    thin_levels: int = 8
+    """Most levels of a student."""
+    thin_gain: float = 0.9
+    """Ratio of losses from level to level below which the next one may do better, ..."""
+    thin_falls: float = 0.5
+    """... ratio of the shares that the student leaves, which without noise follow the decay, ..."""
+    thin_flat: int = 2
+    """... and levels in a row above both after which a student ends, where rows are not scarce."""
+    thin_most_left: float = 0.15
+    """Share of the variance a student leaves above which its units are not yet those of the teacher ..."""
+    thin_least_left: float = 3e-4
+    """... and below which it fits what it has to spare, and the next student begins."""
+    thin_widths: tuple[float, ...] = (2.0, 1.5, 1.25, 1.1, 1.0)
+    """Widths that a student is merged to in turn, over the model's."""
+    thin_between: int = 60
+    """Steps between two mergers."""
+    thin_iterations: int = 600
+    """Most steps at a level, and without decay at the end."""
+    thin_chains: int = 4
+    """Networks of the model that are kept for growing and pruning."""
+    thin_rounds: int = 2
+    """Rounds of growing and pruning after each student."""
+    thin_students: int = 1
+    """Students under decay where rows are not scarce: the first one mostly does."""
+    thin_students_of_few: int = 8
+    """The same where they are."""
+    thin_refinements: int = 3
+    """Refinements in a row until a network that is nearly exact is so: valleys of badly conditioned ones are long."""
     nearly_exact: float = 1e-10
     """Share of the variance at which chains end: Gauss-Newton is faster from there."""
 

@@ -109,6 +109,8 @@ class Problem:
         Random starts to choose the best of, in place of a search.
     allowance : float
         Passes that a search may go on for; the first minimum sets it.
+    uncounted : float
+        Passes that do not count towards it: those of students under decay, which have a bound of their own.
     penalty : Penalty or None
         That of the model, for the rows and responses of `raw`.
     left : Left or None
@@ -128,6 +130,7 @@ class Problem:
     raw: Engine | None = None
     restarts: int | None = None
     allowance: float = np.inf
+    uncounted: float = 0.0
     penalty: Penalty | None = None
     left: Left | None = None
     _engines: dict[Rows, Engine] = field(default_factory=dict, repr=False)
@@ -225,15 +228,33 @@ class Problem:
         return self.monitor.limit(self.engine.meter.passes)
 
     @property
+    def passes_of_search(self) -> float:
+        """Passes that count towards the allowance."""
+        return self.engine.meter.passes - self.uncounted
+
+    @property
     def searched_enough(self) -> bool:
         """Whether the search has taken the passes that the first minimum allows it."""
-        return self.engine.meter.passes >= self.allowance
+        return self.passes_of_search >= self.allowance
 
     @property
     def expandable(self) -> bool:
         """Whether wide students can be pruned to the model, by least squares or steps of it."""
         model = self.model
         return model.is_separate and not model.shares and (model.loss.least_squares or not model.is_quadratic_form)
+
+    @property
+    def thinnable(self) -> bool:
+        """Whether wide students under weight decay are merged to the model: units many, rows few, and these not dear.
+
+        Of one output, without biases and penalty; nor of a degree above one, of whose units decay takes the 2/3 power
+        of the size.
+        """
+        model, policy, (n, d) = self.model, self.policy, self.engine.shape
+        plain = model.n_outputs == 1 and not model.hidden_bias and model.activation.degree in (None, 1)
+        plain = plain and model.loss.least_squares and model.penalty is None
+        few = model.n_hidden >= policy.thin_units and n <= policy.thin_rows * self.p
+        return plain and few and 2000.0 * n * d * policy.thin_width * model.n_hidden <= policy.thin_work
 
     @property
     def has_gaussian_curvature(self) -> bool:

@@ -32,6 +32,7 @@ from .report import Report
 from .spare import SPARE, has_spare_unit
 from .starting import Init, found_start, refined_start
 from .strategies import Expand, Moments, Progress, Restarts, Strategy
+from .thinning import THIN, Thin
 
 #: Solvers by name; "auto" is the plan itself.
 SOLVERS: dict[str, type[Solver[Objective]] | None] = {
@@ -97,12 +98,15 @@ class Search:
         """One round of the strategy at work."""
         at, problem = self.position, self.problem
         strategy = self.strategies[at.strategy]
+        # What students under decay found short of an exact fit stands among the others, but leads none of them.
+        known = [c for c in at.candidates if not c.label.startswith(THIN)]
         if at.progress is None:
-            at.progress = strategy.begin(problem, self.judge, at.candidates)
-        strategy.advance(problem, self.judge, at.candidates, at.progress)
+            at.progress = strategy.begin(problem, self.judge, known)
+        strategy.advance(problem, self.judge, known, at.progress)
         at.report, at.diagnosis = problem.report, problem.diagnosis
         if at.progress.done:
-            self._allow(at.candidates, at.progress.candidates)
+            if not isinstance(strategy, Thin):  # whose passes say nothing of what others need
+                self._allow(known, at.progress.candidates)
             at.candidates = [*at.candidates, *at.progress.candidates]
             at.trusted, at.progress = at.progress.trusted, None
             at.strategy += 1
@@ -113,7 +117,7 @@ class Search:
         """Let the first minimum say what a search may cost, unless only an exact fit can be told from wrong ones."""
         problem, policy = self.problem, self.problem.policy
         if found and not before and not problem.is_scarce(problem.n_rows(problem.base)):
-            passes = policy.search_passes * problem.engine.meter.passes
+            passes = policy.search_passes * problem.passes_of_search
             problem.allowance = min(max(passes, policy.least_passes), policy.most_passes)
 
     def run(self) -> Candidate:
@@ -219,7 +223,8 @@ def strategies_for(problem: Problem, init: str) -> list[Strategy]:
     # them are taken, of which few rows say nothing.
     many = math.comb(k + order, order) > problem.policy.many_features
     many = many or (model.hidden_bias and problem.is_scarce(problem.n_rows(problem.base)))
-    return [Expand(), Moments()] if many else [Moments(), Expand()]
+    wide: list[Strategy] = [Thin(), Expand()] if problem.thinnable else [Expand()]
+    return [*wide, Moments()] if many else [Moments(), *wide]
 
 
 def _solved(problem: Problem, init: Init, solver: str | Solver[Objective]) -> Candidate:

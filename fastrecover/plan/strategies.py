@@ -308,12 +308,9 @@ class Expand:
     @staticmethod
     def _first(problem: Problem, known: Sequence[Candidate], progress: ExpandProgress, nearly_exact: float) -> Chains:
         assert progress.rng is not None
-        engine, model, policy = problem.on(progress.rows), problem.model, problem.policy
-        (n, d), k = engine.shape, model.n_hidden
-        scarce = problem.is_scarce(n)
-        count = 64 if scarce else 32 if k < _DENSEST else 16 if k < _MANY else 8
-        width = k + 1 if scarce else k + default_extra(n, d, k, most=k)
-        count = int(np.clip(policy.round_work / (800.0 * width * n * d), policy.fewest_chains, count))
+        engine, model = problem.on(progress.rows), problem.model
+        d = engine.shape[1]
+        count, width = students_at_once(problem, progress.rows)
         progress.shown = problem.with_signs(random_start(model, d, progress.rng))[0]
         chains = expanded_starts(
             engine,
@@ -328,6 +325,15 @@ class Expand:
             loss = problem.objective(candidate).on(engine).value(candidate.state.theta)
             chains = chains.joined(problem.parameters(candidate), loss)
         return chains
+
+
+def students_at_once(problem: Problem, rows: Rows) -> tuple[int, int]:
+    """How many students are grown and pruned side by side on some rows, and of how many units the first ones are."""
+    (n, d), k, policy = problem.on(rows).shape, problem.model.n_hidden, problem.policy
+    scarce = problem.is_scarce(n)
+    count = 64 if scarce else 32 if k < _DENSEST else 16 if k < _MANY else 8
+    width = k + 1 if scarce else k + default_extra(n, d, k, most=k)
+    return int(np.clip(policy.round_work / (800.0 * width * n * d), policy.fewest_chains, count)), width
 
 
 def widest(problem: Problem, known: Sequence[Candidate]) -> Rows:

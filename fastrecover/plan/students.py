@@ -49,12 +49,21 @@ class Chains:
     losses: np.ndarray
     failures: np.ndarray
 
+    @classmethod
+    def none(cls) -> Chains:
+        """No network yet."""
+        return cls((), np.zeros(0), np.zeros(0, int))
+
     def __len__(self) -> int:
         return len(self.parameters)
 
     def joined(self, parameters: Parameters, loss: float) -> Chains:
         """With one more network."""
         return _sorted((*self.parameters, parameters), np.append(self.losses, loss), np.append(self.failures, 0))
+
+    def first(self, count: int) -> Chains:
+        """The best of them."""
+        return Chains(self.parameters[:count], self.losses[:count], self.failures[:count])
 
 
 def expanded_starts(
@@ -117,7 +126,7 @@ def expanded_starts(
     if quadratic:
         scale = scale * 0.3 / np.sqrt(width)
     size, at = scale * _typical_size(engine, model), anchors(engine, model, rng)
-    students = [_random_network(model, _student_weights(model, width, rng), size, d, rng, at) for _ in range(count)]
+    students = [random_network(model, _student_weights(model, width, rng), size, d, rng, at) for _ in range(count)]
     found, losses = _pruned_and_trained(engine, model, students, iterations, exact_loss, stop)
     return _sorted(found, losses, np.zeros(len(found), int))
 
@@ -174,9 +183,9 @@ def regrown(
     for old, out in zip(chains.parameters, stuck, strict=True):
         if out:
             v = _student_weights(model, model.n_hidden + extra, rng)
-            students.append(_random_network(model, v, scale * size, d, rng, at))
+            students.append(random_network(model, v, scale * size, d, rng, at))
         else:
-            new = _random_network(model, _new_weights(model, extra, rng), _TINY * size, d, rng, at)
+            new = random_network(model, new_weights(model, extra, rng), _TINY * size, d, rng, at)
             students.append(_grown(old, new))
     found, losses = _pruned_and_trained(engine, model, students, iterations, exact_loss, stop)
     if len(found) < len(chains):  # ended before all were pruned
@@ -187,7 +196,7 @@ def regrown(
         found[i], losses[i] = chains.parameters[i], chains.losses[i]
     order = np.argsort(losses, kind="stable")
     best = order[: max(1, len(order) // _POLISHED)]
-    further, losses[best] = _trained(engine, model, [found[i] for i in best], 2 * iterations, exact_loss, stop)
+    further, losses[best] = trained(engine, model, [found[i] for i in best], 2 * iterations, exact_loss, stop)
     for i, one in zip(best, further, strict=True):
         found[i] = one
     return _sorted(found, losses, failures)
@@ -229,7 +238,7 @@ def _signs(model: Network) -> list[float]:
     return [1.0, -1.0] if model.known_v is None else sorted(set(np.sign(model.known_v)), reverse=True)
 
 
-def _new_weights(model: Network, count: int, rng: np.random.Generator) -> np.ndarray:
+def new_weights(model: Network, count: int, rng: np.random.Generator) -> np.ndarray:
     """Output weights of additional units: fair signs, the size of a typical known weight; of several outputs, any."""
     if model.n_outputs > 1:
         return rng.standard_normal((model.n_outputs, count)) / np.sqrt(model.n_outputs)
@@ -245,12 +254,12 @@ def _student_weights(model: Network, width: int, rng: np.random.Generator) -> np
     """
     known, k, extra = model.known_v, model.n_hidden, width - model.n_hidden
     if model.n_outputs > 1:
-        return _new_weights(model, width, rng)
+        return new_weights(model, width, rng)
     if model.activation.is_quadratic:
         return np.resize(_signs(model), width)
     if known is not None or model.activation.parity == "odd":
         first = np.ones(k) if known is None else known
-        return np.concatenate([first, _new_weights(model, extra, rng)])
+        return np.concatenate([first, new_weights(model, extra, rng)])
     positive = width // 2 if extra >= k else int(rng.integers(extra, k + 1))
     return np.where(np.arange(width) < positive, 1.0, -1.0)
 
@@ -265,7 +274,7 @@ def _typical_size(engine: Engine, model: Network) -> float:
     return float((np.sqrt(engine.response_variance() / model.n_hidden) / unit) ** (1.0 / degree))
 
 
-def _random_network(
+def random_network(
     model: Network, v: np.ndarray, size: float, d: int, rng: np.random.Generator, at: np.ndarray | None
 ) -> Parameters:
     """Rows of expected length `size`, one for each output weight, with kinks at given rows."""
@@ -291,7 +300,7 @@ def _pruned_and_trained(
     exact_loss: float,
     stop: Callable[[], bool],
 ) -> tuple[list[Parameters], np.ndarray]:
-    wide, losses = _trained(engine, model, students, iterations, -1.0, stop)
+    wide, losses = trained(engine, model, students, iterations, -1.0, stop)
     if stop():  # to prune one costs a pass
         wide = [wide[int(np.argmin(losses))]]
     narrow: list[Parameters] = []
@@ -299,10 +308,10 @@ def _pruned_and_trained(
         if narrow and stop():
             break
         narrow.append(pruned(engine, model, student))
-    return _trained(engine, model, narrow, iterations, exact_loss, stop)
+    return trained(engine, model, narrow, iterations, exact_loss, stop)
 
 
-def _trained(
+def trained(
     engine: Engine,
     model: Network,
     students: Sequence[Parameters],

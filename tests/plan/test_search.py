@@ -16,6 +16,7 @@ from fastrecover.plan import Policy, Problem, Search, carry_out
 from fastrecover.plan.quadratic import Spectral
 from fastrecover.plan.search import strategies_for
 from fastrecover.plan.strategies import Expand, Moments, Restarts
+from fastrecover.plan.thinning import Thin
 from fastrecover.solvers import Monitor
 from fastrecover.sources import ArraySource
 
@@ -42,6 +43,16 @@ CASES = {
         lambda p: [Restarts()],
     ),
     "moments, then expand": (lambda: problem(Regression("relu", 4), 10, 80), lambda p: strategies_for(p, "auto")),
+    "thin": (
+        lambda: problem(
+            Regression("relu", 4),
+            12,
+            58,
+            seed=1,
+            policy=Policy(thin_iterations=50, thin_between=10, thin_students_of_few=2),
+        ),
+        lambda p: [Thin()],
+    ),
     "whitened": (
         lambda: problem(Regression("relu", 3), 6, 5000, noise=0.5, shift=3.0),
         lambda p: strategies_for(p, "auto"),

@@ -1,0 +1,202 @@
+"""Wide students under weight decay: mergers against the formula and against copies, what decay does, what is found."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+import fastrecover as fr
+from fastrecover._blas import one_blas_thread
+from fastrecover.activations import get_activation
+from fastrecover.engines import engine_on
+from fastrecover.models import Parameters, Quadratic, Regression
+from fastrecover.plan import Policy, Problem, Search
+from fastrecover.plan.decay import decayed, merged, wide_student
+from fastrecover.plan.search import strategies_for
+from fastrecover.plan.strategies import Expand
+from fastrecover.plan.thinning import Thin
+from fastrecover.solvers import Monitor
+from fastrecover.sources import ArraySource
+from fastrecover.sweeps import Objective
+
+
+@pytest.fixture(autouse=True)
+def quiet_blas():
+    with one_blas_thread():
+        yield
+
+
+def planted(model, d, n, seed=0, k=None, noise=0.0, **options):
+    teacher = fr.datasets.make_teacher(model, d, k, random_state=seed, **options)
+    return teacher, *teacher.sample(n, noise, random_state=seed + 1000)
+
+
+def output(activation, p, x):
+    return activation.value(x @ p.weights.T) @ p.output_weights
+
+
+def scattered(activation, k, d, rng):
+    """Units of both signs, of sizes that differ."""
+    v = rng.uniform(0.5, 2.0, k) * rng.choice([-1.0, 1.0], k)
+    return Parameters(rng.standard_normal((k, d)), v)
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "tanh", "softplus"])
+def test_copies_are_merged_to_the_network_they_are_copies_of(name):
+    """Each unit in three shares: of its output weight, or of its row where that is the same."""
+    activation, rng = get_activation(name), np.random.default_rng(0)
+    one = scattered(activation, 4, 6, rng)
+    shares = rng.dirichlet(np.ones(3), 4).T
+    rows, v = np.tile(one.weights, (3, 1)), (shares * one.output_weights).ravel()
+    if activation.degree == 1:
+        scale = rng.uniform(0.5, 2.0, 12)
+        rows, v = rows * scale[:, None], v / scale
+    if activation.parity == "odd":
+        sign = rng.choice([-1.0, 1.0], 12)
+        rows, v = rows * sign[:, None], v * sign
+    found = merged(Parameters(rows, v), activation, 4)
+    x = rng.standard_normal((50, 6))
+    assert len(found.weights) == 4
+    np.testing.assert_allclose(output(activation, found, x), output(activation, one, x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh"])
+def test_the_pair_whose_mean_loses_least_is_merged(name):
+    """By all pairs: the weighted sum of squares about the mean of two, of one sign, of unit rows or of v > 0."""
+    activation = get_activation(name)
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        p = scattered(activation, 7, 5, rng)
+        length = np.linalg.norm(p.weights, axis=1)
+        size, sign = np.abs(p.output_weights) * length, np.sign(p.output_weights)
+        rows = p.weights / length[:, None] if activation.degree else p.weights * sign[:, None]
+        sign = sign if activation.degree else np.ones(7)
+        costs = {}
+        for i, j in combinations(range(7), 2):
+            if sign[i] == sign[j]:
+                mean = (size[i] * rows[i] + size[j] * rows[j]) / (size[i] + size[j])
+                costs[i, j] = sum(size[m] * ((rows[m] - mean) ** 2).sum() for m in (i, j))
+        i, j = min(costs, key=costs.__getitem__)
+        direction = size[i] * rows[i] + size[j] * rows[j]
+        found = merged(p, activation, 6)
+        turned = found.weights * (1.0 if activation.degree else np.sign(found.output_weights)[:, None])
+        cosines = turned @ direction / np.linalg.norm(turned, axis=1) / np.linalg.norm(direction)
+        assert cosines.max() == pytest.approx(1.0, abs=1e-12)
+        untouched = np.delete(rows, [i, j], axis=0)
+        near = (turned / np.linalg.norm(turned, axis=1)[:, None]) @ (
+            untouched / np.linalg.norm(untouched, axis=1)[:, None]
+        ).T
+        np.testing.assert_allclose(near.max(axis=0), 1.0, atol=1e-12)
+
+
+def test_signs_are_not_mixed():
+    p = Parameters(np.ones((3, 2)), np.array([1.0, 1.0, -1.0]))
+    found = merged(p, get_activation("relu"), 1)
+    assert sorted(np.sign(found.output_weights)) == [-1.0, 1.0]
+
+
+def test_decay_weighs_both_layers_alike():
+    """At a minimum no scale of a homogeneous unit lowers the decay: ``r |w| = |v|``; the loss is of the outputs."""
+    teacher, x, y = planted("relu", 6, 90, k=3)
+    engine, model = engine_on(ArraySource(x, y), 1), teacher.model
+    wide = wide_student(engine, model, 12, np.random.default_rng(0))
+    found, loss = decayed(engine, model, wide, 1e-2, iterations=600)
+    r = np.sqrt(engine.response_variance() / 3)
+    left, right = r * np.linalg.norm(found.weights, axis=1), np.abs(found.output_weights)
+    kept = right > 0.05 * right.max()
+    assert kept.sum() >= 3
+    np.testing.assert_allclose(left[kept], right[kept], rtol=0.05)
+    assert loss == pytest.approx(0.5 * np.mean((output(model.activation, found, x) - y) ** 2), rel=1e-6)
+    assert loss < 0.1 * engine.response_variance()
+
+
+CELLS = [
+    ("relu", 16, 16, 2.0, 2.0),
+    ("leaky_relu", 16, 20, 3.0, 5.0),
+    ("tanh", 16, 16, 2.0, 2.0),
+]
+
+
+@pytest.mark.parametrize(("activation", "k", "d", "ratio", "condition"), CELLS)
+def test_exact_recovery_from_few_rows(activation, k, d, ratio, condition):
+    teacher, x, y = planted(activation, d, round(ratio * d * k), 0, k, condition_number=condition)
+    rec = fr.fit(x, y, activation, k, random_state=0)
+    assert rec.info["start"].startswith("thin")
+    assert rec.converged and rec.error(teacher) < 1e-8
+
+
+def problem(model, d, n, noise=0.0, **options):
+    _, x, y = planted(model, d, n, noise=noise)
+    return Problem(engine_on(ArraySource(x, y), 1), model, np.random.SeedSequence(0), Monitor(), 1e-3, **options)
+
+
+def test_who_is_thinned():
+    """Many units and few rows a weight, of one output and without biases; all others are searched for as ever."""
+
+    def names(model, n, d=16, **options):
+        return [type(one).__name__ for one in strategies_for(problem(model, d, n, **options), "auto")]
+
+    few = round(3.2 * 16 * 16)
+    assert names(Regression("relu", 16), few) == ["Thin", "Expand", "Moments"]
+    assert names(Regression("tanh", 16, "free", fit_intercept=True), few) == ["Moments", "Thin", "Expand"]
+    assert names(Regression("relu", 16), few + 1) == names(Regression("relu", 24), 10_000) == ["Expand", "Moments"]
+    assert names(Regression("tanh", 15), 300) == names(Regression("relu", 5), 100) == ["Moments", "Expand"]
+    assert "Thin" not in names(Regression("relu", 16, "free", hidden_bias=True), few)
+    assert "Thin" not in names(Regression("squared_relu", 16), few)
+    assert "Thin" not in names(Quadratic(2), few)
+    assert "Thin" not in names(Regression("relu", 16), few, policy=Policy(thin_work=2000.0 * few * 16 * 64 - 1))
+
+
+def gradients_of(monkeypatch):
+    """Counts gradients of one unit, however many networks a pass is for."""
+    counted, whole = [0], Objective.values_and_grads
+
+    def counting(self, thetas, *rest):
+        counted[0] += len(thetas) * self.model.n_hidden
+        return whole(self, thetas, *rest)
+
+    monkeypatch.setattr(Objective, "values_and_grads", counting)
+    return counted
+
+
+@pytest.mark.parametrize("ratio", [2, 3])
+def test_where_thinning_fails_it_costs_a_third_and_changes_nothing(monkeypatch, ratio):
+    """Responses with noise: nothing is exact or trusted, and growing and pruning goes its own way, to the bit."""
+    quick = Policy(patient_rounds=3, expand_rounds=3, scarce_rounds=3, fewest_chains=2, round_work=4e8)
+
+    def run(*strategies):
+        given = problem(Regression("relu", 16), 16, ratio * 256, noise=0.1, policy=quick)
+        counted[0], search = 0, Search(given, list(strategies))
+        search.run()
+        assert not search.position.trusted
+        return search.position.candidates, counted[0]
+
+    counted = gradients_of(monkeypatch)
+    expanded, without = run(Expand())
+    (thin, *after), both = run(Thin(), Expand())
+    assert thin.label.startswith("thin") and [c.label for c in after] == [c.label for c in expanded]
+    for found, before in zip(after, expanded, strict=True):
+        np.testing.assert_array_equal(found.state.theta, before.state.theta)
+    assert 0.1 * without < both - without < 0.4 * without
+
+
+def test_a_spent_budget_still_leaves_a_network():
+    given = problem(Regression("relu", 16), 16, 500)
+    given.monitor.max_passes = 0.5
+    search = Search(given, [Thin()])
+    with given.monitor.watching(given.engine.meter):
+        search.advance()
+    (only,) = search.position.candidates
+    assert search.position.ended and np.isfinite(only.state.loss) and given.engine.meter.passes < 20
+
+
+def test_a_wrong_minimum_is_never_trusted():
+    """Four units where six made noiseless responses: however well levels and students agree, that says nothing."""
+    teacher, x, y = planted("softplus", 6, 400, k=6)
+    model, policy = teacher.model.changed(n_hidden=4), Policy(thin_levels=4, thin_rounds=1)
+    given = Problem(engine_on(ArraySource(x, y), 1), model, np.random.SeedSequence(0), Monitor(), 1e-3, policy=policy)
+    search = Search(given, [Thin()])
+    search.run()
+    assert search.position.candidates and not search.position.trusted
