@@ -35,4 +35,6 @@ class cached_property(Generic[T]):  # noqa: N801  (as in functools)
     def __get__(self, instance: Any, owner: type) -> Any:
         if instance is None:
             return self
-        return instance.__dict__.setdefault(self._name, self._function(instance))
+        # Set last: a property of a base class, asked for through super(), has the same name.
+        value = instance.__dict__[self._name] = self._function(instance)
+        return value
