@@ -199,7 +199,8 @@ class ShardedEngine:
         """Independent samples of equal weight."""
         whole, weights = self.patches(), self.weights()
         largest = max(self.team.each(shards.largest_weight))
-        rows, chances = drawn(whole.shape[0], 1, weights.total / (self.shape[0] * largest), m, seed)
+        share = weights.total / (self.shape[0] * largest) if largest else np.inf
+        rows, chances = drawn(whole.shape[0], 1, share, m, seed)
         x, y, w = whole._fetched(rows)
         if w is not None:
             kept = chances * largest < w

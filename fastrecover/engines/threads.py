@@ -292,7 +292,8 @@ class ThreadEngine:
             y, w = (None if a is None else aligned(a) for a in (y if sweep.seen else None, w))
             a, s = kernels.sweep(x, y, w, sweep.p, sweep.op, 0, blocks, out=into)
             if not (np.isfinite(a).all() and np.isfinite(s).all()):  # rows that are read may not be what they were
-                check_finite(x, getattr(source, "name", "X"), (first + start) * source.group)
+                titles = getattr(source, "column_names", None) if source.group == 1 else None
+                check_finite(x, getattr(source, "name", "X"), (first + start) * source.group, titles)
             return a, s
 
         return Parts(part, places)

@@ -209,8 +209,11 @@ def thin(n: int, apart: int, w: np.ndarray | None, group: int, m: int, seed: np.
     -------
     ndarray of int, rising
     """
-    rows, chances = drawn(n, apart, 1.0 if w is None else float(w.mean() / w.max()), m, seed)
-    return rows if w is None else rows[chances * float(w.max()) < w[rows // group]]
+    if w is None:
+        return drawn(n, apart, 1.0, m, seed)[0]
+    largest = float(w.max())
+    rows, chances = drawn(n, apart, float(w.mean()) / largest if largest else math.inf, m, seed)
+    return rows[chances * largest < w[rows // group]]
 
 
 def drawn(n: int, apart: int, share: float, m: int, seed: np.random.SeedSequence) -> tuple[np.ndarray, np.ndarray]:

@@ -60,7 +60,7 @@ def test_where_a_matrix_is_cheap_the_start_stays():
 
 def test_a_budget_that_is_spent_ends_it():
     teacher, made = problem("relu")
-    made.monitor.ended = True
+    made.monitor.clock.stop()
     assert in_span(made, ALL, teacher.parameters) is teacher.parameters
 
 
