@@ -7,10 +7,10 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from processes import Together
 
 import fastrecover as fr
 from fastrecover import checkpoint
-from tests.processes import Together
 
 COUNT = 3
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from processes import Together as Processes
 
 from fastrecover.engines import Meter, ThreadEngine, contiguous
 from fastrecover.engines import sharded as module
@@ -11,7 +12,6 @@ from fastrecover.engines.teams import Gathered
 from fastrecover.models import get_model
 from fastrecover.sources import ArraySource
 from fastrecover.sweeps import MomentSweeps, Objective
-from tests.processes import Together as Processes
 
 
 class Together:
