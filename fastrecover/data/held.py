@@ -153,7 +153,7 @@ def alike(held: Held, dtype: np.dtype, exponent: int | None) -> Held:
 
 
 @told
-def labels(held: Held, loss: Loss) -> np.ndarray | None:
+def labels(held: Held) -> np.ndarray | None:
     """Labels that there are; of very many some of them, the least and the largest."""
     if held.rows is None or not sum(held.counts):
         return None
@@ -166,7 +166,7 @@ def encoded(held: Held, loss: Loss, classes: np.ndarray | None, outputs: int | N
     """Responses as the loss takes them."""
     n = sum(held.counts)
     if held.rows is None or not n:
-        return replace(held, y=np.empty((0,) if outputs is None else (0, outputs)), weight=held.weight)
+        return replace(held, y=np.empty((0,) if outputs is None else (0, outputs)))
     if classes is None or held.y.ndim == 2:
         y = loss.targets(held.y, n)[0]
     else:

@@ -209,7 +209,7 @@ def spread(team: Team, places: Sequence[Sequence[int]], model: Network, class_we
 
 def _classes(team: Team, loss: Loss) -> np.ndarray | None:
     """Classes of the labels of all members."""
-    found = [each for each in team.each(held.labels, loss) if each is not None]
+    found = [each for each in team.each(held.labels) if each is not None]
     some = np.concatenate(found)
     # Twice, since a class needs two rows on average.
     return loss.targets(np.tile(some, 2), 2 * len(some))[1]

@@ -235,8 +235,8 @@ class ShardedEngine:
     def with_targets(self, y: np.ndarray) -> ShardedEngine:
         """Engine on the same rows with responses y, (n,) or (n, n_outputs)."""
         y = np.ascontiguousarray(y, np.float64)
-        parts = [(np.concatenate([y[:0], *(y[a : a + m] for a, m in runs)]),) for runs in self.runs]
-        return replace(self, team=self.team.made_of(shards.with_targets, parts), several=y.ndim == 2)
+        parts = [("with_targets", np.concatenate([y[:0], *(y[a : a + m] for a, m in runs)])) for runs in self.runs]
+        return replace(self, team=self.team.made_of(shards.changed, parts), several=y.ndim == 2)
 
     def with_weights(self, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> ShardedEngine:
         """Engine on the same rows with weights ``function(y, w)``."""

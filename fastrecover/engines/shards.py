@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -45,20 +46,7 @@ class Shard:
     @property
     def begins(self) -> list[int]:
         """Local number of the first sample of every run."""
-        begins, at = [], 0
-        for _, count in self.runs:
-            begins.append(at)
-            at += count
-        return begins
-
-    def over(self, start: int, stop: int) -> list[tuple[int, int, int]]:
-        """Runs of the samples ``start .. stop - 1`` of all: number of the first, local number of it, count."""
-        found = []
-        for (first, count), begin in zip(self.runs, self.begins, strict=True):
-            a, b = max(start, first), min(stop, first + count)
-            if a < b:
-                found.append((a, begin + a - first, b - a))
-        return found
+        return list(accumulate((count for _, count in self.runs[:-1]), initial=0)) if self.runs else []
 
 
 class Subtrees(NamedTuple):
@@ -169,11 +157,6 @@ def patches(shard: Shard) -> Shard:
     """The shard whose samples are patches."""
     group = shard.engine.source.group
     return Shard(shard.engine.patches(), [(first * group, count * group) for first, count in shard.runs])
-
-
-def with_targets(shard: Shard, y: np.ndarray) -> Shard:
-    """The shard with other responses."""
-    return Shard(shard.engine.with_targets(y), shard.runs)
 
 
 def of_source(shard: Shard, function: Callable[..., Any], *args: Any) -> Any:

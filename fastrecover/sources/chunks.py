@@ -7,7 +7,7 @@ persisted them.  No graph is made per pass.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -167,7 +167,5 @@ def chunk_rows(X: Any) -> ChunkRows:
         array = array.compute_chunk_sizes()
     rows = as_chunks(array)
     if hasattr(X, "columns"):
-        from dataclasses import replace
-
         rows = replace(rows, titles=[str(name) for name in X.columns])
     return ChunkRows(rows)

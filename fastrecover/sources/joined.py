@@ -25,7 +25,13 @@ class JoinedRows:
     def __init__(self, parts: Sequence[Source]) -> None:
         self.parts = parts
         self.edges = np.cumsum([0, *(part.shape[0] for part in parts)])
-        self.seams = self.edges[1:-1]
+        # Those within a part as well: what it is made of may be chunks.
+        inner = [
+            begin + seams[(seams > 0) & (seams < part.shape[0])]
+            for begin, part in zip(self.edges, parts, strict=False)
+            for seams in [np.asarray(getattr(part, "seams", ()), int)]
+        ]
+        self.seams = np.unique(np.concatenate([self.edges[1:-1], *inner]))
 
     def __call__(self, start: int, stop: int) -> np.ndarray:
         """Samples ``start .. stop - 1``, without a copy where they are in one part."""
