@@ -10,7 +10,7 @@ from .array import ArraySource
 from .base import Block, Source, aligned, gathered
 from .blocks import BlockSource
 
-_SMALL, _TOGETHER = 1 << 17, 1 << 20  # numbers of a chunk that is brought together with others, and of these
+_SMALL, _TOGETHER = 1 << 20, 1 << 22  # numbers of a chunk that is brought together with others, and of these
 
 
 class JoinedRows:
