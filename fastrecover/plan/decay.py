@@ -7,6 +7,12 @@ Tomioka and Srebro, arXiv 1412.6614; Bach, arXiv 1412.8690), and of the networks
 Bounded units are kept from saturating by the same term.  A student several times as wide as the teacher then goes to
 nearly the same place from everywhere: each unit of the teacher appears as a cluster of its units.  Merging the nearest
 of them (Ward 1963) and training between, while the decay still holds, keeps what selecting one unit of each would lose.
+
+Two things more are known of a teacher.  Its rows span no more than k directions, often far fewer than there are
+features: decay is measured in a metric that the student's own rows make, taken anew as they turn, under which rows
+outside their common span are dear (reweighted least squares for few directions: Mohan and Fazel 2012).  And where
+``phi(z) - phi(-z) = s z`` a unit may be reversed beside a linear term: a student that has one is spared the choice of
+orientations, which the linear term of the network it leads to then tells, all at once.
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ import numpy as np
 
 from ..activations import Activation
 from ..engines import Engine
+from ..inputs import Coordinates
 from ..models import Network, Parameters, Penalty
 from ..models.parameters import lengths
 from ..solvers import minimise_many
@@ -27,8 +34,8 @@ from .pruning import pruned
 from .students import new_weights, random_network, trained
 
 _MEMORY = 10  # curvature pairs
-_LEG, _GAIN = 100, 0.02  # steps between two looks at the loss, and the relative decrease that makes more worth while
 _LIGHT, _HEAVY = 0.6, 2.4  # homogeneous units begin with rows so light that the first steps turn no sign
+_EVERYWHERE = 0.3  # weight that all directions share in a metric, over that of the k largest of the student's own
 _NOTHING = 1e-3  # size of a unit, relative to the largest, below which the decay has taken it away
 
 
@@ -74,7 +81,7 @@ def decayed(
     decay : float
         lambda.
     iterations : int
-        Most of L-BFGS; it ends before where it gains little.
+        Most of L-BFGS.
     stop : callable
         Asked before every pass; true ends the work where it is.
 
@@ -83,19 +90,47 @@ def decayed(
     student : Parameters
     loss : float
     """
-    width, d = student.weights.shape
+    width = len(student.rows)
     penalty = Penalty(decay * engine.response_variance() / model.n_hidden, decay, 0.0)
     wide = model.changed(n_hidden=width, output_weights="free", penalty=penalty)
-    objective, thetas, loss = Objective(engine, wide), wide.pack(student)[None], np.inf
-    for done in range(0, iterations, _LEG):
-        before, steps = loss, min(_LEG, iterations - done)
-        thetas, losses = minimise_many(objective, thetas, iterations=steps, memory=_MEMORY, stop=stop)
-        loss = float(losses[0])
-        if stop() or not loss < (1.0 - _GAIN) * before:
-            break
-    found = wide.unpack(thetas[0], d)
+    thetas, losses = minimise_many(
+        Objective(engine, wide), wide.pack(student)[None], iterations=iterations, memory=_MEMORY, stop=stop
+    )
+    found = wide.unpack(thetas[0], student.weights.shape[1])
     of_decay = penalty.rows * float((found.weights**2).sum()) + decay * float((found.output_weights**2).sum())
-    return found, loss - 0.5 * of_decay
+    return found, float(losses[0]) - 0.5 * of_decay
+
+
+def own_metric(student: Parameters, n_hidden: int) -> Coordinates:
+    """Coordinates whose squared lengths of rows are ``w' (M + e I)^-q w``, M made of a student's own rows.
+
+    ``M = sum_j v_j^2 w_j w_j'`` over the mean of its k largest eigenvalues is what gradients of the student along a
+    direction are in the square, apart from what units have in common; e keeps all others within reach.  A power of 1
+    counts directions, of 1/2 adds up their sizes (Mohan and Fazel 2012, sections 3 and 2); q goes from the latter,
+    where k units may span all d features, towards the former, ``q = 1 - k / (2 d)``.
+
+    Parameters
+    ----------
+    student : Parameters
+        Of one output.
+    n_hidden : int
+        k, of the model.
+
+    Returns
+    -------
+    Coordinates
+        Rows whose squared lengths are k, or the number of features where it is less, on average.
+    """
+    each = student.weights * student.output_weights[:, None]
+    values, vectors = np.linalg.eigh(each.T @ each)
+    d = len(values)
+    k = min(n_hidden, d)
+    typical = float(values[-k:].mean())
+    if not typical > 0.0:
+        return Coordinates()
+    values = (np.maximum(values, 0.0) / typical + _EVERYWHERE * k / d) ** (0.5 - 0.25 * k / d)
+    values *= np.sqrt(k / (values**2).sum())
+    return Coordinates((vectors * values) @ vectors.T, (vectors / values) @ vectors.T)
 
 
 def narrowed(
@@ -142,6 +177,29 @@ def narrowed(
             student, _ = decayed(engine, model, student, decay, iterations=between, stop=stop)
     found, losses = trained(engine, model, [pruned(engine, model, student)], iterations, exact_loss, stop)
     return found[0], float(losses[0])
+
+
+def oriented(found: Parameters, activation: Activation) -> Parameters:
+    """The network without its linear term: the units that it reversed are turned back.
+
+    Reversing units J adds ``-s sum_J v_j w_j`` to the linear term, so which they are is a problem of least squares
+    whose solutions are zeros and ones.
+
+    Parameters
+    ----------
+    found : Parameters
+        Of one output, with a linear term.
+    activation : Activation
+        With ``phi(z) - phi(-z) = s z``.
+
+    Returns
+    -------
+    Parameters
+    """
+    added = -float(activation.odd_slope or 0.0) * found.output_weights[:, None] * found.weights
+    share = np.linalg.lstsq(added.T, found.slope, rcond=None)[0]
+    rows = np.where((share > 0.5)[:, None], -found.rows, found.rows)
+    return replace(found.with_rows(rows), linear=None)
 
 
 def merged(student: Parameters, activation: Activation, count: int) -> Parameters:

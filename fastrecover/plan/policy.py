@@ -6,6 +6,26 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Decay:
+    """How wide students are kept small while they grow.
+
+    Attributes
+    ----------
+    first, lower : float
+        Decay of the first level, and the factor from level to level.
+    levels : int
+        Most of them.
+    metric : bool
+        Whether rows are measured by those that the student has, see :func:`~fastrecover.plan.decay.own_metric`.
+    """
+
+    first: float
+    lower: float
+    levels: int
+    metric: bool
+
+
+@dataclass(frozen=True)
 class Policy:
     """Numbers that steer a fit; the defaults are those of :func:`fastrecover.fit`.
 
@@ -198,47 +218,54 @@ class Policy:
     together: float = 2.0
     """Ratio of the two lowest losses of chains up to which their refinement to one minimum vouches for it."""
     thin_units: int = 16
-    """Units from which students under decay are tried: fewer are found by growing and pruning, at less cost, ..."""
-    thin_rows: float = 3.2
-    """... and rows for each parameter up to which they are: from four growing and pruning does as well."""
-    thin_work: float = 5e11
+    """Units from which students under decay come before growing and pruning, ..."""
+    thin_rows: float = 5.5
+    """... and rows for each parameter up to which they do: from more of them growing and pruning does as well."""
+    thin_units_of_few: int = 8
+    """The same units where rows are scarce, or activations bounded, ..."""
+    thin_work: float = 2e13
     """Multiply-adds of a thousand gradients of a student up to which it is tried."""
-    thin_share: float = 1 / 3
-    """What all of them may cost, over what growing and pruning costs at least where that fails too."""
+    thin_share: float = 2.0
+    """What all students may cost, over what growing and pruning costs at least where that fails too."""
     thin_width: float = 4.0
     """Width of students under decay, over the model's: with fewer units not each of the teacher's has a cluster."""
-    thin_decay: float = 5e-2
-    """First decay: under it students leave about a tenth of the variance of the responses ..."""
-    thin_lower: float = 0.3
-    """... and the factor by which it is lowered from level to level."""
-    thin_levels: int = 8
-    """Most levels of a student."""
+    thin_decay: Decay = Decay(first=1.5e-2, lower=0.4, levels=6, metric=True)
+    """Their decay: under its first level they leave about a hundredth of the variance of the responses."""
+    thin_decay_of_bounded: Decay = Decay(first=3e-2, lower=0.4, levels=2, metric=False)
+    """The same for bounded units, which the first levels bring or none, and whose long rows no metric shortens."""
+    thin_turns: int = 4
+    """Times at each level that the metric is taken anew from the student ..."""
+    thin_leg: int = 100
+    """... and steps from one to the next."""
+    thin_linear: float = 1.9
+    """Rows for each parameter, those of a linear term counted, from which students have one first; with fewer rows the
+    second one does."""
+    thin_least_linear: float = 1.1
+    """Rows for each such parameter below which none does."""
     thin_gain: float = 0.9
     """Ratio of losses from level to level below which the next one may do better, ..."""
     thin_falls: float = 0.5
     """... ratio of the shares that the student leaves, which without noise follow the decay, ..."""
     thin_flat: int = 2
     """... and levels in a row above both after which a student ends, where rows are not scarce."""
-    thin_most_left: float = 0.15
-    """Share of the variance a student leaves above which its units are not yet those of the teacher ..."""
-    thin_least_left: float = 3e-4
-    """... and below which it fits what it has to spare, and the next student begins."""
     thin_widths: tuple[float, ...] = (2.0, 1.5, 1.25, 1.1, 1.0)
     """Widths that a student is merged to in turn, over the model's."""
     thin_between: int = 60
     """Steps between two mergers."""
-    thin_iterations: int = 600
-    """Most steps at a level, and without decay at the end."""
-    thin_chains: int = 4
-    """Networks of the model that are kept for growing and pruning."""
+    thin_iterations: int = 400
+    """Most steps without decay at the end."""
+    thin_chains: int = 2
+    """Networks of a student that are kept for growing and pruning."""
     thin_rounds: int = 2
-    """Rounds of growing and pruning after each student."""
-    thin_students: int = 1
+    """Rounds of growing and pruning after each level."""
+    thin_students: int = 2
     """Students under decay where rows are not scarce: the first one mostly does."""
-    thin_students_of_few: int = 8
+    thin_students_of_few: int = 64
     """The same where they are."""
+    thin_near: float = 1e-7
+    """Share of the variance at which a network is refined: gradients alone are slow on badly conditioned ones."""
     thin_refinements: int = 3
-    """Refinements in a row until a network that is nearly exact is so: valleys of badly conditioned ones are long."""
+    """Refinements in a row until such a network is exact: valleys of badly conditioned ones are long."""
     nearly_exact: float = 1e-10
     """Share of the variance at which chains end: Gauss-Newton is faster from there."""
 

@@ -250,11 +250,14 @@ class Problem:
         Of one output, without biases and penalty; nor of a degree above one, of whose units decay takes the 2/3 power
         of the size.
         """
-        model, policy, (n, d) = self.model, self.policy, self.engine.shape
+        model, policy, (n, d) = self.model, self.policy, self.on(self.base).shape
         plain = model.n_outputs == 1 and not model.hidden_bias and model.activation.degree in (None, 1)
         plain = plain and model.loss.least_squares and model.penalty is None
-        few = model.n_hidden >= policy.thin_units and n <= policy.thin_rows * self.p
-        return plain and few and 2000.0 * n * d * policy.thin_width * model.n_hidden <= policy.thin_work
+        many = model.n_hidden >= policy.thin_units
+        if self.is_scarce(n) or np.isfinite(model.activation.bounds).all():
+            many = model.n_hidden >= policy.thin_units_of_few
+        dear = 2000.0 * n * d * policy.thin_width * model.n_hidden > policy.thin_work
+        return plain and many and n <= policy.thin_rows * self.p and not dear
 
     @property
     def has_gaussian_curvature(self) -> bool:

@@ -108,10 +108,18 @@ class Search:
             if not isinstance(strategy, Thin):  # whose passes say nothing of what others need
                 self._allow(known, at.progress.candidates)
             at.candidates = [*at.candidates, *at.progress.candidates]
-            at.trusted, at.progress = at.progress.trusted, None
+            at.trusted = at.progress.trusted and not self._undercut(at.progress.candidates, at.candidates)
+            at.progress = None
             at.strategy += 1
             spent = bool(at.candidates) and problem.spent
             at.ended = at.trusted or spent or at.strategy == len(self.strategies)
+
+    def _undercut(self, trusted: list[Candidate], found: list[Candidate]) -> bool:
+        """Whether students under decay have led lower than minima that are believed since they agree."""
+        best = self.judge.best(trusted)
+        lower = (1.0 - self.problem.policy.gain) * best.state.loss
+        thin = [c for c in found if c.label.startswith(THIN) and c.rows == best.rows]
+        return not self.judge.is_exact(best) and any(c.state.loss < lower for c in thin)
 
     def _allow(self, before: list[Candidate], found: list[Candidate]) -> None:
         """Let the first minimum say what a search may cost, unless only an exact fit can be told from wrong ones."""

@@ -1,10 +1,10 @@
 """The search through wide students under weight decay: students of their own are drawn until one leads to an exact fit.
 
-A student is trained under a decay that is lowered step by step.  At each step a network of the model's width is made of
-it and trained without: too strong a decay merges units of the teacher, too weak a one lets the student fit what it has
-to spare.  The networks of all steps are then grown and pruned together for a few rounds, since one of them may lack a
-unit or two.  An exact fit alone ends the search, since so few rows say nothing of any other; and what all students cost
-is bounded by what growing and pruning would have cost.
+A student is trained under a decay that is lowered step by step, in a metric that its own rows make.  At each step a
+network of the model's width is made of it, trained without, and grown and pruned for a round or two: too strong a decay
+merges units of the teacher, too weak a one lets the student fit what it has to spare, and a network may lack a unit or
+two.  An exact fit alone ends the search, since so few rows say nothing of any other; and what all students cost is
+bounded by what growing and pruning would have cost.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..inputs import Coordinates
 from ..models import Parameters
 from ..random import Stream
 from ..solvers import LBFGS
 from ..sweeps import Objective
-from .decay import decayed, narrowed, wide_student
+from .decay import decayed, narrowed, oriented, own_metric, wide_student
 from .judge import Judge
+from .policy import Decay
 from .problem import Candidate, Problem
 from .refine import refined
 from .strategies import Progress, students_at_once
@@ -40,26 +42,35 @@ class ThinProgress(Progress):
         Gradients of one unit that all students may take, and those that they have taken.
     student : Parameters or None
         The wide one at work; None between two of them.
+    linear : bool
+        Whether it has a linear term that the model has not.
+    metric : Coordinates
+        In which its rows are measured.
     level : int
         Times that its decay has been lowered.
     left : float
         Share of the variance that it left at the level before.
     flat : int
-        Levels in a row at which neither it nor its network has become clearly lower.
+        Levels in a row at which neither it nor its networks have become clearly lower.
     students : int
         Wide ones that are done with.
     chains : Chains
-        The lowest networks they have led to.
+        The lowest networks it has led to.
+    best : tuple of float and Parameters, or None
+        Lowest loss of all students, and its network, with no linear term that the model has not.
     """
 
     allowed: float = 0.0
     taken: float = 0.0
     student: Parameters | None = None
+    linear: bool = False
+    metric: Coordinates = field(default_factory=Coordinates)
     level: int = 0
     left: float = 1.0
     flat: int = 0
     students: int = 0
     chains: Chains = field(default_factory=Chains.none)
+    best: tuple[float, Parameters] | None = None
 
 
 class Thin:
@@ -74,42 +85,56 @@ class Thin:
         return ThinProgress(rng=problem.generator(Stream.DECAY), allowed=policy.thin_share * least)
 
     def advance(self, problem: Problem, judge: Judge, known: Sequence[Candidate], progress: Progress) -> None:
-        """One level of the decay; after the last one of a student, rounds of growing and pruning."""
-        assert isinstance(progress, ThinProgress) and progress.rng is not None
-        engine, policy, model = problem.on(problem.base), problem.policy, problem.model
-        nearly_exact = policy.nearly_exact * problem.response_variance
+        """One level of a student, and what its network makes of it."""
+        assert isinstance(progress, ThinProgress)
+        policy = problem.policy
         progress.round += 1
         stage = f"{THIN} {progress.round}"
-        if self._level(problem, progress, nearly_exact) and progress.chains.losses[0] > nearly_exact:
-            units = len(progress.chains) * (model.n_hidden + policy.more_units)
-            for _ in range(policy.thin_rounds):
-                with self._taking(problem, progress, units) as stop:
-                    progress.chains = regrown(
-                        engine,
-                        model,
-                        progress.chains,
-                        progress.rng,
-                        extra=policy.more_units,
-                        exact_loss=nearly_exact,
-                        stop=stop,
-                    )
+        ended = self._level(problem, progress)
+        if ended:
+            progress.student, progress.students = None, progress.students + 1
         most = policy.thin_students_of_few if self._scarce(problem) else policy.thin_students
         progress.done = problem.spent or progress.students == most or progress.taken >= progress.allowed
-        if not len(progress.chains):
-            return
-        lowest, (shown, theta) = progress.chains.losses[0], problem.with_signs(progress.chains.parameters[0])
-        problem.monitor.record(Objective(engine, shown), stage, float(lowest))
-        if lowest <= nearly_exact:
-            progress.done = True
+        lowest, found = float(progress.chains.losses[0]), progress.chains.parameters[0]
+        found = oriented(found, problem.model.activation) if progress.linear else found
+        shown, theta = problem.with_signs(found)
+        problem.monitor.record(Objective(problem.on(problem.base), shown), stage, lowest)
+        if progress.best is None or lowest < progress.best[0]:
+            progress.best = lowest, found
+        if lowest <= self._near(problem):
             for _ in range(policy.thin_refinements):
-                found = refined(problem, problem.base, shown, theta, stage)
-                progress.candidates, progress.trusted, theta = [found], judge.is_exact(found), found.state.theta
+                candidate = refined(problem, problem.base, shown, theta, stage)
+                progress.candidates, progress.trusted = [candidate], judge.is_exact(candidate)
+                theta = candidate.state.theta
                 if progress.trusted or problem.spent:
                     break
-        elif progress.done:  # to steps with matrices it is not worth their cost
-            with self._taking(problem, progress, model.n_hidden):
-                state = problem.run(LBFGS(), Objective(engine, shown), theta, stage, policy.iterations)
+            progress.done = progress.done or progress.trusted
+            if progress.student is not None:  # a wrong minimum so low leads nowhere else
+                progress.student, progress.students = None, progress.students + 1
+        elif progress.done and not progress.candidates:  # to steps with matrices it is not worth their cost
+            shown, theta = problem.with_signs(progress.best[1])
+            with self._taking(problem, progress, problem.model.n_hidden):
+                objective = Objective(problem.on(problem.base), shown)
+                state = problem.run(LBFGS(), objective, theta, stage, policy.iterations)
             progress.candidates = [Candidate(state, shown, problem.base, stage)]
+
+    @staticmethod
+    def _near(problem: Problem) -> float:
+        return problem.policy.thin_near * problem.response_variance
+
+    @staticmethod
+    def _decay(problem: Problem) -> Decay:
+        bounded = np.isfinite(problem.model.activation.bounds).all()
+        return problem.policy.thin_decay_of_bounded if bounded else problem.policy.thin_decay
+
+    @staticmethod
+    def _has_linear(problem: Problem, progress: ThinProgress) -> bool:
+        """Whether the next student has a linear term: every other one, where units may be reversed beside it."""
+        policy, model, (n, d) = problem.policy, problem.model, problem.on(problem.base).shape
+        if model.linear_term or model.activation.odd_slope is None or n < policy.thin_least_linear * (problem.p + d):
+            return False
+        first = n >= policy.thin_linear * (problem.p + d)
+        return first == (progress.students % 2 == 0)
 
     @staticmethod
     def _scarce(problem: Problem) -> bool:
@@ -125,43 +150,61 @@ class Thin:
         problem.uncounted += meter.passes - began
         progress.taken += units * (meter.passes - began)
 
-    def _level(self, problem: Problem, progress: ThinProgress, nearly_exact: float) -> bool:
+    def _level(self, problem: Problem, progress: ThinProgress) -> bool:
         """One level of the student at work, whose network joins the others; whether it was the last."""
         assert progress.rng is not None
-        engine, policy, model = problem.on(problem.base), problem.policy, problem.model
-        width = round(policy.thin_width * model.n_hidden)
+        engine, policy, model, near = problem.on(problem.base), problem.policy, problem.model, self._near(problem)
         if progress.student is None:
+            progress.linear = self._has_linear(problem, progress)
+            progress.metric, progress.chains = Coordinates(), Chains.none()
             progress.flat, progress.left, progress.level = 0, 1.0, 0
+        if progress.linear:
+            model = model.changed(linear_term=True)
+        if progress.student is None:
+            width = round(policy.thin_width * model.n_hidden)
             progress.student = wide_student(engine, model, width, progress.rng)
-        decay = policy.thin_decay * policy.thin_lower**progress.level
+        decay, width = self._decay(problem), len(progress.student.rows)
+        # Every other student begins a level lower, where fewer units of the teacher are merged.
+        rate = decay.first * decay.lower ** (progress.level + progress.students % 2)
         with self._taking(problem, progress, width) as stop:
-            progress.student, loss = decayed(
-                engine, model, progress.student, decay, iterations=policy.thin_iterations, stop=stop
+            for _ in range(policy.thin_turns):
+                inner, student = progress.metric.engine(engine), progress.metric.into(progress.student, model)
+                student, loss = decayed(inner, model, student, rate, iterations=policy.thin_leg, stop=stop)
+                progress.student = progress.metric.back(student, model)
+                if decay.metric:
+                    progress.metric = own_metric(progress.student, model.n_hidden)
+        inner, student = progress.metric.engine(engine), progress.metric.into(progress.student, model)
+        with self._taking(problem, progress, policy.thin_widths[0] * model.n_hidden) as stop:
+            found, lowest = narrowed(
+                inner,
+                model,
+                student,
+                rate,
+                widths=policy.thin_widths,
+                between=policy.thin_between,
+                iterations=policy.thin_iterations,
+                exact_loss=near,
+                stop=stop,
             )
-            stopped = stop()
-        progress.level += 1
-        left = 2.0 * loss / problem.response_variance
-        ended = left < policy.thin_least_left or progress.level == policy.thin_levels
-        if left < policy.thin_most_left or ended or stopped:
-            with self._taking(problem, progress, policy.thin_widths[0] * model.n_hidden) as stop:
-                found = narrowed(
+        before = progress.chains.losses.min(initial=np.inf)
+        progress.chains = progress.chains.joined(progress.metric.back(found, model), lowest).first(policy.thin_chains)
+        for _ in range(policy.thin_rounds):
+            if progress.chains.losses[0] <= near:
+                break
+            with self._taking(problem, progress, len(progress.chains) * (model.n_hidden + policy.more_units)) as stop:
+                progress.chains = regrown(
                     engine,
                     model,
-                    progress.student,
-                    decay,
-                    widths=policy.thin_widths,
-                    between=policy.thin_between,
-                    iterations=policy.thin_iterations,
-                    exact_loss=nearly_exact,
+                    progress.chains,
+                    progress.rng,
+                    extra=policy.more_units,
+                    exact_loss=near,
                     stop=stop,
                 )
-            before = progress.chains.losses.min(initial=np.inf)
-            lower = found[1] < policy.thin_gain * before or left < policy.thin_falls * progress.left
-            progress.flat = 0 if lower else progress.flat + 1
-            progress.chains = progress.chains.joined(*found).first(policy.thin_chains)
-            # Noise is all that is left, if rows are enough to tell.
-            ended = ended or (not self._scarce(problem) and progress.flat == policy.thin_flat)
-        progress.left = left
-        if ended:
-            progress.student, progress.students = None, progress.students + 1
-        return ended
+        progress.level += 1
+        left = 2.0 * loss / problem.response_variance
+        lower = progress.chains.losses[0] < policy.thin_gain * before or left < policy.thin_falls * progress.left
+        progress.flat, progress.left = 0 if lower else progress.flat + 1, left
+        # Noise is all that is left, if rows are enough to tell.
+        flat = not self._scarce(problem) and progress.flat == policy.thin_flat
+        return flat or progress.level == decay.levels
