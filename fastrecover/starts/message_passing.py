@@ -21,8 +21,8 @@ _ITERATIONS, _SURE = 200, 0.02  # the second is the share of tr M that is still 
 _KNOWN = 0.1  # share of it in the first rows, which are random
 _DAMPING, _DAMPING_OF_MANY = 0.8, 5.0  # the second over k: units are told apart by ever smaller changes
 _LEAST = 0.01  # of the information that a row has, over what one has whose direction is known
-_FARTHEST = 10.0  # times tr M, beyond which it diverges
-_LARGE = 1e8  # argument beyond which Bessel functions have lost all digits of their ratio
+_FARTHEST, _TRIES = 10.0, 3  # times tr M beyond which it diverges, and how often it may
+_LARGE = 1e6  # argument beyond which one less the ratio of Bessel functions has lost more digits than its bound
 
 
 def check_message_passing(model: Network, n_features: int) -> None:
@@ -59,7 +59,8 @@ def message_passing_start(engine: Engine, model: Network, seed: np.random.SeedSe
     Parameters
     ----------
     engine : Engine
-        Of Gaussian rows, at most 67 million numbers.  Weights of samples are left aside, as an exact fit may do.
+        Of Gaussian rows, at most 67 million numbers.  Weights of samples say which there are, as is enough for an
+        exact fit.
     model : Network
         Quadratic network of one sign.
     seed : SeedSequence
@@ -82,41 +83,55 @@ def message_passing_start(engine: Engine, model: Network, seed: np.random.SeedSe
         raise StartError("init='message-passing' needs responses of one sign: use init='spectral'")
     if n * d > MOST_NUMBERS:
         raise StartError(f"init='message-passing' holds {n} rows of {d} features: use init='spectral'")
-    x, y, _ = local_rows(engine)
+    x, y, counts = local_rows(engine)
+    if counts is not None:
+        x, y = x[counts > 0.0], y[counts > 0.0]
     sign = float(np.sign(known[0]))
     y = np.maximum(sign * y, 0.0)
     radius, trace = np.sqrt(y), float(y.mean())
-    if not trace > 0.0:
+    if trace <= 0.0:
         raise StartError("init='message-passing' needs responses that are not all zero: use init='spectral'")
-    prior = trace / (d * k)  # variance of an entry of W, and what is still open of it
-    damping = min(_DAMPING, _DAMPING_OF_MANY / k)
-    w = np.random.default_rng(seed).standard_normal((k, d))
-    w *= np.sqrt(_KNOWN * trace) / np.linalg.norm(w)
-    left, g = (1.0 - _KNOWN) * prior, np.zeros((n, k))
+    rng = np.random.default_rng(seed)
+    for number in range(_TRIES):
+        w = _passed_on(engine, x, radius, rng.standard_normal((k, d)), 0.5**number)
+        if w is not None:
+            break
+    else:
+        raise StartError("init='message-passing' diverges on these rows: use init='spectral'")
+    values, vectors = np.linalg.eigh(w @ w.T)
+    rows = vectors.T @ w / np.sqrt(np.maximum(values, 1e-300))[:, None]
+    sizes = sign * values * (trace / values.sum())
+    mean = Parameters(np.zeros((0, d)), np.zeros(0), np.zeros(d), sign * trace)
+    return quadratic_network(QuadraticFit(rows, sizes, mean, 0.0), model)
+
+
+def _passed_on(engine: Engine, x: np.ndarray, radius: np.ndarray, w: np.ndarray, caution: float) -> np.ndarray | None:
+    """Posterior mean of the rows of W, None where the way to it diverges; one pass an iteration."""
+    (n, d), k = x.shape, len(w)
+    trace = float(np.mean(radius**2))
+    prior = trace / (d * k)  # variance of an entry of W
+    damping = caution * min(_DAMPING, _DAMPING_OF_MANY / k)
+    w = w * (np.sqrt(_KNOWN * trace) / np.linalg.norm(w))
+    left, g = (1.0 - _KNOWN) * prior, np.zeros((n, k))  # variance that is left, and what each row says
     for number in range(_ITERATIONS):
         engine.meter.count(n)
         v = d * left
         omega = x @ w.T - v * g
         length = np.maximum(np.linalg.norm(omega, axis=1), 1e-300)
         a = mean_cosine(k, radius * length / v)
-        new = ((radius * a / length - 1.0) / v)[:, None] * omega
-        g = new if number == 0 else g + damping * (new - g)
-        told = 1.0 - y * (1.0 - a**2) / (k * v)
-        information = float(np.maximum(told.sum(), _LEAST * n / k)) / v
+        said = ((radius * a / length - 1.0) / v)[:, None] * omega
+        g = said if number == 0 else g + damping * (said - g)
+        information = max(float(np.sum(1.0 - radius**2 * (1.0 - a**2) / (k * v))), _LEAST * n / k) / v
         shrinkage = prior / (prior + 1.0 / information)
         step = shrinkage * (w + g.T @ x / information) - w
         step -= (1.0 - 1.0 / k) * float(np.sum(step * w) / np.sum(w * w)) * w
         w = w + damping * step
         left += damping * (shrinkage / information - left)
         if not float(np.sum(w * w)) <= _FARTHEST * trace:
-            raise StartError("init='message-passing' diverges on these rows: use init='spectral'")
+            return None
         if left <= _SURE * prior:
             break
-    values, vectors = np.linalg.eigh(w @ w.T)
-    rows = vectors.T @ w / np.sqrt(np.maximum(values, 1e-300))[:, None]
-    sizes = sign * values * (trace / values.sum())
-    mean = Parameters(np.zeros((0, d)), np.zeros(0), np.zeros(d), sign * trace)
-    return quadratic_network(QuadraticFit(rows, sizes, mean, 0.0), model)
+    return w
 
 
 def mean_cosine(k: int, kappa: np.ndarray) -> np.ndarray:
@@ -139,8 +154,9 @@ def mean_cosine(k: int, kappa: np.ndarray) -> np.ndarray:
         return np.tanh(kappa)
     from scipy.special import ive
 
-    few, many = np.maximum(np.minimum(kappa, _LARGE), 1e-300), (k - 1) / 2.0
-    upper, lower = ive(k / 2, few), ive(k / 2 - 1, few)
-    # Where both underflow, and beyond all digits: a bound that both ends of the axis approach (Amos 1974).
-    bound = few / (many + np.sqrt((many + 1.0) ** 2 + few**2))
-    return np.where((lower > 1e-200) & (kappa < _LARGE), upper / np.where(lower > 0.0, lower, 1.0), bound)
+    half, near = (k - 1) / 2.0, np.minimum(kappa, _LARGE)
+    upper, lower = ive(k / 2, near), ive(k / 2 - 1, near)
+    # Where both underflow, and where they have lost their digits: a bound that is met at both ends (Amos 1974).
+    bound = kappa / (half + np.hypot(half + 1.0, kappa))
+    exact = (lower > 1e-200) & (kappa < _LARGE)
+    return np.where(exact, upper / np.where(exact, lower, 1.0), bound)

@@ -48,6 +48,14 @@ def test_local_minima_are_left():
     assert (found[:, 1] >= found[:, 0]).all()
 
 
+@pytest.mark.parametrize("d, k, n", [(20, 3, 78), (20, 2, 54), (30, 1, 48)])
+def test_message_passing_stands_behind(d, k, n):
+    """At 1.37, 1.38 and 1.6 rows for each free number: of 40 other seeds 20, 13 and 17 are solved without, all with."""
+    found = np.array([solved(Quadratic(k), d, k, n, seed) for seed in range(6)])
+    assert found[:, 0].sum() <= 5  # otherwise there is nothing to see
+    assert found[:, 1].all()
+
+
 @pytest.mark.parametrize("v", [(1.0, 1.0, -1.0), (1.0, 1.0, 1.0)])
 def test_signs_are_found(v):
     """Unknown signs at n = 1.6 d k: of 40 other seeds 27 and 36 are solved without added rows, and all with them."""
