@@ -116,7 +116,7 @@ class Spectral:
         except StartError:
             report.start = named
             return start
-        found = refined(problem, start.rows, model, theta, "message passing")
+        found = refined(problem, start.rows, model, theta, "message-passing")
         if found.state.loss < start.state.loss:
             return found
         report.start = named

@@ -137,8 +137,7 @@ def _passed_on(engine: Engine, x: np.ndarray, radius: np.ndarray, w: np.ndarray,
 def mean_cosine(k: int, kappa: np.ndarray) -> np.ndarray:
     """Mean cosine with its axis of the law of von Mises and Fisher on the sphere in k dimensions.
 
-    ``I_{k/2}(kappa) / I_{k/2 - 1}(kappa)``, the hyperbolic tangent for k = 1 (Mardia and Jupp, Directional Statistics,
-    section 9.3.2).
+    ``I_{k/2}(kappa) / I_{k/2 - 1}(kappa)``, the hyperbolic tangent for k = 1 (Mardia and Jupp, Directional Statistics).
 
     Parameters
     ----------
