@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from ..random import Stream
 from ..solvers import DENSE_LIMIT_OF_FEW
+from ..solvers.quadratic_cg import smallest_eigenvalue
 from ..starts import StartError
 from ..starts.spectral import definite, narrower, wider
 from ..sweeps import Objective
@@ -134,10 +135,14 @@ class Spectral:
         Minima below this loss are taken as global; spurious ones of planted problems with 1 to 5 rows left at least
         ``0.1 (1 - p / n)^2`` of the variance of y in fifty dimensions and 0.013 times the same square in twenty, p the
         free numbers of M (measured, not proved).  From hardly more rows than these they may leave a hundredth of that,
-        and only exact fits are believed.
+        and only exact fits are believed.  Those were teachers whose k eigenvalues l are alike, so that the variance is
+        ``2 k l^2``; where rows are scarce, l is the smallest one, whose direction may be what is wrong.
         """
         objective: Objective = problem.objective(candidate)
         k, n = candidate.model.n_hidden, objective.n_rows
         free = objective.n_parameters - k * (k - 1) / 2
-        credible = 0.5 * _CREDIBLE * (1.0 - free / n) ** 2 * objective.engine.response_variance()
+        size = objective.engine.response_variance()
+        if problem.is_scarce(n):
+            size = min(size, 2.0 * k * smallest_eigenvalue(candidate.model, problem.parameters(candidate)) ** 2)
+        credible = 0.5 * _CREDIBLE * (1.0 - free / n) ** 2 * size
         return bool(n >= _TOLD_APART * free and candidate.state.loss <= credible)

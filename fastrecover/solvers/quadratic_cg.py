@@ -211,10 +211,25 @@ def _with_direction(objective: Objective, state: State, old: State | None = None
 
 def _distance(objective: Objective, state: State) -> float:
     """Newton decrement, ``sqrt(2) |Delta|_F`` for an error Delta of M, over that of M's smallest eigenvalue."""
-    at = objective.unpack(state.theta)
-    r, c = np.linalg.qr(at.weights.T)[1], objective.model.activation.quadratic_coefficient or 1.0
-    smallest = abs(c) * float(np.abs(np.linalg.eigvalsh((r * at.output_weights) @ r.T)).min())
+    smallest = smallest_eigenvalue(objective.model, objective.unpack(state.theta))
     return state.decrement / max(np.sqrt(2.0) * smallest, 1e-300)
+
+
+def smallest_eigenvalue(model: Network, at: Parameters) -> float:
+    """Smallest modulus among the eigenvalues of M on the span of its rows.
+
+    Parameters
+    ----------
+    model : Network
+        Quadratic network.
+    at : Parameters
+
+    Returns
+    -------
+    float
+    """
+    r, c = np.linalg.qr(at.weights.T)[1], model.activation.quadratic_coefficient or 1.0
+    return abs(c) * float(np.abs(np.linalg.eigvalsh((r * at.output_weights) @ r.T)).min())
 
 
 def population_solve(model: Network, at: Parameters, grad: Parameters) -> Parameters:

@@ -18,7 +18,7 @@ from fastrecover._blas import one_blas_thread
 from fastrecover.engines import ThreadEngine
 from fastrecover.models import ConvRegression, Parameters, Quadratic, Regression
 from fastrecover.solvers import FactoredDescent, Monitor, QuarticConjugateGradients, run
-from fastrecover.solvers.quadratic_cg import Polynomial, null_directions, population_solve
+from fastrecover.solvers.quadratic_cg import Polynomial, null_directions, population_solve, smallest_eigenvalue
 from fastrecover.sources import ArraySource
 from fastrecover.starts import small_random_start, spectral_start
 from fastrecover.sweeps import Objective
@@ -98,6 +98,16 @@ def test_null_directions_change_nothing(v):
     assert np.linalg.norm(matrix @ null[0]) < 1e-12 * np.linalg.norm(matrix)
     grad = objective.value_and_grad(theta)[1]
     assert abs(null[0] @ grad) < 1e-12 * np.linalg.norm(grad)
+
+
+@pytest.mark.parametrize("v", V)
+def test_smallest_eigenvalue_is_that_of_the_whole_matrix(v):
+    rng = np.random.default_rng(5)
+    half = fr.Activation.from_functions(lambda z: 0.5 * z * z, lambda z: z, name="half square", parity="even")
+    model = Regression(half, 2, V[v])
+    at = Parameters(rng.standard_normal((2, 6)), model.known_v)
+    values = np.linalg.eigvalsh(0.5 * at.weights.T @ (at.output_weights[:, None] * at.weights))
+    assert smallest_eigenvalue(model, at) == pytest.approx(np.sort(np.abs(values))[-2], rel=1e-12)
 
 
 def test_lowest_point_of_quartics():
@@ -222,7 +232,7 @@ def test_passes_to_rounding_from_hardly_more_rows_than_unknowns():
             state = go(objective, teacher.model.pack(start), dense=dense, tol=0.0, exact=exact_loss(objective, 1e-13))
             assert state.converged and "exact" in state.message
             passes.append(objective.passes - before)
-            assert passes[0] < 100 and passes[1] > 200
+        assert passes[0] < 100 and passes[1] > 200
 
 
 def test_gradients_are_right_after_a_matrix_was_formed():
