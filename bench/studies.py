@@ -184,6 +184,16 @@ def _few_rows(d: int, r: int) -> list[Row]:
     return cells + _quadratic(d, r, (3.0, 6.0, 10.0), "xia2019", 4, within=1e-6)
 
 
+def _down_to_the_count(d: int, r: int, seeds: int, least: float = 1.0, condition: float = 1.0) -> list[Row]:
+    """From (r + 1) / r rows a weight down to as many as M has free numbers, or `least` times these."""
+    unknowns = d * r - r * (r - 1) // 2
+    most = (r + 1) * d / unknowns
+    head = dict(model="quadratic", v="ones", condition=condition, d=d, k=r, who="ours", seeds=seeds, within=1e-6)
+    shares = [share for share in (1.0, 1.02, 1.05, 1.1, 1.2, 1.3, 1.5, 1.75) if least <= share < most] + [most]
+    rows = [math.ceil(round(share * unknowns, 6)) for share in shares]
+    return [head | {"n": n, "rows a free number": round(n / unknowns, 3)} for n in rows]
+
+
 def _biased(model: str, d: int, k: int, ratio: float, seeds: int = 20) -> list[Row]:
     """Networks with biases, at so many rows for each of ``k (d + 2) + 1`` parameters."""
     head = dict(model=model, d=d, k=k, n=math.ceil(ratio * (k * (d + 2) + 1)))
@@ -321,6 +331,13 @@ STUDIES: dict[str, Study] = {
     ),
     "quadratic.success": Study(
         tasks.attempt, [cell for d in (50, 100) for r in (1, 3, 5, 10) for cell in _few_rows(d, r)]
+    ),
+    "quadratic.limit": Study(
+        tasks.attempt,
+        [cell for r in (1, 3, 5, 10) for cell in _down_to_the_count(50, r, 20)]
+        + [cell for r in (1, 3, 5, 10) for cell in _down_to_the_count(100, r, 10, 1.05)]
+        + [cell for r in (3, 5) for cell in _down_to_the_count(50, r, 20, 1.1, 5.0)],
+        quick=_down_to_the_count(20, 2, 2, 1.1)[:2],
     ),
     "quadratic.passes": Study(
         tasks.passes_of,

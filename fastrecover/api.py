@@ -92,7 +92,7 @@ def fit(
         Number of hidden units; required with a name.  "auto" (regressions): the smallest number whose fit is
         exact, or leaves a residual that a test cannot tell from noise; a model object's own number is then ignored.
     init : str, ndarray, Parameters, Recovery or callable
-        "auto", "tensor", "tensor-published", "landscape", "spectral", "expand" or "random".
+        "auto", "tensor", "tensor-published", "landscape", "spectral", "message-passing", "expand" or "random".
         Where refinement begins; an array has shape (n_hidden, d), a function of an engine, a model and a seed returns
         Parameters, as those of ``fastrecover.starts`` do (``partial(published_start, split=True)``: disjoint rows for
         each moment, as the proof has it).
@@ -101,6 +101,7 @@ def fit(
         - "tensor-published": moments by averaging, as Zhong et al. 2017.
         - "landscape": fourth moments in whitened coordinates (Ge, Lee and Ma 2017), output weights of one sign.
         - "spectral": bounded second moment, for quadratic networks.
+        - "message-passing": posterior mean, for sums of squares from few rows without noise.
         - "expand": wide students side by side, pruned, then grown and pruned again until one fits exactly.
         - "random": restarts side by side, signs around the inertia of the second moment.
         - A Recovery: where that fit has ended, with what its solver has learned of the curvature if it is still there

@@ -79,6 +79,7 @@ def _patches(name: str, **fit: Any) -> fr.Recovery:
 
 
 FREE = {"output_weights": "free"}
+ONES = {"output_weights": "ones"}
 FULL = {"output_weights": "free", "fit_intercept": True, "linear_term": True}
 
 CASES: dict[str, Callable[[], fr.Recovery]] = {
@@ -112,6 +113,9 @@ CASES: dict[str, Callable[[], fr.Recovery]] = {
     "published": partial(_fitted, "squared_relu", {"init": "tensor-published"}, n=6000, noise=0.1),
     "landscape start": partial(_fitted, "relu", {"init": "landscape"}, n=6000, teacher={"output_weights": "ones"}),
     "spectral": partial(_fitted, "quadratic", {"init": "spectral", "linear_term": True}, noise=0.1),
+    "message passing": partial(
+        _fitted, "quadratic", {"init": "message-passing", **ONES}, n=60, d=12, teacher=ONES, seed=1
+    ),
     "expand": partial(_fitted, "relu", {"init": "expand"}, n=60, noise=0.0),
     "random": partial(_fitted, "relu", {"init": "random"}, noise=0.1),
     "random fcn": partial(_fitted, "fcn", {"init": "random"}, n=6000, planted="fcn"),

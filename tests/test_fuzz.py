@@ -204,7 +204,8 @@ def calls(draw: st.DrawFn) -> dict[str, Any]:
     )
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     size = (k if isinstance(k, int) and k > 0 else 1, x.shape[1])
-    inits = ["auto", "auto", "tensor", "tensor-published", "landscape", "spectral", "expand", "random"]
+    inits = ["auto", "auto", "tensor", "tensor-published", "landscape", "spectral", "message-passing"]
+    inits += ["expand", "random"]
     inits += [rng.standard_normal(size), np.zeros(size), 1e8 * rng.standard_normal(size)]
     call = {
         "X": held,

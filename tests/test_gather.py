@@ -84,6 +84,10 @@ CASES = {
     "two outputs": ((X, np.column_stack([Y, X[:, 0]])), dict(model=NETWORK, restarts=1)),
     "patches": ((X, SIGN == "yes"), dict(model="cnn", n_patches=2)),
     "quadratic": ((X, Y**2), dict(model="quadratic", n_hidden=2)),
+    "message passing": (
+        (X, (X[:, :2] ** 2).sum(axis=1)),
+        dict(model="quadratic", n_hidden=2, output_weights="ones", init="message-passing"),
+    ),
     "penalty": ((X, Y), dict(model=NETWORK, alpha=[0.1, 1.0], standardise=True, restarts=1, max_passes=20)),
     "fresh parts": ((X, Y), dict(model="zhong2017", activation="tanh", n_hidden=2, max_passes=30)),
     "landscape": ((X, np.maximum(X[:, :2], 0.0).sum(axis=1)), dict(model="landscape", n_hidden=2, max_passes=60)),

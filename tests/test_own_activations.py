@@ -15,7 +15,7 @@ import fastrecover as fr
 from fastrecover.models import ConvRegression, Logistic, Poisson, Regression
 
 N, D, K = 240, 6, 2
-STARTS = ("auto", "tensor", "tensor-published", "expand", "landscape", "spectral", "random", "array")
+STARTS = ("auto", "tensor", "tensor-published", "expand", "landscape", "spectral", "message-passing", "random", "array")
 SOLVERS = ("auto", "gd", "resampled-gd", "sgd", "lbfgs", "gauss-newton")
 
 

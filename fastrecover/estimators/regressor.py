@@ -61,7 +61,8 @@ class OneHiddenLayerRegressor(ScoredInChunks, RegressorMixin, MultiOutputMixin, 
         ``weights_`` are for X as it is in either case.
     inputs : {"auto", "whiten", "gaussian"}
     init : str, array_like (n_hidden, n_features), Parameters or callable
-        Where the fit begins: "auto", "random", "tensor", "tensor-published", "landscape", "spectral" or "expand".
+        Where the fit begins: "auto", "random", "tensor", "tensor-published", "landscape", "spectral",
+        "message-passing" or "expand".
     solver : str or solver object
         "auto", "gauss-newton", "lbfgs", "gd", "sgd", "resampled-gd" or "pncg".
     restarts : int or "auto"

@@ -77,6 +77,10 @@ class Policy:
     """Most steps of gradient descent."""
     pncg_iterations: int = 600
     """Most steps of conjugate gradients for quadratic networks."""
+    pncg_iterations_of_few: int = 100
+    """The same from a spectral start where rows are scarce and matrices cheap: another start then costs less ..."""
+    pncg_iterations_of_wide: int = 120
+    """... and with rows added: a stepping stone, of which the leading eigenvalues are kept."""
     other_iterations: int = 1000
     """Most steps of a solver that a user hands in."""
     last_steps: int = 30

@@ -1,7 +1,8 @@
-"""Quadratic networks: a spectral start, conjugate gradients, and wider networks as a way out of local minima.
+"""Quadratic networks: a spectral start, message passing where rows are scarce, and wider networks out of local minima.
 
-Wider networks have fewer spurious minima while the rows of X still make M unique, and adding one row of W at a time
-costs far less than beginning with d of them.
+Message passing finds M from fewer rows than any descent, but relies on Gaussian ones.  Wider networks have fewer
+spurious minima while the rows of X still make M unique, and adding one row of W at a time costs far less than beginning
+with d of them.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..random import Stream
+from ..solvers import DENSE_LIMIT_OF_FEW
+from ..solvers.quadratic_cg import smallest_eigenvalue
+from ..starts import StartError
 from ..starts.spectral import definite, narrower, wider
 from ..sweeps import Objective
 from .judge import Judge
 from .problem import ALL, Candidate, Problem
 from .refine import refined
-from .starting import refined_start
+from .starting import found_start, refined_start
 from .strategies import Progress
 
-_CREDIBLE = 0.003
+_CREDIBLE, _TOLD_APART = 0.003, 1.4  # the second in rows for each free number of M
 # For each parameter: a sub-sample of fewer has local minima, and so have data of fewer where rows are of some laws.
 _FEW_ROWS, _MANY_ROWS = 10, 20
 _ATTEMPTS, _FAILURES = 8, 3  # for each guess of the signs; failures are counted in a row
@@ -44,10 +48,11 @@ class SpectralProgress(Progress):
 
 
 class Spectral:
-    """Spectral start; where rows are few, rows of W are added, minimised, and the leading eigenvalues kept, in turn.
+    """Spectral start; where rows are scarce, message passing; then rows of W are added, minimised, and cut off.
 
-    It ends at an exact fit, at a minimum whose loss no local one has, or after eight attempts or three in a row without
-    a lower loss, for each guess of the signs: all positive, where no response is negative, and then unknown.
+    Of wider networks the leading eigenvalues are kept.  It ends at an exact fit, at a minimum whose loss no local one
+    has, or after eight attempts or three in a row without a lower loss, for each guess of the signs: all positive,
+    where no response is negative, and then unknown.
     """
 
     def begin(self, problem: Problem, judge: Judge, known: Sequence[Candidate]) -> SpectralProgress:
@@ -59,14 +64,20 @@ class Spectral:
         assert isinstance(progress, SpectralProgress) and progress.rng is not None
         progress.round += 1
         if progress.round == 1:
-            found = refined_start(problem, judge, "spectral")[0]
+            cheap = problem.p <= DENSE_LIMIT_OF_FEW and problem.is_scarce(problem.n_rows(ALL))
+            few = problem.policy.pncg_iterations_of_few if cheap else None
+            found = refined_start(problem, judge, "spectral", few)[0]
             many = problem.n_rows(found.rows) >= _FEW_ROWS * problem.p and problem.n_rows(ALL) >= _MANY_ROWS * problem.p
             progress.candidates = [found]
             progress.trusted = judge.is_exact(found) or many
             progress.done = progress.trusted or problem.spent
             return
+        start = progress.candidates[0]
+        if progress.round == 2 and problem.is_scarce(problem.n_rows(start.rows)) and not self._is_done(problem, start):
+            progress.candidates = [self._by_messages(problem, start)]
+            progress.done = progress.trusted = judge.is_exact(progress.candidates[0])
+            return
         if progress.here is None:
-            start = progress.candidates[0]
             progress.here = refined(problem, start.rows, start.model, start.state.theta, "added rows")
             progress.candidates = [progress.here]
             return
@@ -75,8 +86,7 @@ class Spectral:
         first = definite(problem.on(best.rows), problem.model)
         if first is not problem.model:
             guesses.insert(0, first)
-        found_it = judge.is_exact(best) or (best.state.converged and self._is_credible(problem, best)) or problem.spent
-        if found_it or progress.failed == _FAILURES or progress.attempt == _ATTEMPTS:
+        if self._is_done(problem, best) or progress.failed == _FAILURES or progress.attempt == _ATTEMPTS:
             progress.guess, progress.attempt, progress.failed = progress.guess + 1, 0, 0
             if progress.guess >= len(guesses):
                 progress.done, few = True, problem.is_scarce(problem.n_rows(best.rows))
@@ -88,7 +98,9 @@ class Spectral:
         engine, here = problem.on(best.rows), progress.here
         at = wider(engine, guess, problem.parameters(here), 1 + progress.attempt // 2, progress.rng)
         fixed = here.model.changed(n_hidden=len(at.weights), output_weights=at.output_weights)
-        passage = refined(problem, best.rows, fixed, fixed.pack(at), "added rows")
+        scarce = problem.is_scarce(problem.n_rows(best.rows))
+        most = problem.policy.pncg_iterations_of_wide if scarce else None
+        passage = refined(problem, best.rows, fixed, fixed.pack(at), "added rows", most)
         model, theta = problem.with_signs(narrower(guess, problem.parameters(passage)))
         progress.here = here = refined(problem, best.rows, model, theta, "added rows")
         progress.attempt += 1
@@ -97,15 +109,40 @@ class Spectral:
             progress.candidates = [here]
 
     @staticmethod
+    def _by_messages(problem: Problem, start: Candidate) -> Candidate:
+        """What message passing leads to, where that is lower than what is known."""
+        report, named = problem.report, problem.report.start
+        try:
+            model, theta = problem.with_signs(found_start(problem, start.rows, "message-passing"))
+        except StartError:
+            report.start = named
+            return start
+        found = refined(problem, start.rows, model, theta, "message-passing")
+        if found.state.loss < start.state.loss:
+            return found
+        report.start = named
+        return start
+
+    def _is_done(self, problem: Problem, best: Candidate) -> bool:
+        """Whether nothing more is to be looked for."""
+        exact = problem.is_exact(best.state.loss)
+        return exact or (best.state.converged and self._is_credible(problem, best)) or problem.spent
+
+    @staticmethod
     def _is_credible(problem: Problem, candidate: Candidate) -> bool:
         """Whether the noise of a minimum is small beside what wrong rows leave.
 
         Minima below this loss are taken as global; spurious ones of planted problems with 1 to 5 rows left at least
         ``0.1 (1 - p / n)^2`` of the variance of y in fifty dimensions and 0.013 times the same square in twenty, p the
-        free numbers of M (measured, not proved).
+        free numbers of M (measured, not proved).  From hardly more rows than these they may leave a hundredth of that,
+        and only exact fits are believed.  Those were teachers whose k eigenvalues l are alike, so that the variance is
+        ``2 k l^2``; where rows are scarce, l is the smallest one, whose direction may be what is wrong.
         """
         objective: Objective = problem.objective(candidate)
         k, n = candidate.model.n_hidden, objective.n_rows
         free = objective.n_parameters - k * (k - 1) / 2
-        credible = 0.5 * _CREDIBLE * max(1.0 - free / n, 0.0) ** 2 * objective.engine.response_variance()
-        return candidate.state.loss <= credible
+        size = objective.engine.response_variance()
+        if problem.is_scarce(n):
+            size = min(size, 2.0 * k * smallest_eigenvalue(candidate.model, problem.parameters(candidate)) ** 2)
+        credible = 0.5 * _CREDIBLE * (1.0 - free / n) ** 2 * size
+        return bool(n >= _TOLD_APART * free and candidate.state.loss <= credible)

@@ -30,7 +30,9 @@ _NEARLY_SINGULAR = 1e-10  # of a preconditioning matrix, relative to its mean di
 _OPEN = 1e-6  # the same where labels leave directions open, as softmax does that of a function added to all outputs
 
 
-def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, label: str) -> Candidate:
+def refined(
+    problem: Problem, rows: Rows, model: Network, theta: np.ndarray, label: str, most: int | None = None
+) -> Candidate:
     """The minimum near theta on some rows.
 
     Parameters
@@ -42,6 +44,8 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
     theta : ndarray (n_parameters,)
     label : str
         Stage in the history.
+    most : int, optional
+        Most steps for a quadratic network, by default the policy's.
 
     Returns
     -------
@@ -63,7 +67,11 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
             return Candidate(state, model, rows, label)
         theta = state.theta
     quadratic = problem.is_quartic
-    solver: Solver[Objective] = QuarticConjugateGradients() if quadratic else gauss_newton(problem, objective)
+    # With rows added a minimum is a stepping stone, which few rows leave open in many directions.
+    stone = model.n_hidden > problem.model.n_hidden and objective.n_rows < policy.scarce * objective.n_parameters
+    solver: Solver[Objective] = (
+        QuarticConjugateGradients(dense=False if stone else None) if quadratic else gauss_newton(problem, objective)
+    )
     if isinstance(solver, GaussNewton) and solver.factored:
         # Narrow valleys: dampings by what a step gains against what it promised go through them faster.
         found = newton_many(
@@ -76,10 +84,10 @@ def refined(problem: Problem, rows: Rows, model: Network, theta: np.ndarray, lab
         )
         theta = found[0][0]
     dear = not quadratic and problem.p > policy.dear_matrix
-    most = policy.pncg_iterations if quadratic else policy.iterations
-    most = policy.few_matrices if dear else policy.fisher_steps if labels else most
-    most = policy.last_steps if isinstance(solver, GaussNewton) and solver.factored else most
-    state = problem.run(solver, objective, theta, label, most, tol)
+    steps = (most or policy.pncg_iterations) if quadratic else policy.iterations
+    steps = policy.few_matrices if dear else policy.fisher_steps if labels else steps
+    steps = policy.last_steps if isinstance(solver, GaussNewton) and solver.factored else steps
+    state = problem.run(solver, objective, theta, label, steps, tol)
     # A matrix costs as much as p / 4 gradients: far from a minimum these go further.  Where labels leave a
     # direction open, Fisher's matrix is far from the Hessian and its steps are short.
     slow = labels and not state.stopped

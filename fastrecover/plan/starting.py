@@ -33,7 +33,7 @@ Init: TypeAlias = str | Start | np.ndarray | Parameters
 INITS = ("auto", *STARTS, "expand", "random")
 
 
-def refined_start(problem: Problem, judge: Judge, init: Init) -> tuple[Candidate, Parameters]:
+def refined_start(problem: Problem, judge: Judge, init: Init, most: int | None = None) -> tuple[Candidate, Parameters]:
     """A start, and the minimum near it, on more rows where few have a minimiser far from that of all.
 
     Parameters
@@ -41,6 +41,8 @@ def refined_start(problem: Problem, judge: Judge, init: Init) -> tuple[Candidate
     problem : Problem
     judge : Judge
     init : str, callable, ndarray or Parameters
+    most : int, optional
+        Most steps of its refinement, by default the policy's.
 
     Returns
     -------
@@ -59,7 +61,7 @@ def refined_start(problem: Problem, judge: Judge, init: Init) -> tuple[Candidate
         start = in_span(problem, shown, found_start(problem, shown, init))
         label = init if isinstance(init, str) else "given"
         label = "random" if problem.report.start == "random" else label
-        candidate = refined(problem, rows, *problem.with_signs(start), label)
+        candidate = refined(problem, rows, *problem.with_signs(start), label, most)
         if rows == ALL or problem.spent or not judge.is_poorly_determined(candidate):
             return candidate, start
         more = problem.policy.more_rows * problem.n_rows(rows)

@@ -11,11 +11,12 @@ from .loop import run
 from .monitor import Clock, Monitor, SharedClock
 from .newton import DENSE_LIMIT, GaussNewton, newton_many
 from .preconditioner import FactoredMatrix, GaussianCurvature, Preconditioner, gaussian_curvature
-from .quadratic_cg import FactoredDescent, QuarticConjugateGradients
+from .quadratic_cg import DENSE_LIMIT_OF_FEW, FactoredDescent, QuarticConjugateGradients
 from .state import Solver, State
 
 __all__ = [
     "DENSE_LIMIT",
+    "DENSE_LIMIT_OF_FEW",
     "FactoredDescent",
     "FactoredMatrix",
     "GaussNewton",

@@ -10,6 +10,7 @@ there: a step costs one pass.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,10 +30,23 @@ _FURTHEST = 8.0
 _TRUSTED = 3.0  # beyond, interpolated gradients lose three digits and more
 _CANCELLED = 1e-9
 _LEAST_EIGENVALUE = 1e-10
-_CLOSE = 0.2
-_ROWS_FOR_NEWTON = 2.5
 _NEARLY_SINGULAR = 1e-9
-_SLOW, _USEFUL, _PATIENCE = 0.08, 0.2, 3
+_USEFUL, _PATIENCE = 0.2, 3
+_FEW = 2.5  # rows for each parameter
+#: Parameters up to which a matrix is worth its cost where rows are hardly more: other steps are slow there.
+DENSE_LIMIT_OF_FEW, _HARDLY_MORE = 1500, 1.3
+
+
+class _Matrix(NamedTuple):
+    """When a matrix is formed and doubted."""
+
+    close: float  # error of M over its smallest eigenvalue
+    nearer: float  # factor of that after a matrix that was of no use
+    slow: float  # ratio of decrements above which a step with one was
+
+
+# With few rows the population's curvature says less of the distance, and steps are shorter.
+_OF_MANY_ROWS, _OF_FEW_ROWS = _Matrix(0.2, 0.1, 0.08), _Matrix(0.05, 0.5, 0.2)
 
 
 class QuarticConjugateGradients:
@@ -43,10 +57,11 @@ class QuarticConjugateGradients:
     Parameters
     ----------
     dense : bool, optional
-        Form the Gauss-Newton matrix as soon as M is within a fifth of its smallest eigenvalue, and let it take the
-        place of the population's: that trades the time of one or two dense passes for more than half of the others.
-        By default where there are at most DENSE_LIMIT parameters and 2.5 rows for each; with fewer rows the exact
-        curvature leads to the nearest minimum, and the population's past poor ones.
+        Form the Gauss-Newton matrix as soon as M is within a fifth of its smallest eigenvalue, a twentieth with less
+        than 2.5 rows for each parameter, and let it take the place of the population's: that trades the time of a few
+        dense passes for more than half of the others, nine tenths where rows hardly determine M.  Farther away the
+        exact curvature of so few rows leads to the nearest minimum, and the population's past poor ones.
+        By default where there are at most DENSE_LIMIT parameters, or DENSE_LIMIT_OF_FEW and at most 1.3 rows for each.
     """
 
     name = "pncg"
@@ -65,9 +80,10 @@ class QuarticConjugateGradients:
         _check(objective.model)
         theta = np.asarray(theta, np.float64)
         loss, grad = objective.value_and_grad(theta)
-        dense = objective.n_parameters <= min(DENSE_LIMIT, objective.n_rows / _ROWS_FOR_NEWTON)
+        p, n = objective.n_parameters, objective.n_rows
+        dense = p <= (DENSE_LIMIT_OF_FEW if n <= _HARDLY_MORE * p else DENSE_LIMIT)
         dense = dense if self.dense is None else self.dense
-        memory = {"close": _CLOSE if dense else 0.0, "nodes": _FAR}
+        memory = {"close": _habits(objective).close if dense else 0.0, "nodes": _FAR}
         state = _with_direction(objective, State(theta, loss, grad, memory=memory))
         length = float(np.linalg.norm(state.memory["direction"]))
         # From small weights the full step would be as much too long as they are small.
@@ -99,8 +115,8 @@ class QuarticConjugateGradients:
         new = State(theta, loss, grad, iteration=state.iteration, stalled=state.stalled, memory=dict(memory))
         new.memory |= {"scale": abs(s) * scale, "nodes": _NEAR if line.curvature(s) < _NONLINEAR else _FAR}
         new = _with_direction(objective, new, state)
-        if "factor" in memory and new.decrement > _SLOW * state.decrement:
-            return self._doubt(new)
+        if "factor" in memory and new.decrement > _habits(objective).slow * state.decrement:
+            return self._doubt(new, _habits(objective).nearer)
         return new
 
     @staticmethod
@@ -110,20 +126,20 @@ class QuarticConjugateGradients:
         size = float(np.trace(matrix)) / len(matrix)
         null = null_directions(objective, state.theta)
         factor = FactoredMatrix.of(matrix + size * (null.T @ null), _NEARLY_SINGULAR * size)
-        memory = {**state.memory, "factor": factor, "scale": 1.0, "slow": 0, "formed": np.inf}
+        memory = {**state.memory, "factor": factor, "scale": 1.0, "nodes": _FAR, "slow": 0, "formed": np.inf}
         state = _with_direction(objective, replace(state, loss=loss, grad=grad, memory=memory))
         state.memory["formed"] = state.decrement
         return state
 
     @staticmethod
-    def _doubt(new: State) -> State:
+    def _doubt(new: State, nearer: float) -> State:
         """After slow steps: form the matrix anew where it was of use, otherwise do without it for a while."""
         memory = new.memory
         slow, kept = memory["slow"] + 1, {name: value for name, value in memory.items() if name != "factor"}
         if new.decrement <= _USEFUL * memory["formed"]:
             return replace(new, memory={**kept, "close": np.inf})
         if slow > _PATIENCE:
-            return replace(new, memory={**kept, "close": 0.1 * memory["close"]})
+            return replace(new, memory={**kept, "close": nearer * memory["close"]})
         return replace(new, memory={**memory, "slow": slow})
 
     @staticmethod
@@ -161,6 +177,10 @@ class FactoredDescent(GradientDescent):
         return GradientDescent(safe_step(objective, full)).begin(objective, theta)
 
 
+def _habits(objective: Objective) -> _Matrix:
+    return _OF_FEW_ROWS if objective.n_rows < _FEW * objective.n_parameters else _OF_MANY_ROWS
+
+
 def _check(model: Network) -> None:
     if not model.is_quadratic_form or not model.loss.least_squares:
         raise ValueError(
@@ -191,10 +211,25 @@ def _with_direction(objective: Objective, state: State, old: State | None = None
 
 def _distance(objective: Objective, state: State) -> float:
     """Newton decrement, ``sqrt(2) |Delta|_F`` for an error Delta of M, over that of M's smallest eigenvalue."""
-    at = objective.unpack(state.theta)
-    r, c = np.linalg.qr(at.weights.T)[1], objective.model.activation.quadratic_coefficient or 1.0
-    smallest = abs(c) * float(np.abs(np.linalg.eigvalsh((r * at.output_weights) @ r.T)).min())
+    smallest = smallest_eigenvalue(objective.model, objective.unpack(state.theta))
     return state.decrement / max(np.sqrt(2.0) * smallest, 1e-300)
+
+
+def smallest_eigenvalue(model: Network, at: Parameters) -> float:
+    """Smallest modulus among the eigenvalues of M on the span of its rows.
+
+    Parameters
+    ----------
+    model : Network
+        Quadratic network.
+    at : Parameters
+
+    Returns
+    -------
+    float
+    """
+    r, c = np.linalg.qr(at.weights.T)[1], model.activation.quadratic_coefficient or 1.0
+    return abs(c) * float(np.abs(np.linalg.eigvalsh((r * at.output_weights) @ r.T)).min())
 
 
 def population_solve(model: Network, at: Parameters, grad: Parameters) -> Parameters:

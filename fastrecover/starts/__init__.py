@@ -5,6 +5,7 @@ from __future__ import annotations
 from .affine import affine_fit
 from .base import Start, StartError, beyond_plain, network, ridge_lengths, with_output_weights
 from .landscape import Descent, landscape_start
+from .message_passing import message_passing_start
 from .published import magnitudes, published_start
 from .quadratic_fit import QuadraticFit, inertia, quadratic_network
 from .random import anchors, light_start, random_start, small_random_start, with_kinks
@@ -30,6 +31,7 @@ __all__ = [
     "lengths_from_moments",
     "light_start",
     "magnitudes",
+    "message_passing_start",
     "network",
     "published_start",
     "quadratic_network",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..models import Network
 from .base import Start
 from .landscape import check_landscape, landscape_start
+from .message_passing import check_message_passing, message_passing_start
 from .published import check_published, published_start
 from .spectral import check_spectral, spectral_start
 from .tensor import check_resolvable, tensor_start
@@ -36,4 +37,5 @@ STARTS: dict[str, NamedStart] = {
     "tensor-published": NamedStart(published_start, check_published, whitens=False),
     "landscape": NamedStart(landscape_start, check_landscape),
     "spectral": NamedStart(spectral_start, check_spectral),
+    "message-passing": NamedStart(message_passing_start, check_message_passing),
 }

@@ -9,13 +9,14 @@ from .jacobian import directional, pulled_back
 from .kinks import KinkedModel, kinked_model
 from .landscape import Landscape, TensorLandscape, population_tensor
 from .leverage import leverages, score_products
-from .local import local_rows
+from .local import MOST_NUMBERS, local_rows
 from .moments import MomentSweeps
 from .objective import Objective
 from .penalty import penalty_on
 from .powers import paired, power_sums
 
 __all__ = [
+    "MOST_NUMBERS",
     "Anchored",
     "Function",
     "KinkedModel",

@@ -6,7 +6,8 @@ import numpy as np
 
 from ..engines import Engine
 
-_MOST_NUMBERS = 1 << 26
+#: Numbers that rows may hold which come to a caller.
+MOST_NUMBERS = 1 << 26
 
 
 def local_rows(engine: Engine) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -30,7 +31,7 @@ def local_rows(engine: Engine) -> tuple[np.ndarray, np.ndarray, np.ndarray | Non
         More rows than may come to the caller.
     """
     n, d = engine.shape
-    if n * d > _MOST_NUMBERS:
+    if n * d > MOST_NUMBERS:
         raise ValueError(f"{n} rows of {d} features are too many to be looked at one by one: take a sample")
     x, y, w = engine.rows(0, n)
     return np.asarray(x, np.float64), np.zeros(n) if y is None else y, w

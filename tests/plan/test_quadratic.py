@@ -48,6 +48,26 @@ def test_local_minima_are_left():
     assert (found[:, 1] >= found[:, 0]).all()
 
 
+@pytest.mark.parametrize("d, k, n", [(20, 3, 78), (20, 2, 54), (30, 1, 48)])
+def test_message_passing_stands_behind(d, k, n):
+    """At 1.37, 1.38 and 1.6 rows for each free number: of 40 other seeds 20, 13 and 17 are solved without, all with."""
+    found = np.array([solved(Quadratic(k), d, k, n, seed) for seed in range(6)])
+    assert found[:, 0].sum() <= 5  # otherwise there is nothing to see
+    assert found[:, 1].all()
+
+
+@pytest.mark.parametrize("d, k, n, condition", [(20, 3, 100, 5.0), (20, 2, 60, 6.0)])
+def test_a_weak_direction_that_is_wrong_is_not_believed(d, k, n, condition):
+    """Its loss is small beside the variance: by that alone 11 and 22 of 40 seeds were taken for found."""
+    for seed in range(8):
+        teacher = fr.datasets.make_teacher(
+            "quadratic", d, k, output_weights="ones", condition_number=condition, random_state=seed
+        )
+        x, y = teacher.sample(n, random_state=seed + 1000, n_jobs=1)
+        rec = fr.fit(x, y, teacher.model, k, random_state=seed, n_jobs=1)
+        assert rec.converged and rec.error(teacher) < 1e-6
+
+
 @pytest.mark.parametrize("v", [(1.0, 1.0, -1.0), (1.0, 1.0, 1.0)])
 def test_signs_are_found(v):
     """Unknown signs at n = 1.6 d k: of 40 other seeds 27 and 36 are solved without added rows, and all with them."""
