@@ -110,6 +110,30 @@ def frontier(rows: list[Row]) -> Iterator[Row]:
         yield one | {"seconds": statistics.median(seconds) if seconds else None}
 
 
+def calibration(rows: list[Row]) -> Iterator[Row]:
+    """Chances that were planned beside the share that came back, in all and by chance; factors of errors and times."""
+    edges = ((0.0, 1.0), (0.0, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.0))
+    for low, high in edges:
+        part = [row for row in rows if low <= row["chance"] < high]
+        chances = np.array([row["chance"] for row in part])
+        one: Row = {"all of": "calibration", "chance from": low, "to": high, "problems": len(part)}
+        if part:
+            spread = float(np.sqrt((chances * (1.0 - chances)).sum()) / len(part))
+            one |= {"planned": float(chances.mean()), "its error": spread}
+            one["recovered"] = float(np.mean([row["recovered"] for row in part]))
+        yield one
+    back = [row for row in rows if row["recovered"]]
+    for name, found, planned in (
+        ("error", "error from the truth", "planned error"),
+        ("seconds", "seconds", "planned seconds"),
+    ):
+        ratios = np.log([row[found] / row[planned] for row in back if row.get(found) and row[planned]])
+        if len(ratios):
+            low, middle, high = np.exp(np.quantile(ratios, [0.1, 0.5, 0.9])).tolist()
+            one = {"all of": name, "recovered": len(ratios), "10 %": low, "median": middle, "90 %": high}
+            yield one | {"median factor": float(np.exp(np.median(np.abs(ratios))))}
+
+
 @contextmanager
 def _workers(count: int) -> Iterator[Callable[..., Iterator[Any]]]:
     """A ``map`` over processes with one thread each, or over this one alone, with one BLAS thread too."""
@@ -220,6 +244,17 @@ STUDIES: dict[str, Study] = {
         grid(number=tuple(range(40)), seeds=1),
         totals=frontier,
         quick=grid(number=(6, 13), seeds=1),
+    ),
+    "planner": Study(
+        tasks.sample_size,
+        grid(number=tuple(range(630)), seed=0, seeds=1),
+        quick=grid(number=(7, 15), seed=0, seeds=1),
+    ),
+    "planner.calibration": Study(
+        tasks.planned,
+        grid(number=tuple(range(100)), seed=1, seeds=1),
+        totals=calibration,
+        quick=grid(number=(7, 15), seed=1, seeds=1),
     ),
     "verdicts": Study(
         wild.verdict,
