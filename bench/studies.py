@@ -114,7 +114,7 @@ def calibration(rows: list[Row]) -> Iterator[Row]:
     """Chances that were planned beside the share that came back, in all and by chance; factors of errors and times."""
     edges = ((0.0, 1.0), (0.0, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.0))
     for low, high in edges:
-        part = [row for row in rows if low <= row["chance"] < high]
+        part = [row for row in rows if low < row["chance"] <= high]
         chances = np.array([row["chance"] for row in part])
         one: Row = {"all of": "calibration", "chance from": low, "to": high, "problems": len(part)}
         if part:
@@ -127,10 +127,12 @@ def calibration(rows: list[Row]) -> Iterator[Row]:
         ("error", "error from the truth", "planned error"),
         ("seconds", "seconds", "planned seconds"),
     ):
-        ratios = np.log([row[found] / row[planned] for row in back if row.get(found) and row[planned]])
+        told = [row for row in back if row.get(found) and 0.0 < row[planned] < np.inf]
+        ratios = np.log([row[found] / row[planned] for row in told])
         if len(ratios):
             low, middle, high = np.exp(np.quantile(ratios, [0.1, 0.5, 0.9])).tolist()
             one = {"all of": name, "recovered": len(ratios), "10 %": low, "median": middle, "90 %": high}
+            one["root mean square"] = float(np.sqrt(np.mean(np.exp(2.0 * ratios))))
             yield one | {"median factor": float(np.exp(np.median(np.abs(ratios))))}
 
 
@@ -252,7 +254,7 @@ STUDIES: dict[str, Study] = {
     ),
     "planner.calibration": Study(
         tasks.planned,
-        grid(number=tuple(range(100)), seed=1, seeds=1),
+        grid(number=tuple(range(200)), seed=1, seeds=1),
         totals=calibration,
         quick=grid(number=(7, 15), seed=1, seeds=1),
     ),

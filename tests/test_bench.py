@@ -409,6 +409,7 @@ def test_what_was_planned_is_compared_with_what_came_of_it():
     assert every["its error"] == pytest.approx(np.sqrt(0.09 + 0.09 + 0.24) / 3)
     assert (error["recovered"], error["median"], error["median factor"]) == (1, pytest.approx(2.0), pytest.approx(2.0))
     assert (seconds["recovered"], seconds["median"]) == (2, pytest.approx(2.0))
+    assert seconds["root mean square"] == pytest.approx(np.sqrt(17 / 2))
 
 
 @pytest.mark.filterwarnings("ignore:fit did not converge", "ignore:not all weights")

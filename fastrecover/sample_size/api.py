@@ -41,8 +41,9 @@ class RequiredRows:
         Of the weights.
     rows : int
     probability : float
-        Chance that ``fit(X, y, model)`` with nothing else set recovers the weights: without noise to a relative error
-        of 1e-6; with noise to one of at most 1.5 times that of a fit that begins at the truth, and below 0.5.
+        Chance that ``fit(X, y, model)`` with nothing else set recovers the weights within ten seconds of one processor:
+        without noise to a relative error of 1e-6; with noise to one of at most 1.5 times that of a fit that begins at
+        the truth, and below 0.5.  Fits that are given longer do no worse.
     error : float
         Relative error of the weights as :meth:`Recovery.error` measures it: root mean square over noise and rows,
         geometric mean over some networks.  0.0 without noise, where rounding is all that is left, and inf where so few
@@ -177,7 +178,8 @@ def required_rows(
     Notes
     -----
     Chances are a logistic regression of recovery on the logarithms of rows a parameter, k, d / k, the condition number
-    and ``1 + (noise / 0.1)^2``, and on 1 / k, with coefficients for every activation.  The error of a least-squares fit
+    and ``s = 1 + (noise / 0.1)^2``, on 1 / k, one over the root of the number of parameters, and ``log s log k``, with
+    coefficients for every activation.  The error of a least-squares fit
     has the covariance ``noise^2 I^-1 / n`` with I the information of one row, which is known for normal inputs, times a
     factor for few rows that is n / (n - p) where all rows tell equally much.  ``python -m bench planner`` and then
     ``python -m bench.planner`` measure and fit.

@@ -23,7 +23,19 @@ _Loss: TypeAlias = Callable[[Array, Array], tuple[Array, Array]]
 
 SHIPPED = Path(__file__).with_name("curves.json")
 #: What coefficients belong to; the last two, rows below those that vouch for a fit, matter to costs alone.
-FEATURES = ("one", "rows", "units", "one unit", "features", "condition", "noise", "few exact rows", "few noisy rows")
+FEATURES = (
+    "one",
+    "rows",
+    "units",
+    "one unit",
+    "features",
+    "size",
+    "condition",
+    "noise",
+    "noise of many units",
+    "few exact rows",
+    "few noisy rows",
+)
 CURVES = ("success", "passes", "sweeps")
 #: Axes of the region in which networks were planted: fields of a setting, and rows for each of its parameters.
 AXES = ("n_features", "n_hidden", "condition_number", "noise", "rows_per_parameter")
@@ -32,17 +44,20 @@ _MOST_ROWS = 1e15  # that are planned at all
 _LITTLE = 0.1  # noise from which on it counts, in deviations of the responses
 _FEW_EXACT, _FEW_NOISY = 2.5, 10.0  # rows a parameter below which an exact fit, or a noisy one, is searched for further
 _FIRST = {  # coefficients where nothing was seen: success is even at 1.5 rows a parameter
-    "success": (-3.2, 8.0, 0.0, 0.0, 0.0, 0.0, -4.0, 0.0, 0.0),
-    "passes": (4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 1.0),
-    "sweeps": (5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 1.0),
+    "success": (-3.2, 8.0, 0.0, 0.0, 0.0, 0.0, 0.0, -4.0, 0.0, 0.0, 0.0),
+    "passes": (4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 1.0),
+    "sweeps": (5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 1.0),
 }
-_SPREAD = {  # how far activations may be expected to differ; zero holds a coefficient
-    "success": (2.0, 4.0, 1.0, 2.0, 1.0, 1.0, 2.0, 0.0, 0.0),
-    "passes": (1.0,) * 9,
-    "sweeps": (1.0,) * 9,
+_SPREAD = {  # how far activations are expected to differ, by what predicts trials left out; zero holds a coefficient
+    "success": (1.0, 2.0, 0.5, 1.0, 0.5, 2.5, 0.5, 1.0, 0.5, 0.0, 0.0),
+    "passes": (0.5,) * 11,
+    "sweeps": (0.5,) * 11,
 }
-_WIDER = 3.0  # common coefficients may be so many times as far from the first ones
-_FALLS, _RISES = ("condition", "noise"), ("rows",)  # in which chances of success cannot rise, or fall
+_WIDER = 5.0  # common coefficients may be so many times as far from the first ones
+_FALLS, _RISES = (
+    ("condition", "noise", "noise of many units"),
+    ("rows",),
+)  # in which chances of success cannot rise, or fall
 _LEAST_RISE = 1.0
 _ROBUST = 0.5  # residuals of logarithms of costs from which on they count by their size and no longer by its square
 
@@ -74,14 +89,16 @@ class Setting:
         return d * k
 
     def features(self, n_rows: float) -> Array:
-        """What curves are linear in, (9,); see FEATURES."""
+        """What curves are linear in, (11,); see FEATURES."""
         d, k = self.n_features, self.n_hidden
         rows = math.log(n_rows / self.n_parameters)
         condition = math.log(self.condition_number) if k > 1 else 0.0  # one unit has one singular value
         noise = math.log(math.hypot(1.0, self.noise / _LITTLE))
         exact, noisy = (max(math.log(few) - rows, 0.0) for few in (_FEW_EXACT, _FEW_NOISY))
         few = (0.0, noisy) if self.noise else (exact, 0.0)
-        return np.array([1.0, rows, math.log(k), 1.0 / k, math.log(d / k), condition, noise, *few])
+        size = 1.0 / math.sqrt(self.n_parameters)  # chance evens out where there are many of them
+        units = (math.log(k), 1.0 / k, math.log(d / k), size)
+        return np.array([1.0, rows, *units, condition, noise, noise * math.log(k), *few])
 
 
 @dataclass(frozen=True)
@@ -112,7 +129,7 @@ class Curves:
 
     Attributes
     ----------
-    coefficients : dict of str to dict of str to ndarray (9,)
+    coefficients : dict of str to dict of str to ndarray (11,)
         By the name of a curve, then of an activation.
     trials : dict of str to int
         Of every activation.
