@@ -14,6 +14,8 @@ _ACTIVATIONS = ("relu", "leaky_relu", "squared_relu", "sigmoid", "tanh", "erf", 
 _HARD = ("relu", "leaky_relu", "squared_relu", "softplus", "tanh", "erf")
 _FRONTIER = ("relu", "leaky_relu", "tanh", "erf", "softplus")
 _HERDS = {"mixed": (*_ACTIVATIONS, "fcn", "cnn"), "easy": _ACTIVATIONS, "hard": _HARD, "frontier": _FRONTIER}
+#: Number from which on problems that sizes of samples are planned by are easy.
+EASY = 630
 #: Of the problems that sizes of samples are planned by; the numbers of rows are those for each parameter.
 REGION = {
     "n_features": (3.0, 50.0),
@@ -96,16 +98,19 @@ def sized(number: int, seed: int) -> tuple[dict[str, Any], np.random.Generator]:
     """One of the small problems that sizes of samples are planned by, but for its rows, and what they are drawn with.
 
     Any activation in turn, at least as many features as units, half of them with noise of 0.01 to 1 deviations of the
-    responses, all within REGION.
+    responses, all within REGION.  From EASY on they are what is asked for most: without noise, condition numbers up to
+    3, two units and eight features at least.
     """
     from fastrecover.activations import NAMES
 
     rng, high = np.random.default_rng([97, seed, number]), {axis: bounds[1] for axis, bounds in REGION.items()}
-    k = int(np.exp(rng.uniform(0.0, np.log(high["n_hidden"] + 1.0))))
-    least = max(k, REGION["n_features"][0])
+    easy = number >= EASY
+    k = int(np.exp(rng.uniform(np.log(2.0 if easy else 1.0), np.log(high["n_hidden"] + 1.0))))
+    least = max(k, 8 if easy else REGION["n_features"][0])
     d = int(np.exp(rng.uniform(np.log(least), np.log(high["n_features"] + 1.0))))
-    condition = round(float(np.exp(rng.uniform(0.0, np.log(high["condition_number"])))), 3)
-    noise = round(high["noise"] * float(np.exp(rng.uniform(np.log(0.01), 0.0))), 4) if rng.random() < 0.5 else 0.0
+    condition = round(float(np.exp(rng.uniform(0.0, np.log(3.0 if easy else high["condition_number"])))), 3)
+    noisy = rng.random() < 0.5 and not easy
+    noise = round(high["noise"] * float(np.exp(rng.uniform(np.log(0.01), 0.0))), 4) if noisy else 0.0
     return {"model": NAMES[number % len(NAMES)], "k": k, "d": d, "condition": condition, "noise": noise}, rng
 
 

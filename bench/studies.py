@@ -22,6 +22,7 @@ import numpy as np
 
 from . import tasks, wild
 from .harness import Context, Row
+from .planted import EASY
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ STUDIES: dict[str, Study] = {
     ),
     "planner": Study(
         tasks.sample_size,
-        grid(number=tuple(range(630)), seed=0, seeds=1),
+        grid(number=tuple(range(EASY + 72)), seed=0, seeds=1),
         quick=grid(number=(7, 15), seed=0, seeds=1),
     ),
     "planner.calibration": Study(

@@ -277,7 +277,7 @@ def test_a_model_object_stands_for_its_name():
 def test_an_error_that_is_wanted_asks_for_more_rows():
     plain = fr.required_rows("tanh", 10, 2, noise=0.3)
     plan = fr.required_rows("tanh", 10, 2, noise=0.3, within=plain.error / 2)
-    assert plan.rows > 3 * plain.rows and plan.probability > plain.probability
+    assert plan.rows > 2 * plain.rows and plan.probability > plain.probability
     assert plan.error <= plain.error / 2 < plan.at(plan.rows - 1).error
     assert fr.required_rows("tanh", 10, 2, noise=0.3, within=2 * plain.error) == plain
 

@@ -33,6 +33,7 @@ FEATURES = (
     "condition",
     "noise",
     "noise of many units",
+    "noise of many features",
     "few exact rows",
     "few noisy rows",
 )
@@ -44,14 +45,14 @@ _MOST_ROWS = 1e15  # that are planned at all
 _LITTLE = 0.1  # noise from which on it counts, in deviations of the responses
 _FEW_EXACT, _FEW_NOISY = 2.5, 10.0  # rows a parameter below which an exact fit, or a noisy one, is searched for further
 _FIRST = {  # coefficients where nothing was seen: success is even at 1.5 rows a parameter
-    "success": (-3.2, 8.0, 0.0, 0.0, 0.0, 0.0, 0.0, -4.0, 0.0, 0.0, 0.0),
-    "passes": (4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 1.0),
-    "sweeps": (5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 1.0),
+    "success": (-3.2, 8.0, 0.0, 0.0, 0.0, 0.0, 0.0, -4.0, 0.0, 0.0, 0.0, 0.0),
+    "passes": (4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 1.0),
+    "sweeps": (5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 1.0),
 }
 _SPREAD = {  # how far activations are expected to differ, by what predicts trials left out; zero holds a coefficient
-    "success": (1.0, 2.0, 0.5, 1.0, 0.5, 2.5, 0.5, 1.0, 0.5, 0.0, 0.0),
-    "passes": (0.5,) * 11,
-    "sweeps": (0.5,) * 11,
+    "success": (1.0, 2.0, 1.0, 1.0, 1.0, 2.5, 0.5, 1.0, 0.5, 0.5, 0.0, 0.0),
+    "passes": (0.5,) * 12,
+    "sweeps": (0.5,) * 12,
 }
 _WIDER = 5.0  # common coefficients may be so many times as far from the first ones
 _FALLS, _RISES = (
@@ -89,7 +90,7 @@ class Setting:
         return d * k
 
     def features(self, n_rows: float) -> Array:
-        """What curves are linear in, (11,); see FEATURES."""
+        """What curves are linear in, (12,); see FEATURES."""
         d, k = self.n_features, self.n_hidden
         rows = math.log(n_rows / self.n_parameters)
         condition = math.log(self.condition_number) if k > 1 else 0.0  # one unit has one singular value
@@ -98,7 +99,8 @@ class Setting:
         few = (0.0, noisy) if self.noise else (exact, 0.0)
         size = 1.0 / math.sqrt(self.n_parameters)  # chance evens out where there are many of them
         units = (math.log(k), 1.0 / k, math.log(d / k), size)
-        return np.array([1.0, rows, *units, condition, noise, noise * math.log(k), *few])
+        noises = noise, noise * math.log(k), noise * max(math.log(d / k), 0.0)
+        return np.array([1.0, rows, *units, condition, *noises, *few])
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class Curves:
 
     Attributes
     ----------
-    coefficients : dict of str to dict of str to ndarray (11,)
+    coefficients : dict of str to dict of str to ndarray (12,)
         By the name of a curve, then of an activation.
     trials : dict of str to int
         Of every activation.
