@@ -45,7 +45,7 @@ class RequiredRows:
         without noise to a relative error of 1e-6; with noise to one of at most 1.5 times that of a fit that begins at
         the truth, and below 0.5.  Fits that are given longer do no worse.
     error : float
-        Relative error of the weights as :meth:`Recovery.error` measures it: root mean square over noise and rows,
+        Relative error of the weights as ``Recovery.error`` measures it: root mean square over noise and rows,
         geometric mean over some networks.  0.0 without noise, where rounding is all that is left, and inf where so few
         rows leave the weights open.
     passes : float
@@ -150,7 +150,7 @@ def required_rows(
         Hidden units k; required unless `model` is a Network.
     noise : float
         Standard deviation of the noise over that of the noiseless responses: the square root of the inverse
-        signal-to-noise ratio, 0.5 where noise has a quarter of their variance.  (:meth:`Teacher.sample` and
+        signal-to-noise ratio, 0.5 where noise has a quarter of their variance.  (``Teacher.sample`` and
         ``fastrecover phase`` take it in units of the responses.)
     condition_number : float
         Ratio of the largest to the smallest singular value of the weights, at least 1, as
