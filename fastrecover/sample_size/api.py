@@ -22,6 +22,8 @@ from .curves import Curves, Setting, shipped
 from .information import Information, planted_information
 from .speed import sweep_seconds
 
+#: Passes over rows beyond those that were measured, where starts see a sub-sample: without noise, and with.
+_LAST = 2.5, 7.0
 _MOST_ROWS, _MOST_WEIGHTS, _MOST = 1e15, 10_000_000, 1e6  # the last of noise and condition number
 
 
@@ -248,6 +250,13 @@ def _expected(model: Network, setting: Setting, rows: int) -> RequiredRows:
     measured = get_activation(setting.activation)
     if model.activation != measured:
         outside = (*outside, f"slope {model.activation.slope:g} is not {measured.slope:g}")
+    seen = min(float(rows), known.most_rows(setting))
+    passes = known.cost("passes", setting, seen)
+    seconds = known.cost("sweeps", setting, seen) * sweep_seconds(model, d, seen)
+    if rows > seen:
+        last = _LAST[setting.noise > 0]
+        passes += (last - passes) * (1.0 - seen / rows)
+        seconds += last * (1.0 - seen / rows) * sweep_seconds(model, d, rows)
     return RequiredRows(
         model,
         d,
@@ -256,8 +265,8 @@ def _expected(model: Network, setting: Setting, rows: int) -> RequiredRows:
         rows,
         known.probability(setting, rows),
         _error(model, setting, rows),
-        known.cost("passes", setting, rows),
-        known.cost("sweeps", setting, rows) * sweep_seconds(model, d, rows),
+        passes,
+        seconds,
         outside,
     )
 

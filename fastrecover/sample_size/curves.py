@@ -190,6 +190,10 @@ class Curves:
             n += 1
         return n
 
+    def most_rows(self, setting: Setting) -> float:
+        """Most rows that were measured."""
+        return self.region[AXES[-1]][1] * setting.n_parameters
+
     def cost(self, curve: str, setting: Setting, n_rows: float) -> float:
         """Median number of passes, or of sweeps that take as long, of a fit that succeeds.
 
