@@ -92,6 +92,8 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
         Bars(("table", "k", "alpha"), ("/ peer",), line=10.0),
     ),
     "zoo": (Bars(("all of", "tol", "against"), ("win", "tie", "loss"), log=""),),
+    "planner": (),
+    "planner.calibration": (Bars(("all of", "chance from", "to"), ("planned", "recovered"), log=""),),
     "verdicts": (Bars(("all of",), ("problems", "converged", "found", "wrong*"), log=""),),
     "power.zoo": (Bars(("all of",), ("ours", "L-BFGS", "missed*", "wrong*"), log=""),),
     "power.frontier": (Bars(("all of", "n/(dk)", "model"), ("problems", "recovered", "wrong*"), log=""),),

@@ -14,6 +14,16 @@ _ACTIVATIONS = ("relu", "leaky_relu", "squared_relu", "sigmoid", "tanh", "erf", 
 _HARD = ("relu", "leaky_relu", "squared_relu", "softplus", "tanh", "erf")
 _FRONTIER = ("relu", "leaky_relu", "tanh", "erf", "softplus")
 _HERDS = {"mixed": (*_ACTIVATIONS, "fcn", "cnn"), "easy": _ACTIVATIONS, "hard": _HARD, "frontier": _FRONTIER}
+#: Number from which on problems that sizes of samples are planned by are easy.
+EASY = 630
+#: Of the problems that sizes of samples are planned by; the numbers of rows are those for each parameter.
+REGION = {
+    "n_features": (3.0, 50.0),
+    "n_hidden": (1.0, 12.0),
+    "condition_number": (1.0, 10.0),
+    "noise": (0.0, 1.0),
+    "rows_per_parameter": (1.0, 30.0),
+}
 
 
 def planted(
@@ -82,6 +92,26 @@ def animal(herd: str, number: int) -> tuple[dict[str, Any], Any, np.ndarray, np.
     k = teacher.n_hidden * teacher.model.n_patches
     head = {"model": model, "k": k, "d": X.shape[1], "n": len(X), "noise": noise, "correlation": correlation}
     return head, teacher, X, y
+
+
+def sized(number: int, seed: int) -> tuple[dict[str, Any], np.random.Generator]:
+    """One of the small problems that sizes of samples are planned by, but for its rows, and what they are drawn with.
+
+    Any activation in turn, at least as many features as units, half of them with noise of 0.01 to 1 deviations of the
+    responses, all within REGION.  From EASY on they are what is asked for most: without noise, condition numbers up to
+    3, two units and eight features at least.
+    """
+    from fastrecover.activations import NAMES
+
+    rng, high = np.random.default_rng([97, seed, number]), {axis: bounds[1] for axis, bounds in REGION.items()}
+    easy = number >= EASY
+    k = int(np.exp(rng.uniform(np.log(2.0 if easy else 1.0), np.log(high["n_hidden"] + 1.0))))
+    least = max(k, 8 if easy else REGION["n_features"][0])
+    d = int(np.exp(rng.uniform(np.log(least), np.log(high["n_features"] + 1.0))))
+    condition = round(float(np.exp(rng.uniform(0.0, np.log(3.0 if easy else high["condition_number"])))), 3)
+    noisy = rng.random() < 0.5 and not easy
+    noise = round(high["noise"] * float(np.exp(rng.uniform(np.log(0.01), 0.0))), 4) if noisy else 0.0
+    return {"model": NAMES[number % len(NAMES)], "k": k, "d": d, "condition": condition, "noise": noise}, rng
 
 
 def _at_the_limit(model: str, number: int) -> tuple[dict[str, Any], Any, np.ndarray, np.ndarray]:

@@ -22,6 +22,7 @@ import numpy as np
 
 from . import tasks, wild
 from .harness import Context, Row
+from .planted import EASY
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,32 @@ def frontier(rows: list[Row]) -> Iterator[Row]:
         one: Row = {"all of": "frontier"} | head | {"problems": len(part), "recovered": len(seconds)}
         one["wrong but converged"] = sum(row["wrong but converged"] for row in part)
         yield one | {"seconds": statistics.median(seconds) if seconds else None}
+
+
+def calibration(rows: list[Row]) -> Iterator[Row]:
+    """Chances that were planned beside the share that came back, in all and by chance; factors of errors and times."""
+    edges = ((0.0, 1.0), (0.0, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.0))
+    for low, high in edges:
+        part = [row for row in rows if low < row["chance"] <= high]
+        chances = np.array([row["chance"] for row in part])
+        one: Row = {"all of": "calibration", "chance from": low, "to": high, "problems": len(part)}
+        if part:
+            spread = float(np.sqrt((chances * (1.0 - chances)).sum()) / len(part))
+            one |= {"planned": float(chances.mean()), "its error": spread}
+            one["recovered"] = float(np.mean([row["recovered"] for row in part]))
+        yield one
+    back = [row for row in rows if row["recovered"]]
+    for name, found, planned in (
+        ("error", "error from the truth", "planned error"),
+        ("seconds", "seconds", "planned seconds"),
+    ):
+        told = [row for row in back if row.get(found) and 0.0 < row[planned] < np.inf]
+        ratios = np.log([row[found] / row[planned] for row in told])
+        if len(ratios):
+            low, middle, high = np.exp(np.quantile(ratios, [0.1, 0.5, 0.9])).tolist()
+            one = {"all of": name, "recovered": len(ratios), "10 %": low, "median": middle, "90 %": high}
+            one["root mean square"] = float(np.sqrt(np.mean(np.exp(2.0 * ratios))))
+            yield one | {"median factor": float(np.exp(np.median(np.abs(ratios))))}
 
 
 @contextmanager
@@ -230,6 +257,17 @@ STUDIES: dict[str, Study] = {
         grid(number=tuple(range(40)), seeds=1),
         totals=frontier,
         quick=grid(number=(6, 13), seeds=1),
+    ),
+    "planner": Study(
+        tasks.sample_size,
+        grid(number=tuple(range(EASY + 72)), seed=0, seeds=1),
+        quick=grid(number=(7, 15), seed=0, seeds=1),
+    ),
+    "planner.calibration": Study(
+        tasks.planned,
+        grid(number=tuple(range(200)), seed=1, seeds=1),
+        totals=calibration,
+        quick=grid(number=(7, 15), seed=1, seeds=1),
     ),
     "verdicts": Study(
         wild.verdict,

@@ -10,13 +10,15 @@ import numpy as np
 
 from .harness import Row
 from .methods import METHODS, from_truth, off_cosine, ours, relative, restarted, start_of, worst_unit
-from .planted import animal, biased, planted
+from .planted import EASY, animal, biased, planted, sized
 
 _ERRORS = {"relative": relative, "worst unit": worst_unit, "1 - cosine": off_cosine}
 _SPREAD, _STARTS, _RADIUS = 1e-4, 10, 0.1
 _TIE, _EXACT, _SINGULAR = 1e-9, 1e-25, 1e-9
 _MINUTE = 60.0
 _PEERS = 10  # animals that L-BFGS tries
+_SOON, _NEAR, _NOTHING = 10.0, 1.5, 0.5  # seconds, times the error of a fit from the truth, error that recovers nothing
+_TURN = 0.01  # seconds that the time of a sweep is measured over
 
 
 def of_cell(cell: Row, seed: int, **more: Any) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -154,6 +156,76 @@ def frontier(cell: Row, seed: int) -> Row:
     one: Row = {"recovered": error < 1e-6, "seconds": seconds, "passes": found.passes, "error": error}
     one |= {"loss / variance": found.loss / float(np.var(y)), "wrong but converged": found.converged and error >= 1e-6}
     return head | one
+
+
+def sample_size(cell: Row, seed: int) -> Row:
+    """Whether a small network is recovered from about as few rows as it takes, within ten seconds of one processor.
+
+    Without noise to 1e-6; with noise to 1.5 times the error of a fit from the truth, and below 0.5.  Rows are near a
+    rough guess of where recovery is in doubt, every sixth anywhere up to 30 a parameter; of easy problems there are 1.2
+    to 2.2 a parameter.
+    """
+    head, rng = sized(cell["number"], cell["seed"])
+    setting = _setting(head)
+    if cell["number"] >= EASY:
+        each = rng.uniform(np.log(1.2), np.log(2.2))
+        return head | _counted(head, round(setting.n_parameters * float(np.exp(each))), cell)
+    noise = 0.5 * np.log1p((head["noise"] / 0.1) ** 2)
+    about = 0.1 + 0.2 * np.log(head["d"] / head["k"]) + 0.15 * np.log(head["k"]) + 0.5 * noise
+    each = rng.uniform(0.0, np.log(30.0)) if rng.random() < 1 / 6 else abs(rng.normal(about + 0.1, 0.4))
+    return head | _counted(head, round(setting.n_parameters * float(np.exp(each))), cell)
+
+
+def planned(cell: Row, seed: int) -> Row:
+    """What is planned for a small network, at rows of a chance between 0.2 and 0.98, beside what comes of it."""
+    import fastrecover as fr
+
+    head, rng = sized(cell["number"], cell["seed"])
+    law = (head["model"], head["d"], head["k"], head["condition"])
+    plan = fr.required_rows(*law[:3], noise=head["noise"], condition_number=law[3], probability=rng.uniform(0.2, 0.98))
+    found = head | _counted(head, plan.rows, cell)
+    return found | {"chance": plan.probability, "planned error": plan.error, "planned seconds": plan.seconds}
+
+
+def _setting(head: Row) -> Any:
+    from fastrecover.sample_size.curves import Setting
+
+    return Setting(head["model"], head["d"], head["k"], head["condition"], head["noise"])
+
+
+def _counted(head: Row, n: int, cell: Row) -> Row:
+    import fastrecover as fr
+    from fastrecover.sample_size.information import information, response_deviation
+
+    number = cell["number"]
+    planted_by, drawn_by = np.random.SeedSequence([98, cell["seed"], number]).spawn(2)
+    options = {"condition_number": head["condition"], "random_state": planted_by}
+    teacher = fr.datasets.make_teacher(head["model"], head["d"], head["k"], **options)
+    noise = head["noise"] * response_deviation(teacher)
+    X, y = teacher.sample(n, noise, random_state=drawn_by, n_jobs=1)
+    definite = teacher.model.with_output_weights(teacher.output_weights)
+    sweep = _time_of(fr.objective(X, y, definite, n_jobs=1), teacher.weights.ravel())
+    begun = time.process_time()  # of one thread: of one processor, whoever else is busy
+    found = ours(X, y, teacher, number, callback=lambda line: time.process_time() - begun > _SOON)
+    seconds, error, within = time.process_time() - begun, found.error(teacher), 1e-6
+    one: Row = {"n": n, "error": error, "passes": found.passes, "seconds": seconds, "sweep seconds": sweep}
+    if noise:
+        later = time.process_time()
+        options = {"init": teacher.parameters, "callback": lambda line: time.process_time() - later > _SOON}
+        one["error from the truth"] = best = ours(X, y, teacher, number, **options).error(teacher)
+        one["expected error"] = information(teacher).error(n, head["noise"])
+        within = min(_NEAR * best, _NOTHING)
+    return one | {"recovered": bool(error < within), "wrong but converged": bool(found.converged and error >= within)}
+
+
+def _time_of(objective: Any, theta: np.ndarray) -> float:
+    """Processor seconds of one sweep for loss and gradient."""
+    objective.value_and_grad(theta)
+    count, begun = 0, time.process_time()
+    while (spent := time.process_time() - begun) < _TURN:
+        objective.value_and_grad(theta)
+        count += 1
+    return spent / count
 
 
 def timed(method: Callable[..., Any], *problem: Any, **options: Any) -> tuple[Any, float]:

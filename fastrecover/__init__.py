@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .population import population_risk as population_risk
     from .recovery import Recovery as Recovery
     from .recovery import load as load
+    from .sample_size import RequiredRows as RequiredRows
+    from .sample_size import required_rows as required_rows
     from .sources import lagged as lagged
 
 __version__ = "0.1.0"
@@ -51,6 +53,8 @@ _WHERE = {
     "CheckpointError": "exceptions",
     "ClusterError": "exceptions",
     "population_risk": "population",
+    "required_rows": "sample_size",
+    "RequiredRows": "sample_size",
     "set_kernels": "kernels",
     "get_kernels": "kernels",
     "get_include": "_library",

@@ -44,8 +44,9 @@ from bench import (
 )
 from bench.__main__ import CASES, MODULES, main
 from bench.harness import Context, Results, alternate, ratio
-from bench.planted import animal, biased, planted
+from bench.planted import REGION, animal, biased, planted, sized
 from bench.probes import Probes
+from fastrecover.activations import NAMES
 from fastrecover.models import Parameters
 
 BENCH = Path(harness.__file__).parent
@@ -390,6 +391,51 @@ def test_frontier_problems_are_what_they_say():
     values = np.linalg.svd(teacher.weights, compute_uv=False)
     assert values[0] / values[-1] == pytest.approx(head["condition"])
     np.testing.assert_array_equal(y, teacher.predict(X, n_jobs=1))
+
+
+def test_what_was_planned_is_compared_with_what_came_of_it():
+    one = {"chance": 0.9, "recovered": True, "error from the truth": 0.2, "planned error": 0.1}
+    one |= {"seconds": 1.0, "planned seconds": 1.0}
+    exact = {"chance": 0.6, "recovered": True, "planned error": 0.0, "seconds": 4.0, "planned seconds": 1.0}
+    every, low, middle, high, highest, error, seconds = studies.calibration([one, exact, one | {"recovered": False}])
+    assert (every["problems"], low["problems"], middle["problems"], high["problems"], highest["problems"]) == (
+        3,
+        0,
+        1,
+        2,
+        0,
+    )
+    assert (every["planned"], high["recovered"]) == (pytest.approx(0.8), 0.5) and "planned" not in low
+    assert every["its error"] == pytest.approx(np.sqrt(0.09 + 0.09 + 0.24) / 3)
+    assert (error["recovered"], error["median"], error["median factor"]) == (1, pytest.approx(2.0), pytest.approx(2.0))
+    assert (seconds["recovered"], seconds["median"]) == (2, pytest.approx(2.0))
+    assert seconds["root mean square"] == pytest.approx(np.sqrt(17 / 2))
+
+
+@pytest.mark.filterwarnings("ignore:fit did not converge", "ignore:not all weights")
+@pytest.mark.parametrize("task", [tasks.sample_size, tasks.planned])
+def test_small_problems_that_rows_are_planned_by(task):
+    for number, noisy in ((7, False), (15, True)):
+        head, _ = sized(number, 0)
+        assert (head["noise"] > 0) == noisy
+        one = task({"number": number, "seed": 0}, 0)
+        assert one["n"] >= 1 and head.items() <= one.items()
+        assert ("error from the truth" in one) == ("expected error" in one) == noisy
+        bound = min(1.5 * one["error from the truth"], 0.5) if noisy else 1e-6
+        assert one["recovered"] == (one["error"] < bound) and one["sweep seconds"] > 0
+        assert one == task({"number": number, "seed": 0}, 0) | {
+            name: value for name, value in one.items() if "seconds" in name
+        }
+
+
+def test_small_problems_lie_in_their_region():
+    heads = [sized(number, 3)[0] for number in range(500)]
+    names = {"n_features": "d", "n_hidden": "k", "condition_number": "condition", "noise": "noise"}
+    for axis, name in names.items():
+        low, high = REGION[axis]
+        values = [head[name] for head in heads]
+        assert low <= min(values) and max(values) <= high and max(values) > 0.9 * high
+    assert all(head["d"] >= head["k"] for head in heads) and {head["model"] for head in heads} == set(NAMES)
 
 
 def test_coverage_by_hand():

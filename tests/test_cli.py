@@ -795,7 +795,7 @@ def test_python_m_and_version():
 
 
 @pytest.mark.parametrize("width", [80, 40])
-@pytest.mark.parametrize("command", ["", "demo", "fit", "predict", "phase", "info", "bench"])
+@pytest.mark.parametrize("command", ["", "demo", "fit", "predict", "phase", "plan", "info", "bench"])
 def test_help_fits_the_terminal(command, width, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(width))
     code, out, _ = called(capsys, *command.split(), "--help")
@@ -806,7 +806,7 @@ def test_help_fits_the_terminal(command, width, capsys, monkeypatch):
         assert "fastrecover fit d.npz --model zhong2017 --activation squared_relu --n-hidden 5 fastrecover" in examples
 
 
-@pytest.mark.parametrize("command", ["fit", "demo", "phase"])
+@pytest.mark.parametrize("command", ["fit", "demo", "phase", "plan"])
 def test_models_that_there_are(command, capsys):
     code, out, err = called(capsys, command, "--model", "list")
     names = {line.split()[0] for line in out.splitlines() if line.startswith("  ")}

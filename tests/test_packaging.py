@@ -51,6 +51,7 @@ FACES = (
     "population",
     "prediction",
     "recovery",
+    "sample_size",
     "storage",
     "uncertainty",
 )

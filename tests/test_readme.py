@@ -68,7 +68,7 @@ def test_every_loss_and_option_has_an_example():
 def test_commands_parse():
     lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
     commands = [shlex.split(line) for line in lines if line.startswith("fastrecover ")]
-    assert {words[1] for words in commands} == {"fit", "info", "phase", "predict"}
+    assert {words[1] for words in commands} == {"fit", "info", "phase", "plan", "predict"}
     for _, *words in commands:
         assert _parser().parse_args(_joined(words)).command == words[0]
 

@@ -25,6 +25,7 @@ LINES = {
     "reveal_type(rec)": "fastrecover.recovery.Recovery",
     "reveal_type(fr.population_risk(rec, teacher))": "float",
     "reveal_type(rec.n_hidden)": "int",
+    'reveal_type(fr.required_rows("relu", 5, 2, noise=0.1).at(100))': "fastrecover.sample_size.api.RequiredRows",
     "reveal_type(teacher.model.activation)": "fastrecover.activations.registry.Activation",
     'fr.fit(X, y, "relu", n_hiden=2)': "call-arg",
     'fr.fit(X, y, "relu", 2).wieghts': "attr-defined",

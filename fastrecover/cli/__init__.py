@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from .. import __version__, kernels
-from . import bench, demo, fit, info, phase, predict
+from . import bench, demo, fit, info, phase, plan, predict
 from .layout import Formatter, Parser
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -23,6 +23,7 @@ _COMMANDS: dict[str, Any] = {
     "fit": fit,
     "predict": predict,
     "phase": phase,
+    "plan": plan,
     "info": info,
     "bench": bench,
 }

@@ -65,7 +65,14 @@ def run(command: list[str | Path], folder: Path) -> str:
 
 def test_a_wheel_has_what_others_need(unpacked):
     package = unpacked / "fastrecover"
-    needed = ("py.typed", "capi.pxd", "include/fastrecover.h", "kernels/_compiled.*.so", "lib/libfastrecover.*")
+    needed = (
+        "py.typed",
+        "capi.pxd",
+        "sample_size/curves.json",
+        "include/fastrecover.h",
+        "kernels/_compiled.*.so",
+        "lib/libfastrecover.*",
+    )
     assert [name for name in needed if not list(package.glob(name))] == []
     sources = {path.relative_to(ROOT / "fastrecover") for path in (ROOT / "fastrecover").rglob("*.py")}
     assert {path.relative_to(package) for path in package.rglob("*.py")} == sources
