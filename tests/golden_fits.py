@@ -117,7 +117,7 @@ CASES: dict[str, Callable[[], fr.Recovery]] = {
         _fitted, "quadratic", {"init": "message-passing", **ONES}, n=60, d=12, teacher=ONES, seed=1
     ),
     "expand": partial(_fitted, "relu", {"init": "expand"}, n=60, noise=0.0),
-    "random": partial(_fitted, "relu", {"init": "random"}, noise=0.1),
+    "random": partial(_fitted, "relu", {"init": "random"}, noise=0.1, seed=4),
     "random fcn": partial(_fitted, "fcn", {"init": "random"}, n=6000, planted="fcn"),
     "given": partial(_fitted, "tanh", {"init": np.eye(2, 6)}, noise=0.1),
     "gauss-newton": partial(_fitted, "relu", {"solver": "gauss-newton"}, noise=0.1),

@@ -226,7 +226,11 @@ class Policy:
     thin_rows: float = 5.5
     """... and rows for each parameter up to which they do: from more of them growing and pruning does as well."""
     thin_units_of_few: int = 8
-    """The same units where rows are scarce, or activations bounded, ..."""
+    """The same units where rows are scarce or activations bounded ..."""
+    fewest_thin_units: int = 5
+    """... and where rows are scarce and, moreover, activations bounded or features many for each unit, ..."""
+    thin_features: int = 4
+    """... as many as these."""
     thin_work: float = 2e13
     """Multiply-adds of a thousand gradients of a student up to which it is tried."""
     thin_share: float = 2.0

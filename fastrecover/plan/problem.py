@@ -244,6 +244,11 @@ class Problem:
         return model.is_separate and not model.shares and (model.loss.least_squares or not model.is_quadratic_form)
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether the activation is."""
+        return bool(np.isfinite(self.model.activation.bounds).all())
+
+    @property
     def thinnable(self) -> bool:
         """Whether wide students under weight decay are merged to the model: units many, rows few, and these not dear.
 
@@ -253,11 +258,12 @@ class Problem:
         model, policy, (n, d) = self.model, self.policy, self.on(self.base).shape
         plain = model.n_outputs == 1 and not model.hidden_bias and model.activation.degree in (None, 1)
         plain = plain and model.loss.least_squares and model.penalty is None
-        many = model.n_hidden >= policy.thin_units
-        if self.is_scarce(n) or np.isfinite(model.activation.bounds).all():
-            many = model.n_hidden >= policy.thin_units_of_few
-        dear = 2000.0 * n * d * policy.thin_width * model.n_hidden > policy.thin_work
-        return plain and many and n <= policy.thin_rows * self.p and not dear
+        scarce, k = self.is_scarce(n), model.n_hidden
+        least = policy.thin_units_of_few if scarce or self.is_bounded else policy.thin_units
+        if scarce and (self.is_bounded or d >= policy.thin_features * k):
+            least = policy.fewest_thin_units
+        dear = 2000.0 * n * d * policy.thin_width * k > policy.thin_work
+        return plain and k >= least and n <= policy.thin_rows * self.p and not dear
 
     @property
     def has_gaussian_curvature(self) -> bool:

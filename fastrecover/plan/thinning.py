@@ -124,8 +124,7 @@ class Thin:
 
     @staticmethod
     def _decay(problem: Problem) -> Decay:
-        bounded = np.isfinite(problem.model.activation.bounds).all()
-        return problem.policy.thin_decay_of_bounded if bounded else problem.policy.thin_decay
+        return problem.policy.thin_decay_of_bounded if problem.is_bounded else problem.policy.thin_decay
 
     @staticmethod
     def _has_linear(problem: Problem, progress: ThinProgress) -> bool:

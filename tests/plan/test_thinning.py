@@ -1,7 +1,8 @@
-"""Wide students under weight decay: mergers against the formula and against copies, what decay does, what is found."""
+"""Wide students under weight decay: mergers, metrics and orientations against formulas, and what is found."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -13,12 +14,15 @@ from fastrecover.activations import get_activation
 from fastrecover.engines import engine_on
 from fastrecover.models import Parameters, Quadratic, Regression
 from fastrecover.plan import Policy, Problem, Search
-from fastrecover.plan.decay import decayed, merged, wide_student
+from fastrecover.plan.decay import decayed, merged, oriented, own_metric, wide_student
+from fastrecover.plan.policy import Decay
+from fastrecover.plan.refine import refined
 from fastrecover.plan.search import strategies_for
-from fastrecover.plan.strategies import Expand
-from fastrecover.plan.thinning import Thin
+from fastrecover.plan.strategies import Expand, Moments
+from fastrecover.plan.thinning import Thin, ThinProgress
 from fastrecover.solvers import Monitor
 from fastrecover.sources import ArraySource
+from fastrecover.starts import random_start
 from fastrecover.sweeps import Objective
 
 
@@ -112,10 +116,55 @@ def test_decay_weighs_both_layers_alike():
     assert loss < 0.1 * engine.response_variance()
 
 
+@pytest.mark.parametrize(("k", "d"), [(2, 6), (5, 5), (7, 4)])
+def test_rows_are_measured_by_those_of_the_student(k, d):
+    """Squared lengths are ``w' (M + e I)^-q w`` up to one factor, and functions are the same in both coordinates."""
+    rng = np.random.default_rng(k)
+    student = scattered(get_activation("relu"), 9, d, rng)
+    metric = own_metric(student, k)
+    m = sum(v * v * np.outer(w, w) for v, w in zip(student.output_weights, student.weights, strict=True))
+    few = min(k, d)
+    m /= np.sort(np.linalg.eigvalsh(m))[-few:].mean()
+    values, vectors = np.linalg.eigh(m + 0.3 * few / d * np.eye(d))
+    power = (vectors * values ** (0.5 * few / d - 1.0)) @ vectors.T
+    model = Regression("relu", 9, "free")
+    there = metric.into(student, model)
+    ratio = (there.weights**2).sum(axis=1) / np.einsum("ij,jk,ik->i", student.weights, power, student.weights)
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-10)
+    assert np.trace(metric.matrix @ metric.matrix.T) == pytest.approx(few)
+    x = rng.standard_normal((5, d))
+    same = output(model.activation, there, x @ metric.matrix.T)
+    np.testing.assert_allclose(same, output(model.activation, student, x), rtol=1e-10)
+    np.testing.assert_allclose(metric.back(there, model).weights, student.weights, rtol=1e-10)
+
+
+def test_a_student_without_output_is_measured_as_it_is():
+    assert own_metric(Parameters(np.ones((3, 2)), np.zeros(3)), 2).matrix is None
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "softplus"])
+def test_reversed_units_are_turned_back(name):
+    """All sets of four units: each reversal moves ``s v w`` into the linear term, and all are found from their sum."""
+    activation, rng = get_activation(name), np.random.default_rng(1)
+    one, x = scattered(activation, 4, 6, rng), rng.standard_normal((50, 6))
+    slope = activation.value(1.0) - activation.value(-1.0)
+    for back in range(16):
+        turned = np.array([back >> j & 1 for j in range(4)], bool)
+        linear = slope * (one.output_weights[turned] @ one.weights[turned])
+        rows = np.where(turned[:, None], -one.weights, one.weights)
+        there = Parameters(rows, one.output_weights, linear)
+        np.testing.assert_allclose(output(activation, there, x) + x @ linear, output(activation, one, x), atol=1e-12)
+        found = oriented(there, activation)
+        assert found.linear is None
+        np.testing.assert_array_equal(found.weights, one.weights)
+
+
 CELLS = [
     ("relu", 16, 16, 2.0, 2.0),
-    ("leaky_relu", 16, 20, 3.0, 5.0),
-    ("tanh", 16, 16, 2.0, 2.0),
+    ("leaky_relu", 16, 48, 2.0, 5.0),
+    ("softplus", 16, 16, 3.0, 5.0),
+    ("tanh", 10, 30, 2.0, 2.0),
+    ("erf", 16, 32, 3.0, 10.0),
 ]
 
 
@@ -138,15 +187,36 @@ def test_who_is_thinned():
     def names(model, n, d=16, **options):
         return [type(one).__name__ for one in strategies_for(problem(model, d, n, **options), "auto")]
 
-    few = round(3.2 * 16 * 16)
+    few = round(5.5 * 16 * 16)
     assert names(Regression("relu", 16), few) == ["Thin", "Expand", "Moments"]
     assert names(Regression("tanh", 16, "free", fit_intercept=True), few) == ["Moments", "Thin", "Expand"]
     assert names(Regression("relu", 16), few + 1) == names(Regression("relu", 24), 10_000) == ["Expand", "Moments"]
-    assert names(Regression("tanh", 15), 300) == names(Regression("relu", 5), 100) == ["Moments", "Expand"]
+    # Of eight units or more where rows are scarce, or units bounded.
+    assert names(Regression("relu", 8), 319) == names(Regression("tanh", 8), 500) == ["Moments", "Thin", "Expand"]
+    assert names(Regression("relu", 8), 320) == names(Regression("tanh", 7), 280) == ["Moments", "Expand"]
+    # Of five where rows are scarce and, moreover, units bounded or features many.
+    assert names(Regression("tanh", 5), 199) == names(Regression("relu", 5), 249, 20) == ["Moments", "Thin", "Expand"]
+    assert names(Regression("relu", 5), 199) == names(Regression("relu", 4), 199, 20) == ["Moments", "Expand"]
     assert "Thin" not in names(Regression("relu", 16, "free", hidden_bias=True), few)
     assert "Thin" not in names(Regression("squared_relu", 16), few)
     assert "Thin" not in names(Quadratic(2), few)
     assert "Thin" not in names(Regression("relu", 16), few, policy=Policy(thin_work=2000.0 * few * 16 * 64 - 1))
+
+
+def test_students_have_a_linear_term_in_turn():
+    """Beside it units may be reversed: first where rows are enough for its parameters, never where they are not."""
+
+    def linear(model, d, n):
+        given, progress = problem(model, d, n), ThinProgress()
+        found = []
+        for progress.students in range(3):
+            found.append(Thin._has_linear(given, progress))
+        return found
+
+    assert linear(Regression("relu", 16), 16, 520) == [True, False, True]
+    assert linear(Regression("softplus", 8), 16, 256) == [False, True, False]
+    assert linear(Regression("relu", 8), 16, 150) == linear(Regression("tanh", 16), 16, 600) == [False] * 3
+    assert linear(Regression("relu", 16, linear_term=True), 16, 600) == [False] * 3
 
 
 def gradients_of(monkeypatch):
@@ -161,8 +231,8 @@ def gradients_of(monkeypatch):
     return counted
 
 
-@pytest.mark.parametrize("ratio", [2, 3])
-def test_where_thinning_fails_it_costs_a_third_and_changes_nothing(monkeypatch, ratio):
+@pytest.mark.parametrize(("ratio", "most"), [(2, 2.2), (3, 2.0)])
+def test_where_thinning_fails_its_cost_is_bounded_and_it_changes_nothing(monkeypatch, ratio, most):
     """Responses with noise: nothing is exact or trusted, and growing and pruning goes its own way, to the bit."""
     quick = Policy(patient_rounds=3, expand_rounds=3, scarce_rounds=3, fewest_chains=2, round_work=4e8)
 
@@ -170,7 +240,6 @@ def test_where_thinning_fails_it_costs_a_third_and_changes_nothing(monkeypatch, 
         given = problem(Regression("relu", 16), 16, ratio * 256, noise=0.1, policy=quick)
         counted[0], search = 0, Search(given, list(strategies))
         search.run()
-        assert not search.position.trusted
         return search.position.candidates, counted[0]
 
     counted = gradients_of(monkeypatch)
@@ -179,7 +248,33 @@ def test_where_thinning_fails_it_costs_a_third_and_changes_nothing(monkeypatch, 
     assert thin.label.startswith("thin") and [c.label for c in after] == [c.label for c in expanded]
     for found, before in zip(after, expanded, strict=True):
         np.testing.assert_array_equal(found.state.theta, before.state.theta)
-    assert 0.1 * without < both - without < 0.4 * without
+    assert 0.1 * without < both - without < most * without
+
+
+def test_minima_that_agree_are_not_believed_above_one_that_students_led_to():
+    """Growing and pruning trusts what it finds; a lower candidate of a student on the same rows speaks against it."""
+
+    class Lower(Thin):
+        def advance(self, problem, judge, known, progress):
+            (found,) = Expanded.found(problem)
+            state = replace(found.state, loss=self.share * found.state.loss)
+            progress.candidates, progress.done = [replace(found, state=state, label="thin 1")], True
+
+    class Expanded(Moments):
+        @staticmethod
+        def found(problem):
+            model, theta = problem.with_signs(random_start(problem.model, 6, np.random.default_rng(0)))
+            return [refined(problem, problem.base, model, theta, "expand 1")]
+
+        def advance(self, problem, judge, known, progress):
+            progress.candidates, progress.done, progress.trusted = self.found(problem), True, True
+
+    for share, trusted in ((0.9, False), (1.0, True), (1.1, True)):
+        lower = Lower()
+        lower.share = share
+        search = Search(problem(Regression("relu", 2), 6, 100, noise=0.5), [lower, Expanded()])
+        search.run()
+        assert search.position.trusted is trusted
 
 
 def test_a_spent_budget_still_leaves_a_network():
@@ -195,7 +290,10 @@ def test_a_spent_budget_still_leaves_a_network():
 def test_a_wrong_minimum_is_never_trusted():
     """Four units where six made noiseless responses: however well levels and students agree, that says nothing."""
     teacher, x, y = planted("softplus", 6, 400, k=6)
-    model, policy = teacher.model.changed(n_hidden=4), Policy(thin_levels=4, thin_rounds=1)
+    model, policy = (
+        teacher.model.changed(n_hidden=4),
+        Policy(thin_decay=Decay(1.5e-2, 0.4, levels=4, metric=True), thin_rounds=1),
+    )
     given = Problem(engine_on(ArraySource(x, y), 1), model, np.random.SeedSequence(0), Monitor(), 1e-3, policy=policy)
     search = Search(given, [Thin()])
     search.run()
