@@ -98,6 +98,7 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
     "power.zoo": (Bars(("all of",), ("ours", "L-BFGS", "missed*", "wrong*"), log=""),),
     "power.frontier": (Bars(("all of", "n/(dk)", "model"), ("problems", "recovered", "wrong*"), log=""),),
     "power.goals": (Bars(("model", "k", "d", "n/(dk)"), by=("who",), line=0.95, log="", **_SHARE),),
+    "power.thresholds": (Bars(("model", "k", "d", "n/(dk)"), ("recovered", "wrong*"), log=""),),
     "power.starts": (Lines(y=("error",), by=("who", "d"), log="xy", **_MODELS),),
     "power.experiments": (Lines(("n",), by=("d",), facet=("who",), **_SHARE),),
     "power.noise": (Lines(("n/(dk)",), ("error / order",), ("who", "d"), ("noise",)),),

@@ -183,6 +183,11 @@ def _goal(model: Any, k: int, d: Any, ratio: Any, who: Any = "ours", seeds: int 
     return grid(model=model, k=k, d=d, ratio=ratio, who=who, seeds=seeds, within=1e-8)
 
 
+def _least(model: Any, k: int, d: Any, ratio: Any, limit: float, seeds: int = 20) -> list[Row]:
+    """Near the fewest rows, without noise and with unknown signs, within so many seconds of one processor."""
+    return grid(model=model, k=k, d=d, ratio=ratio, limit=limit, seeds=seeds)
+
+
 def _few(parameters: int, **cell: Any) -> list[Row]:
     """At 7, 10, 15 and 30 rows a parameter, noise of one size and proportional to that of one input."""
     plain = dict(weighted=False, linear=False, uneven=(False, True), noise=0.3, seeds=300)
@@ -286,6 +291,17 @@ STUDIES: dict[str, Study] = {
         + _goal("leaky_relu", 5, 20, 1.5)
         + _goal(("tanh", "erf"), 5, 20, (1.75, 1.5)),
         quick=_goal("squared_relu", 5, 6, 4, ("ours", "L-BFGS", "published"), seeds=2),
+    ),
+    "power.thresholds": Study(
+        tasks.in_time,
+        _least("relu", 5, (10, 20, 50), 1.25, 5)
+        + _least("squared_relu", 5, (10, 20, 50), 1.1, 5)
+        + _least(("tanh", "erf"), 5, 20, 1.25, 5)
+        + _least("relu", 10, (20, 100), 1.5, 20)
+        + _least("relu", 20, 40, 2, 20)
+        + _least("relu", 50, 100, 4, 60, seeds=4)
+        + _least("relu", 100, 200, 8, 1200, seeds=1),
+        quick=_least("tanh", 5, 8, 2, 5, seeds=2),
     ),
     "power.starts": Study(
         tasks.attempt,

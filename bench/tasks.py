@@ -150,12 +150,23 @@ def recovery(cell: Row, seed: int) -> Row:
 def frontier(cell: Row, seed: int) -> Row:
     """Whether a teacher near the fewest rows is recovered to 1e-6 before a minute of one processor is spent."""
     head, teacher, X, y = animal("frontier", number := cell["number"])
+    return head | _limited(teacher, X, y, number, _MINUTE)
+
+
+def in_time(cell: Row, seed: int) -> Row:
+    """Whether a noiseless network is recovered to 1e-6 before the cell's seconds of one processor are spent."""
+    return _limited(*of_cell(cell, seed), seed, cell["limit"])
+
+
+def _limited(teacher: Any, X: np.ndarray, y: np.ndarray, seed: int, limit: float) -> Row:
     begun = time.process_time()  # of one thread: of one processor, whoever else is busy
-    found = ours(X, y, teacher, number, callback=lambda line: time.process_time() - begun > _MINUTE)
+    found = ours(X, y, teacher, seed, callback=lambda line: time.process_time() - begun > limit)
     seconds, error = time.process_time() - begun, found.error(teacher)
     one: Row = {"recovered": error < 1e-6, "seconds": seconds, "passes": found.passes, "error": error}
-    one |= {"loss / variance": found.loss / float(np.var(y)), "wrong but converged": found.converged and error >= 1e-6}
-    return head | one
+    return one | {
+        "loss / variance": found.loss / float(np.var(y)),
+        "wrong but converged": found.converged and error >= 1e-6,
+    }
 
 
 def sample_size(cell: Row, seed: int) -> Row:

@@ -241,6 +241,8 @@ class Policy:
     """Their decay: under its first level they leave about a hundredth of the variance of the responses."""
     thin_decay_of_bounded: Decay = Decay(first=3e-2, lower=0.4, levels=2, metric=False)
     """The same for bounded units, which the first levels bring or none, and whose long rows no metric shortens."""
+    thin_shifts: tuple[float, ...] = (0.0, -0.5, 1.0)
+    """Levels lower at which students begin in turn: long rows bear more decay, and few rows less."""
     thin_turns: int = 4
     """Times at each level that the metric is taken anew from the student ..."""
     thin_leg: int = 100

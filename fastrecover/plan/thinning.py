@@ -163,8 +163,8 @@ class Thin:
             width = round(policy.thin_width * model.n_hidden)
             progress.student = wide_student(engine, model, width, progress.rng)
         decay, width = self._decay(problem), len(progress.student.rows)
-        # Every other student begins a level lower, where fewer units of the teacher are merged.
-        rate = decay.first * decay.lower ** (progress.level + progress.students % 2)
+        shift = policy.thin_shifts[progress.students % len(policy.thin_shifts)]
+        rate = decay.first * decay.lower ** (progress.level + shift)
         with self._taking(problem, progress, width) as stop:
             for _ in range(policy.thin_turns):
                 inner, student = progress.metric.engine(engine), progress.metric.into(progress.student, model)

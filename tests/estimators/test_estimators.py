@@ -388,7 +388,7 @@ def test_callbacks_see_every_step(friedman):
 
 def test_alpha_by_held_out_rows(friedman):
     X, y = friedman
-    found = OneHiddenLayerRegressor(8, alpha=[100.0, 1.0, 1e-3], random_state=0).fit(X[:150], y[:150])
+    found = OneHiddenLayerRegressor(8, alpha=[100.0, 1.0, 1e-3], random_state=0).fit(X[:100], y[:100])
     assert found.recovery_.info["alpha"] == 1.0
 
 
