@@ -233,8 +233,10 @@ class Policy:
     """... as many as these."""
     thin_work: float = 2e13
     """Multiply-adds of a thousand gradients of a student up to which it is tried."""
-    thin_share: float = 2.0
-    """What all students may cost, over what growing and pruning costs at least where that fails too."""
+    thin_share: float = 0.5
+    """What all students may cost, over what growing and pruning costs at least where that fails too ..."""
+    thin_gradients: float = 1.25e5
+    """... and gradients of the model that they may in any case: those of some five students."""
     thin_width: float = 4.0
     """Width of students under decay, over the model's: with fewer units not each of the teacher's has a cluster."""
     thin_decay: Decay = Decay(first=1.5e-2, lower=0.4, levels=6, metric=True)
@@ -253,11 +255,7 @@ class Policy:
     thin_least_linear: float = 1.1
     """Rows for each such parameter below which none does."""
     thin_gain: float = 0.9
-    """Ratio of losses from level to level below which the next one may do better, ..."""
-    thin_falls: float = 0.5
-    """... ratio of the shares that the student leaves, which without noise follow the decay, ..."""
-    thin_flat: int = 2
-    """... and levels in a row above both after which a student ends, where rows are not scarce."""
+    """Ratio of losses from level to level above which a student ends, where rows are not scarce."""
     thin_widths: tuple[float, ...] = (2.0, 1.5, 1.25, 1.1, 1.0)
     """Widths that a student is merged to in turn, over the model's."""
     thin_between: int = 60
@@ -268,8 +266,8 @@ class Policy:
     """Networks of a student that are kept for growing and pruning."""
     thin_rounds: int = 2
     """Rounds of growing and pruning after each level."""
-    thin_students: int = 2
-    """Students under decay where rows are not scarce: the first one mostly does."""
+    thin_students: int = 3
+    """Students under decay where rows are not scarce: the first one mostly does, or two agree."""
     thin_students_of_few: int = 64
     """The same where they are."""
     thin_near: float = 1e-7

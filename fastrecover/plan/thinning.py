@@ -3,8 +3,8 @@
 A student is trained under a decay that is lowered step by step, in a metric that its own rows make.  At each step a
 network of the model's width is made of it, trained without, and grown and pruned for a round or two: too strong a decay
 merges units of the teacher, too weak a one lets the student fit what it has to spare, and a network may lack a unit or
-two.  An exact fit alone ends the search, since so few rows say nothing of any other; and what all students cost is
-bounded by what growing and pruning would have cost.
+two.  Where rows are scarce an exact fit alone ends the search, since they say nothing of any other; with more of them
+two students that agree do as well.  What all students cost is bounded by what growing and pruning would have cost.
 """
 
 from __future__ import annotations
@@ -48,10 +48,6 @@ class ThinProgress(Progress):
         In which its rows are measured.
     level : int
         Times that its decay has been lowered.
-    left : float
-        Share of the variance that it left at the level before.
-    flat : int
-        Levels in a row at which neither it nor its networks have become clearly lower.
     students : int
         Wide ones that are done with.
     chains : Chains
@@ -66,8 +62,6 @@ class ThinProgress(Progress):
     linear: bool = False
     metric: Coordinates = field(default_factory=Coordinates)
     level: int = 0
-    left: float = 1.0
-    flat: int = 0
     students: int = 0
     chains: Chains = field(default_factory=Chains.none)
     best: tuple[float, Parameters] | None = None
@@ -82,7 +76,8 @@ class Thin:
         rounds = policy.patient_rounds if self._scarce(problem) else policy.expand_rounds
         passes = min(_ROUND * rounds, problem.allowance - problem.passes_of_search)
         least = students_at_once(problem, problem.base)[0] * k * passes
-        return ThinProgress(rng=problem.generator(Stream.DECAY), allowed=policy.thin_share * least)
+        allowed = max(policy.thin_share * least, policy.thin_gradients * k)
+        return ThinProgress(rng=problem.generator(Stream.DECAY), allowed=allowed)
 
     def advance(self, problem: Problem, judge: Judge, known: Sequence[Candidate], progress: Progress) -> None:
         """One level of a student, and what its network makes of it."""
@@ -104,14 +99,17 @@ class Thin:
         if lowest <= self._near(problem):
             for _ in range(policy.thin_refinements):
                 candidate = refined(problem, problem.base, shown, theta, stage)
-                progress.candidates, progress.trusted = [candidate], judge.is_exact(candidate)
-                theta = candidate.state.theta
+                progress.trusted, theta = judge.is_exact(candidate), candidate.state.theta
                 if progress.trusted or problem.spent:
                     break
-            progress.done = progress.done or progress.trusted
-            if progress.student is not None:  # a wrong minimum so low leads nowhere else
+            progress.candidates.append(candidate)
+            if not ended:  # a wrong minimum so low leads nowhere else
                 progress.student, progress.students = None, progress.students + 1
-        elif progress.done and not progress.candidates:  # to steps with matrices it is not worth their cost
+        elif ended and not self._scarce(problem):
+            progress.candidates.append(refined(problem, problem.base, shown, theta, stage))
+            progress.trusted = len(progress.candidates) > 1 and judge.agree(progress.candidates)
+        progress.done = progress.done or progress.trusted
+        if progress.done and not progress.candidates:  # to steps with matrices it is not worth their cost
             shown, theta = problem.with_signs(progress.best[1])
             with self._taking(problem, progress, problem.model.n_hidden):
                 objective = Objective(problem.on(problem.base), shown)
@@ -156,7 +154,7 @@ class Thin:
         if progress.student is None:
             progress.linear = self._has_linear(problem, progress)
             progress.metric, progress.chains = Coordinates(), Chains.none()
-            progress.flat, progress.left, progress.level = 0, 1.0, 0
+            progress.level = 0
         if progress.linear:
             model = model.changed(linear_term=True)
         if progress.student is None:
@@ -168,7 +166,7 @@ class Thin:
         with self._taking(problem, progress, width) as stop:
             for _ in range(policy.thin_turns):
                 inner, student = progress.metric.engine(engine), progress.metric.into(progress.student, model)
-                student, loss = decayed(inner, model, student, rate, iterations=policy.thin_leg, stop=stop)
+                student, _ = decayed(inner, model, student, rate, iterations=policy.thin_leg, stop=stop)
                 progress.student = progress.metric.back(student, model)
                 if decay.metric:
                     progress.metric = own_metric(progress.student, model.n_hidden)
@@ -201,9 +199,6 @@ class Thin:
                     stop=stop,
                 )
         progress.level += 1
-        left = 2.0 * loss / problem.response_variance
-        lower = progress.chains.losses[0] < policy.thin_gain * before or left < policy.thin_falls * progress.left
-        progress.flat, progress.left = 0 if lower else progress.flat + 1, left
         # Noise is all that is left, if rows are enough to tell.
-        flat = not self._scarce(problem) and progress.flat == policy.thin_flat
+        flat = not self._scarce(problem) and progress.chains.losses[0] >= policy.thin_gain * before
         return flat or progress.level == decay.levels
