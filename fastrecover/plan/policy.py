@@ -223,8 +223,10 @@ class Policy:
     """Ratio of the two lowest losses of chains up to which their refinement to one minimum vouches for it."""
     thin_units: int = 16
     """Units from which students under decay come before growing and pruning, ..."""
-    thin_rows: float = 5.5
-    """... and rows for each parameter up to which they do: from more of them growing and pruning does as well."""
+    thin_rows: float = 3.2
+    """... and rows for each parameter up to which they do: from four of them growing and pruning does as well, ..."""
+    thin_rows_of_smooth: float = 5.5
+    """... but for smooth activations, of which it keeps units that are steps, or that none of the teacher's is near."""
     thin_units_of_few: int = 8
     """The same units where rows are scarce or activations bounded ..."""
     fewest_thin_units: int = 5

@@ -255,7 +255,7 @@ class Problem:
         Of one output, without biases and penalty; nor of a degree above one, of whose units decay takes the 2/3 power
         of the size.
         """
-        model, policy, (n, d) = self.model, self.policy, self.on(self.base).shape
+        model, policy, (n, d) = self.model, self.policy, self.engine.shape
         plain = model.n_outputs == 1 and not model.hidden_bias and model.activation.degree in (None, 1)
         plain = plain and model.loss.least_squares and model.penalty is None
         scarce, k = self.is_scarce(n), model.n_hidden
@@ -263,7 +263,8 @@ class Problem:
         if scarce and (self.is_bounded or d >= policy.thin_features * k):
             least = policy.fewest_thin_units
         dear = 2000.0 * n * d * policy.thin_width * k > policy.thin_work
-        return plain and k >= least and n <= policy.thin_rows * self.p and not dear
+        most = policy.thin_rows_of_smooth if model.activation.degree is None else policy.thin_rows
+        return plain and k >= least and n <= most * self.p and not dear
 
     @property
     def has_gaussian_curvature(self) -> bool:

@@ -187,10 +187,15 @@ def test_who_is_thinned():
     def names(model, n, d=16, **options):
         return [type(one).__name__ for one in strategies_for(problem(model, d, n, **options), "auto")]
 
-    few = round(5.5 * 16 * 16)
-    assert names(Regression("relu", 16), few) == ["Thin", "Expand", "Moments"]
-    assert names(Regression("tanh", 16, "free", fit_intercept=True), few) == ["Moments", "Thin", "Expand"]
-    assert names(Regression("relu", 16), few + 1) == names(Regression("relu", 24), 10_000) == ["Expand", "Moments"]
+    few, more = round(3.2 * 16 * 16), round(5.5 * 16 * 16)
+    assert (
+        names(Regression("relu", 16), few) == names(Regression("softplus", 16), more) == ["Thin", "Expand", "Moments"]
+    )
+    assert names(Regression("tanh", 16, "free", fit_intercept=True), more) == ["Moments", "Thin", "Expand"]
+    assert (
+        names(Regression("relu", 16), few + 1) == names(Regression("softplus", 16), more + 1) == ["Expand", "Moments"]
+    )
+    assert names(Regression("relu", 24), 10_000) == ["Expand", "Moments"]
     # Of eight units or more where rows are scarce, or units bounded.
     assert names(Regression("relu", 8), 319) == names(Regression("tanh", 8), 500) == ["Moments", "Thin", "Expand"]
     assert names(Regression("relu", 8), 320) == names(Regression("tanh", 7), 280) == ["Moments", "Expand"]
