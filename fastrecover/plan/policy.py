@@ -225,8 +225,10 @@ class Policy:
     """Units from which students under decay come before growing and pruning, ..."""
     thin_rows: float = 3.2
     """... and rows for each parameter up to which they do: from four of them growing and pruning does as well, ..."""
-    thin_rows_of_smooth: float = 5.5
-    """... but for smooth activations, of which it keeps units that are steps, or that none of the teacher's is near."""
+    thin_rows_of_hard: float = 5.5
+    """... but for smooth activations, of which it keeps units that are steps, or near none of the teacher's, ..."""
+    thin_units_of_hard: int = 32
+    """... and for so many units, which it brings late."""
     thin_units_of_few: int = 8
     """The same units where rows are scarce or activations bounded ..."""
     fewest_thin_units: int = 5

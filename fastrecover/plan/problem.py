@@ -263,7 +263,8 @@ class Problem:
         if scarce and (self.is_bounded or d >= policy.thin_features * k):
             least = policy.fewest_thin_units
         dear = 2000.0 * n * d * policy.thin_width * k > policy.thin_work
-        most = policy.thin_rows_of_smooth if model.activation.degree is None else policy.thin_rows
+        hard = model.activation.degree is None or k >= policy.thin_units_of_hard
+        most = policy.thin_rows_of_hard if hard else policy.thin_rows
         return plain and k >= least and n <= most * self.p and not dear
 
     @property

@@ -195,7 +195,8 @@ def test_who_is_thinned():
     assert (
         names(Regression("relu", 16), few + 1) == names(Regression("softplus", 16), more + 1) == ["Expand", "Moments"]
     )
-    assert names(Regression("relu", 24), 10_000) == ["Expand", "Moments"]
+    assert names(Regression("relu", 32), 2 * more) == ["Thin", "Expand", "Moments"]
+    assert names(Regression("relu", 31), 2 * more) == names(Regression("relu", 32), 10_000) == ["Expand", "Moments"]
     # Of eight units or more where rows are scarce, or units bounded.
     assert names(Regression("relu", 8), 319) == names(Regression("tanh", 8), 500) == ["Moments", "Thin", "Expand"]
     assert names(Regression("relu", 8), 320) == names(Regression("tanh", 7), 280) == ["Moments", "Expand"]
