@@ -1,7 +1,8 @@
 """The curves that the package plans numbers of rows by, from what the study ``planner`` has measured.
 
-``python -m bench.planner results.json`` makes a table of the rows of that study, ``bench/planner.csv``, and
-``python -m bench.planner`` fits the table and writes ``fastrecover/sample_size/curves.json``; the former does both.
+``python -m bench.planner results.json`` makes a table of the rows of that study and of ``planner.calibration``, where a
+file has them, ``bench/planner.csv``, and ``python -m bench.planner`` fits the table and writes
+``fastrecover/sample_size/curves.json``; the former does both.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ _DIGITS = 4
 def main(argv: list[str]) -> int:
     """Fit, after the rows of a result file have become the table."""
     if argv:
-        write(TABLE, json.loads(Path(argv[0]).read_text())["cases"]["planner"]["rows"])
+        cases = json.loads(Path(argv[0]).read_text())["cases"]
+        later = cases.get("planner.calibration", {"rows": []})["rows"]
+        write(TABLE, [*cases["planner"]["rows"], *(row for row in later if "chance" in row)])
     curves = Curves.fit(map(trial, read(TABLE)), REGION)
     curves.save(SHIPPED)
     print(f"{sum(curves.trials.values())} networks, {SHIPPED.stat().st_size} bytes: {SHIPPED.name}")
