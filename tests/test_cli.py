@@ -829,6 +829,8 @@ INTERRUPTED = """
 import os, signal, sys
 import fastrecover.__main__ as program
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
+
 class Finder:  # Ctrl-C arrives in the midst of an import
     def find_spec(self, name, path=None, target=None):
         if name == "fastrecover.cli.fit":
