@@ -384,6 +384,14 @@ def test_the_frontier_is_counted_by_rows_and_activations():
     assert (tanh["recovered"], tanh["seconds"]) == (0, None)
 
 
+@pytest.mark.filterwarnings("ignore:fit did not converge")
+def test_networks_are_given_so_many_seconds():
+    cell = {"model": "tanh", "k": 2, "d": 8, "n": 64, "limit": 60.0}
+    found, ended = tasks.in_time(cell, 0), tasks.in_time(cell | {"limit": 0.0}, 0)
+    assert found["recovered"] and found["error"] < 1e-6 and found["loss / variance"] < 1e-12
+    assert ended["passes"] < found["passes"]
+
+
 def test_frontier_problems_are_what_they_say():
     head, teacher, X, y = animal("frontier", 6)
     k, d = head["k"], head["d"]

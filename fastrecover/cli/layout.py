@@ -101,6 +101,18 @@ class ModelAction(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+def add_activation(parser: argparse.ArgumentParser) -> None:
+    """The option ``--model`` of commands about planted networks of one activation."""
+    parser.add_argument(
+        "--model",
+        default="relu",
+        action=ModelAction,
+        only_activations=True,
+        metavar="NAME",
+        help="activation of the planted networks (default relu); 'list' shows all and ends",
+    )
+
+
 def listed(only_activations: bool = False) -> Iterator[str]:
     """Lines that name all models."""
     groups = [("activations of the hidden units", {name: _ACTIVATIONS.get(name, "") for name in NAMES})]

@@ -19,7 +19,7 @@ import numpy as np
 from ..api import fit
 from ..datasets import make_teacher
 from ..storage import check_destination
-from .layout import ModelAction
+from .layout import add_activation
 from .picture import check_picture
 from .terminal import StatusLine, table
 
@@ -31,14 +31,7 @@ _FOUND = ("recovered", "error", "converged", "passes", "seconds")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``fastrecover phase``."""
     add = parser.add_argument
-    add(
-        "--model",
-        default="relu",
-        action=ModelAction,
-        only_activations=True,
-        metavar="NAME",
-        help="activation of the planted networks (default relu); 'list' shows all and ends",
-    )
+    add_activation(parser)
     add("--hidden", type=int, default=5, metavar="K", help="hidden units (default 5)")
     add("--features", type=int, nargs="+", default=[10, 20, 50], metavar="D", help="inputs (default 10 20 50)")
     add(

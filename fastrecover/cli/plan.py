@@ -16,7 +16,7 @@ import re
 import warnings
 
 from ..sample_size import required_rows
-from .layout import ModelAction
+from .layout import add_activation
 
 #: Arguments of the function, by what the options are called.
 _OPTIONS = {"n_features": "--features", "n_hidden": "--hidden", "condition_number": "--condition"}
@@ -26,14 +26,7 @@ _OPTIONS |= {name: f"--{name}" for name in ("noise", "probability", "within", "r
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``fastrecover plan``."""
     add = parser.add_argument
-    add(
-        "--model",
-        default="relu",
-        action=ModelAction,
-        only_activations=True,
-        metavar="NAME",
-        help="activation of the hidden units (default relu); 'list' shows all and ends",
-    )
+    add_activation(parser)
     add("--features", type=int, default=50, metavar="D", help="inputs (default 50)")
     add("--hidden", type=int, default=5, metavar="K", help="hidden units (default 5)")
     add(

@@ -69,8 +69,8 @@ def decayed(
     *,
     iterations: int,
     stop: Callable[[], bool] = lambda: False,
-) -> tuple[Parameters, float]:
-    """A student minimised under a decay, its output weights too, and its loss without the decay.
+) -> Parameters:
+    """A student minimised under a decay, its output weights too.
 
     Parameters
     ----------
@@ -87,18 +87,14 @@ def decayed(
 
     Returns
     -------
-    student : Parameters
-    loss : float
+    Parameters
     """
-    width = len(student.rows)
     penalty = Penalty(decay * engine.response_variance() / model.n_hidden, decay, 0.0)
-    wide = model.changed(n_hidden=width, output_weights="free", penalty=penalty)
-    thetas, losses = minimise_many(
+    wide = model.changed(n_hidden=len(student.rows), output_weights="free", penalty=penalty)
+    thetas, _ = minimise_many(
         Objective(engine, wide), wide.pack(student)[None], iterations=iterations, memory=_MEMORY, stop=stop
     )
-    found = wide.unpack(thetas[0], student.weights.shape[1])
-    of_decay = penalty.rows * float((found.weights**2).sum()) + decay * float((found.output_weights**2).sum())
-    return found, float(losses[0]) - 0.5 * of_decay
+    return wide.unpack(thetas[0], student.weights.shape[1])
 
 
 def own_metric(student: Parameters, n_hidden: int) -> Coordinates:
@@ -106,7 +102,7 @@ def own_metric(student: Parameters, n_hidden: int) -> Coordinates:
 
     ``M = sum_j v_j^2 w_j w_j'`` over the mean of its k largest eigenvalues is what gradients of the student along a
     direction are in the square, apart from what units have in common; e keeps all others within reach.  A power of 1
-    counts directions, of 1/2 adds up their sizes (Mohan and Fazel 2012, sections 3 and 2); q goes from the latter,
+    counts directions, of 1/2 adds up their sizes (Mohan and Fazel 2012); q goes from the latter,
     where k units may span all d features, towards the former, ``q = 1 - k / (2 d)``.
 
     Parameters
@@ -174,7 +170,7 @@ def narrowed(
         count = int(np.ceil(width * model.n_hidden))
         if count < len(student.rows) and not stop():
             student = merged(student, model.activation, count)
-            student, _ = decayed(engine, model, student, decay, iterations=between, stop=stop)
+            student = decayed(engine, model, student, decay, iterations=between, stop=stop)
     found, losses = trained(engine, model, [pruned(engine, model, student)], iterations, exact_loss, stop)
     return found[0], float(losses[0])
 

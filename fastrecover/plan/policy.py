@@ -230,9 +230,9 @@ class Policy:
     thin_units_of_hard: int = 32
     """... and for so many units, which it brings late."""
     thin_units_of_few: int = 8
-    """The same units where rows are scarce or activations bounded ..."""
+    """Units from which they do where rows are scarce or activations bounded ..."""
     fewest_thin_units: int = 5
-    """... and where rows are scarce and, moreover, activations bounded or features many for each unit, ..."""
+    """... and where both holds, or rows are scarce and features many for each unit, ..."""
     thin_features: int = 4
     """... as many as these."""
     thin_work: float = 2e13

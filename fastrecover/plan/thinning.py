@@ -91,12 +91,17 @@ class Thin:
         most = policy.thin_students_of_few if self._scarce(problem) else policy.thin_students
         progress.done = problem.spent or progress.students == most or progress.taken >= progress.allowed
         lowest, found = float(progress.chains.losses[0]), progress.chains.parameters[0]
+        near = lowest <= self._near(problem)
         found = oriented(found, problem.model.activation) if progress.linear else found
         shown, theta = problem.with_signs(found)
-        problem.monitor.record(Objective(problem.on(problem.base), shown), stage, lowest)
+        objective = Objective(problem.on(problem.base), shown)
+        if progress.linear:  # whose parameters the network has not
+            with self._taking(problem, progress, problem.model.n_hidden):
+                lowest = objective.value(theta)
+        problem.monitor.record(objective, stage, lowest)
         if progress.best is None or lowest < progress.best[0]:
             progress.best = lowest, found
-        if lowest <= self._near(problem):
+        if near:
             for _ in range(policy.thin_refinements):
                 candidate = refined(problem, problem.base, shown, theta, stage)
                 progress.trusted, theta = judge.is_exact(candidate), candidate.state.theta
@@ -112,7 +117,7 @@ class Thin:
         if progress.done and not progress.candidates:  # to steps with matrices it is not worth their cost
             shown, theta = problem.with_signs(progress.best[1])
             with self._taking(problem, progress, problem.model.n_hidden):
-                objective = Objective(problem.on(problem.base), shown)
+                objective = objective.with_model(shown)
                 state = problem.run(LBFGS(), objective, theta, stage, policy.iterations)
             progress.candidates = [Candidate(state, shown, problem.base, stage)]
 
@@ -151,6 +156,7 @@ class Thin:
         """One level of the student at work, whose network joins the others; whether it was the last."""
         assert progress.rng is not None
         engine, policy, model, near = problem.on(problem.base), problem.policy, problem.model, self._near(problem)
+        width = round(policy.thin_width * model.n_hidden)
         if progress.student is None:
             progress.linear = self._has_linear(problem, progress)
             progress.metric, progress.chains = Coordinates(), Chains.none()
@@ -158,15 +164,14 @@ class Thin:
         if progress.linear:
             model = model.changed(linear_term=True)
         if progress.student is None:
-            width = round(policy.thin_width * model.n_hidden)
             progress.student = wide_student(engine, model, width, progress.rng)
-        decay, width = self._decay(problem), len(progress.student.rows)
+        decay = self._decay(problem)
         shift = policy.thin_shifts[progress.students % len(policy.thin_shifts)]
         rate = decay.first * decay.lower ** (progress.level + shift)
         with self._taking(problem, progress, width) as stop:
             for _ in range(policy.thin_turns):
                 inner, student = progress.metric.engine(engine), progress.metric.into(progress.student, model)
-                student, _ = decayed(inner, model, student, rate, iterations=policy.thin_leg, stop=stop)
+                student = decayed(inner, model, student, rate, iterations=policy.thin_leg, stop=stop)
                 progress.student = progress.metric.back(student, model)
                 if decay.metric:
                     progress.metric = own_metric(progress.student, model.n_hidden)

@@ -102,18 +102,17 @@ def test_signs_are_not_mixed():
 
 
 def test_decay_weighs_both_layers_alike():
-    """At a minimum no scale of a homogeneous unit lowers the decay: ``r |w| = |v|``; the loss is of the outputs."""
+    """At a minimum no scale of a homogeneous unit lowers the decay: ``r |w| = |v|``; and the responses are fitted."""
     teacher, x, y = planted("relu", 6, 90, k=3)
     engine, model = engine_on(ArraySource(x, y), 1), teacher.model
     wide = wide_student(engine, model, 12, np.random.default_rng(0))
-    found, loss = decayed(engine, model, wide, 1e-2, iterations=600)
+    found = decayed(engine, model, wide, 1e-2, iterations=600)
     r = np.sqrt(engine.response_variance() / 3)
     left, right = r * np.linalg.norm(found.weights, axis=1), np.abs(found.output_weights)
     kept = right > 0.05 * right.max()
     assert kept.sum() >= 3
     np.testing.assert_allclose(left[kept], right[kept], rtol=0.05)
-    assert loss == pytest.approx(0.5 * np.mean((output(model.activation, found, x) - y) ** 2), rel=1e-6)
-    assert loss < 0.1 * engine.response_variance()
+    assert 0.5 * np.mean((output(model.activation, found, x) - y) ** 2) < 0.1 * engine.response_variance()
 
 
 @pytest.mark.parametrize(("k", "d"), [(2, 6), (5, 5), (7, 4)])
