@@ -17,7 +17,7 @@ orientations, which the linear term of the network it leads to then tells, all a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,15 +25,13 @@ import numpy as np
 from ..activations import Activation
 from ..engines import Engine
 from ..inputs import Coordinates
-from ..models import Network, Parameters, Penalty
+from ..models import Network, Parameters
 from ..models.parameters import lengths
-from ..solvers import minimise_many
 from ..starts import anchors
-from ..sweeps import Objective
+from .measured import Measure, trained
 from .pruning import pruned
-from .students import new_weights, random_network, trained
+from .students import new_weights, random_network
 
-_MEMORY = 10  # curvature pairs
 _LIGHT, _HEAVY = 0.6, 2.4  # homogeneous units begin with rows so light that the first steps turn no sign
 _EVERYWHERE = 0.3  # weight that all directions share in a metric, over that of the k largest of the student's own
 _NOTHING = 1e-3  # size of a unit, relative to the largest, below which the decay has taken it away
@@ -61,40 +59,24 @@ def wide_student(engine: Engine, model: Network, width: int, rng: np.random.Gene
     return random_network(model, v, size, engine.shape[1], rng, anchors(engine, model, rng))
 
 
-def decayed(
-    engine: Engine,
-    model: Network,
-    student: Parameters,
-    decay: float,
-    *,
-    iterations: int,
-    stop: Callable[[], bool] = lambda: False,
-) -> Parameters:
-    """A student minimised under a decay, its output weights too.
+def under(engine: Engine, model: Network, metrics: Sequence[Coordinates], decays: Sequence[float]) -> Measure:
+    """Students under a decay each, in metrics of their own; output weights are free.
 
     Parameters
     ----------
     engine : Engine
     model : Network
-    student : Parameters
-        Of any width.
-    decay : float
-        lambda.
-    iterations : int
-        Most of L-BFGS.
-    stop : callable
-        Asked before every pass; true ends the work where it is.
+        That the students are to lead to.
+    metrics : sequence of Coordinates
+    decays : sequence of float
+        lambda of each.
 
     Returns
     -------
-    Parameters
+    Measure
     """
-    penalty = Penalty(decay * engine.response_variance() / model.n_hidden, decay, 0.0)
-    wide = model.changed(n_hidden=len(student.rows), output_weights="free", penalty=penalty)
-    thetas, _ = minimise_many(
-        Objective(engine, wide), wide.pack(student)[None], iterations=iterations, memory=_MEMORY, stop=stop
-    )
-    return wide.unpack(thetas[0], student.weights.shape[1])
+    share = engine.response_variance() / model.n_hidden
+    return Measure(tuple(metrics), np.multiply.outer(np.asarray(decays, np.float64), [share, 1.0]))
 
 
 def own_metric(student: Parameters, n_hidden: int) -> Coordinates:
@@ -132,47 +114,50 @@ def own_metric(student: Parameters, n_hidden: int) -> Coordinates:
 def narrowed(
     engine: Engine,
     model: Network,
-    student: Parameters,
-    decay: float,
+    students: Sequence[Parameters],
+    measure: Measure,
     *,
     widths: tuple[float, ...],
     between: int,
     iterations: int,
     exact_loss: float = 0.0,
     stop: Callable[[], bool] = lambda: False,
-) -> tuple[Parameters, float]:
-    """A network of the model, trained without decay, and its loss.
+) -> tuple[list[Parameters], np.ndarray]:
+    """Networks of the model, trained without decay, and their losses.
 
     Parameters
     ----------
     engine : Engine
     model : Network
-    student : Parameters
-        From :func:`decayed`.
-    decay : float
-        Under which it was trained, and is between mergers.
+    students : sequence of Parameters
+        Of one width.
+    measure : Measure
+        From :func:`under`: how they were trained, and are between mergers.
     widths : tuple of float
         Widths in turn, over the model's number of units.
     between, iterations : int
         Of L-BFGS after each merger, and at the end.
     exact_loss : float
-        End as soon as the loss is at or below it.
+        End as soon as a loss is at or below it.
     stop : callable
         Asked before every pass.
 
     Returns
     -------
-    parameters : Parameters
+    networks : list of Parameters
         With definite output weights.
-    loss : float
+    losses : ndarray (len(networks),)
     """
+    students = list(students)
     for width in widths:
         count = int(np.ceil(width * model.n_hidden))
-        if count < len(student.rows) and not stop():
-            student = merged(student, model.activation, count)
-            student = decayed(engine, model, student, decay, iterations=between, stop=stop)
-    found, losses = trained(engine, model, [pruned(engine, model, student)], iterations, exact_loss, stop)
-    return found[0], float(losses[0])
+        if count < len(students[0].rows) and not stop():
+            within = [metric.into(one, model) for metric, one in zip(measure.metrics, students, strict=True)]
+            within = [merged(one, model.activation, count) for one in within]
+            students = [metric.back(one, model) for metric, one in zip(measure.metrics, within, strict=True)]
+            students = trained(engine, model, students, between, stop=stop, measure=measure)[0]
+    networks = [pruned(engine, model, one) for one in students]
+    return trained(engine, model, networks, iterations, exact_loss, stop, replace(measure, decays=None))
 
 
 def oriented(found: Parameters, activation: Activation) -> Parameters:

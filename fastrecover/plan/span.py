@@ -88,7 +88,7 @@ def _of_any_signs(problem: Problem, objective: Objective) -> tuple[Objective, np
         iterations=problem.policy.restart_iterations // 4,
         memory=10,
         exact_loss=problem.exact_loss,
-        output_weights=np.array([start.output_weights for start in starts]),
+        own=np.array([start.output_weights for start in starts]),
         stop=lambda: problem.spent,
     )
     at = int(losses.argmin())

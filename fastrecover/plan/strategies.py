@@ -186,7 +186,7 @@ class Restarts:
             iterations=policy.restart_iterations,
             memory=10,
             exact_loss=problem.exact_loss,
-            output_weights=v,
+            own=v,
             stop=lambda: problem.spent,
             tell=tell,
         )

@@ -20,9 +20,8 @@ import numpy as np
 
 from ..engines import Engine
 from ..models import Network, Parameters
-from ..solvers import minimise_many
 from ..starts import StartError, anchors, network, with_kinks
-from ..sweeps import Objective
+from .measured import trained
 from .pruning import pruned
 
 _MEMORY = 10  # curvature pairs; more cost as much as the sweep and save no iterations that matter here
@@ -60,6 +59,10 @@ class Chains:
     def joined(self, parameters: Parameters, loss: float) -> Chains:
         """With one more network."""
         return _sorted((*self.parameters, parameters), np.append(self.losses, loss), np.append(self.failures, 0))
+
+    def without_first(self) -> Chains:
+        """All but the best of them."""
+        return Chains(self.parameters[1:], self.losses[1:], self.failures[1:])
 
     def first(self, count: int) -> Chains:
         """The best of them."""
@@ -309,31 +312,3 @@ def _pruned_and_trained(
             break
         narrow.append(pruned(engine, model, student))
     return trained(engine, model, narrow, iterations, exact_loss, stop)
-
-
-def trained(
-    engine: Engine,
-    model: Network,
-    students: Sequence[Parameters],
-    iterations: int,
-    exact_loss: float,
-    stop: Callable[[], bool],
-) -> tuple[list[Parameters], np.ndarray]:
-    """Students of one width, minimised side by side."""
-    width, d = students[0].weights.shape
-    free = model.free_v and (model.activation.degree is None or model.n_outputs > 1)
-    v = None if free else np.array([s.output_weights for s in students])
-    wide = model.changed(n_hidden=width, output_weights="free" if v is None else v[0])
-    thetas, losses = minimise_many(
-        Objective(engine, wide),
-        np.array([wide.pack(s) for s in students]),
-        iterations=iterations,
-        memory=_MEMORY,
-        exact_loss=exact_loss,
-        output_weights=v,
-        stop=stop,
-    )
-    found = [wide.unpack(theta, d) for theta in thetas]
-    if v is not None:
-        found = [replace(p, output_weights=w) for p, w in zip(found, v, strict=True)]
-    return found, losses

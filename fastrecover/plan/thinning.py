@@ -20,8 +20,9 @@ from ..models import Parameters
 from ..random import Stream
 from ..solvers import LBFGS
 from ..sweeps import Objective
-from .decay import decayed, narrowed, oriented, own_metric, wide_student
+from .decay import narrowed, oriented, own_metric, under, wide_student
 from .judge import Judge
+from .measured import trained
 from .policy import Decay
 from .problem import Candidate, Problem
 from .refine import refined
@@ -40,31 +41,35 @@ class ThinProgress(Progress):
     ----------
     allowed, taken : float
         Gradients of one unit that all students may take, and those that they have taken.
-    student : Parameters or None
-        The wide one at work; None between two of them.
+    at_work : tuple of Parameters
+        The wide students at work, side by side.
     linear : bool
-        Whether it has a linear term that the model has not.
-    metric : Coordinates
-        In which its rows are measured.
+        Whether they have a linear term that the model has not.
+    metrics : tuple of Coordinates
+        In which the rows of each are measured.
     level : int
-        Times that its decay has been lowered.
+        Times that their decays have been lowered.
     students : int
         Wide ones that are done with.
     chains : Chains
-        The lowest networks it has led to.
+        The lowest networks that those at work have led to.
     best : tuple of float and Parameters, or None
         Lowest loss of all students, and its network, with no linear term that the model has not.
     """
 
     allowed: float = 0.0
     taken: float = 0.0
-    student: Parameters | None = None
+    at_work: tuple[Parameters, ...] = ()
     linear: bool = False
-    metric: Coordinates = field(default_factory=Coordinates)
+    metrics: tuple[Coordinates, ...] = ()
     level: int = 0
     students: int = 0
     chains: Chains = field(default_factory=Chains.none)
     best: tuple[float, Parameters] | None = None
+
+    def leave(self) -> None:
+        """Be done with the students at work."""
+        self.at_work, self.students = (), self.students + len(self.at_work)
 
 
 class Thin:
@@ -80,16 +85,16 @@ class Thin:
         return ThinProgress(rng=problem.generator(Stream.DECAY), allowed=allowed)
 
     def advance(self, problem: Problem, judge: Judge, known: Sequence[Candidate], progress: Progress) -> None:
-        """One level of a student, and what its network makes of it."""
+        """One level of the students at work, and what is made of the networks they lead to."""
         assert isinstance(progress, ThinProgress)
         policy = problem.policy
         progress.round += 1
         stage = f"{THIN} {progress.round}"
         ended = self._level(problem, progress)
         if ended:
-            progress.student, progress.students = None, progress.students + 1
+            progress.leave()
         most = policy.thin_students_of_few if self._scarce(problem) else policy.thin_students
-        progress.done = problem.spent or progress.students == most or progress.taken >= progress.allowed
+        progress.done = problem.spent or progress.students >= most or progress.taken >= progress.allowed
         lowest, found = float(progress.chains.losses[0]), progress.chains.parameters[0]
         near = lowest <= self._near(problem)
         found = oriented(found, problem.model.activation) if progress.linear else found
@@ -108,8 +113,9 @@ class Thin:
                 if progress.trusted or problem.spent:
                     break
             progress.candidates.append(candidate)
-            if not ended:  # a wrong minimum so low leads nowhere else
-                progress.student, progress.students = None, progress.students + 1
+            if len(progress.at_work) == 1:  # a wrong minimum so low leads nowhere else
+                progress.leave()
+            progress.chains = progress.chains.without_first()
         elif ended and not self._scarce(problem):
             progress.candidates.append(refined(problem, problem.base, shown, theta, stage))
             progress.trusted = len(progress.candidates) > 1 and judge.agree(progress.candidates)
@@ -129,14 +135,14 @@ class Thin:
     def _decay(problem: Problem) -> Decay:
         return problem.policy.thin_decay_of_bounded if problem.is_bounded else problem.policy.thin_decay
 
-    @staticmethod
-    def _has_linear(problem: Problem, progress: ThinProgress) -> bool:
-        """Whether the next student has a linear term: every other one, where units may be reversed beside it."""
+    @classmethod
+    def _has_linear(cls, problem: Problem, progress: ThinProgress) -> bool:
+        """Whether the next students have a linear term: every other time, where units may be reversed beside it."""
         policy, model, (n, d) = problem.policy, problem.model, problem.on(problem.base).shape
         if model.linear_term or model.activation.odd_slope is None or n < policy.thin_least_linear * (problem.p + d):
             return False
         first = n >= policy.thin_linear * (problem.p + d)
-        return first == (progress.students % 2 == 0)
+        return first == (progress.students // cls._at_once(problem) % 2 == 0)
 
     @staticmethod
     def _scarce(problem: Problem) -> bool:
@@ -153,43 +159,47 @@ class Thin:
         progress.taken += units * (meter.passes - began)
 
     def _level(self, problem: Problem, progress: ThinProgress) -> bool:
-        """One level of the student at work, whose network joins the others; whether it was the last."""
+        """One level of the students at work, whose networks join the others; whether it was the last."""
         assert progress.rng is not None
         engine, policy, model, near = problem.on(problem.base), problem.policy, problem.model, self._near(problem)
         width = round(policy.thin_width * model.n_hidden)
-        if progress.student is None:
+        if not progress.at_work:
             progress.linear = self._has_linear(problem, progress)
-            progress.metric, progress.chains = Coordinates(), Chains.none()
-            progress.level = 0
+            progress.chains, progress.level = Chains.none(), 0
         if progress.linear:
             model = model.changed(linear_term=True)
-        if progress.student is None:
-            progress.student = wide_student(engine, model, width, progress.rng)
-        decay = self._decay(problem)
-        shift = policy.thin_shifts[progress.students % len(policy.thin_shifts)]
-        rate = decay.first * decay.lower ** (progress.level + shift)
-        with self._taking(problem, progress, width) as stop:
+        if not progress.at_work:
+            count = self._at_once(problem)
+            progress.metrics = (Coordinates(),) * count
+            progress.at_work = tuple(wide_student(engine, model, width, progress.rng) for _ in range(count))
+        decay, shifts, count = self._decay(problem), policy.thin_shifts, len(progress.at_work)
+        lower = [progress.level + shifts[(progress.students + i) % len(shifts)] for i in range(count)]
+        rates = [decay.first * decay.lower**level for level in lower]
+        metrics = list(progress.metrics)
+        with self._taking(problem, progress, count * width) as stop:
             for _ in range(policy.thin_turns):
-                inner, student = progress.metric.engine(engine), progress.metric.into(progress.student, model)
-                student = decayed(inner, model, student, rate, iterations=policy.thin_leg, stop=stop)
-                progress.student = progress.metric.back(student, model)
-                if decay.metric:
-                    progress.metric = own_metric(progress.student, model.n_hidden)
-        inner, student = progress.metric.engine(engine), progress.metric.into(progress.student, model)
-        with self._taking(problem, progress, policy.thin_widths[0] * model.n_hidden) as stop:
-            found, lowest = narrowed(
-                inner,
+                measure = under(engine, model, metrics, rates)
+                found = trained(engine, model, progress.at_work, policy.thin_leg, stop=stop, measure=measure)[0]
+                progress.at_work = tuple(found)
+                for i in range(0 if count == 1 else 1, count, 2):  # of few units, measured or not, some lead there
+                    if decay.metric:
+                        metrics[i] = own_metric(found[i], model.n_hidden)
+        with self._taking(problem, progress, count * policy.thin_widths[0] * model.n_hidden) as stop:
+            found, losses = narrowed(
+                engine,
                 model,
-                student,
-                rate,
+                progress.at_work,
+                under(engine, model, metrics, rates),
                 widths=policy.thin_widths,
                 between=policy.thin_between,
                 iterations=policy.thin_iterations,
                 exact_loss=near,
                 stop=stop,
             )
-        before = progress.chains.losses.min(initial=np.inf)
-        progress.chains = progress.chains.joined(progress.metric.back(found, model), lowest).first(policy.thin_chains)
+        progress.metrics, before = tuple(metrics), progress.chains.losses.min(initial=np.inf)
+        for one, loss in zip(found, losses, strict=True):
+            progress.chains = progress.chains.joined(one, float(loss))
+        progress.chains = progress.chains.first(policy.thin_chains * count)
         for _ in range(policy.thin_rounds):
             if progress.chains.losses[0] <= near:
                 break
@@ -207,3 +217,11 @@ class Thin:
         # Noise is all that is left, if rows are enough to tell.
         flat = not self._scarce(problem) and progress.chains.losses[0] >= policy.thin_gain * before
         return flat or progress.level == decay.levels
+
+    @classmethod
+    def _at_once(cls, problem: Problem) -> int:
+        """Students side by side: several where the sums of a pass cost less than all that is beside them."""
+        policy, model, (n, d) = problem.policy, problem.model, problem.on(problem.base).shape
+        if not cls._scarce(problem):
+            return 1  # the first one mostly does
+        return int(np.clip(policy.thin_small / (n * d * policy.thin_width * model.n_hidden), 1, policy.thin_at_once))

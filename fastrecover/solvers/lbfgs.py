@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -135,14 +135,22 @@ def extended(pairs: list[Pair], s: np.ndarray, y: np.ndarray, memory: int) -> li
     return [*pairs, (s, y, 1.0 / sy)][-memory:]
 
 
+class Many(Protocol):
+    """What gives losses and gradients at several points in one pass."""
+
+    def values_and_grads(self, thetas: np.ndarray, own: Any, /) -> tuple[np.ndarray, np.ndarray]:
+        """Losses (m,) and gradients (m, n_parameters), with what each point has of its own."""
+        ...
+
+
 def minimise_many(
-    objective: Objective,
+    objective: Many,
     thetas: np.ndarray,
     *,
     iterations: int,
     memory: int = 20,
     exact_loss: float = 0.0,
-    output_weights: np.ndarray | None = None,
+    own: np.ndarray | None = None,
     stop: Callable[[], bool] = lambda: False,
     tell: Callable[[np.ndarray, np.ndarray], None] = lambda thetas, losses: None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -153,15 +161,16 @@ def minimise_many(
 
     Parameters
     ----------
-    objective : Objective
+    objective : Many
+        An Objective, or what gives the same.
     thetas : ndarray (m, n_parameters)
     iterations : int
         Passes at most.
     memory : int
     exact_loss : float
         End as soon as one run is at or below it.
-    output_weights : ndarray (m, n_hidden), optional
-        Fixed output weights of each run, in place of the model's.
+    own : ndarray (m, ...), optional
+        What each run has of its own: fixed output weights (m, n_hidden) in place of the model's.
     stop : callable
         Asked before every pass; true ends all runs where they are.
     tell : callable
@@ -172,7 +181,7 @@ def minimise_many(
     thetas : ndarray (m, n_parameters)
     losses : ndarray (m,)
     """
-    batch = _Batch(objective, np.array(thetas, np.float64), memory, output_weights)
+    batch = _Batch(objective, np.array(thetas, np.float64), memory, own)
     for _ in range(iterations):
         if not batch.run.size or (batch.losses <= exact_loss).any() or stop():
             break
@@ -188,12 +197,12 @@ class _Batch:
     drops out.  So no pair is ever moved, and no run is looked up.
     """
 
-    def __init__(self, objective: Objective, thetas: np.ndarray, memory: int, v: np.ndarray | None) -> None:
+    def __init__(self, objective: Many, thetas: np.ndarray, memory: int, own: np.ndarray | None) -> None:
         self.objective, self.ends = objective, thetas
         m, p = thetas.shape
-        self.losses, grad = objective.values_and_grads(thetas, v)
+        self.losses, grad = objective.values_and_grads(thetas, own)
         going = np.isfinite(self.losses)
-        self.run, self.v = np.flatnonzero(going), None if v is None else v[going]
+        self.run, self.own = np.flatnonzero(going), None if own is None else own[going]
         m = len(self.run)
         self.theta, self.loss, self.grad = thetas[going], self.losses[going], grad[going]
         self.s, self.y, self.rho = np.zeros((memory, m, p)), np.zeros((memory, m, p)), np.zeros((memory, m))
@@ -211,7 +220,7 @@ class _Batch:
             if not self.run.size:
                 return
             trial = self.theta + self.t[:, None] * self.direction
-            loss, grad = self.objective.values_and_grads(trial, self.v)
+            loss, grad = self.objective.values_and_grads(trial, self.own)
             good = np.isfinite(loss) & np.isfinite(grad).all(axis=1)
             good &= loss <= self.loss + _ARMIJO * self.t * self.slope
             self._leave(self._accept(good, trial, loss, grad) | self._pull_back(~good, loss))
@@ -286,7 +295,7 @@ class _Batch:
         for name in ("run", "theta", "loss", "grad", "gamma", "slow", "fails", "direction", "slope", "t", "fresh"):
             setattr(self, name, getattr(self, name)[on])
         self.s, self.y, self.rho = self.s[:, on], self.y[:, on], self.rho[:, on]
-        self.v = None if self.v is None else self.v[on]
+        self.own = None if self.own is None else self.own[on]
 
 
 def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
