@@ -1,24 +1,29 @@
-"""Quadratic networks: a spectral start, message passing where rows are scarce, and wider networks out of local minima.
+"""Quadratic networks: a spectral start, message passing where rows are scarce, and two ways out of wrong minima.
 
 Message passing finds M from fewer rows than any descent, but relies on Gaussian ones.  Wider networks have fewer
 spurious minima while the rows of X still make M unique, and adding one row of W at a time costs far less than beginning
-with d of them.
+with d of them.  Refinement keeps signs, of which noise hides those of weak units from a start: at the end such a unit
+is exchanged for one of the other sign where the residual asks for it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from ..models import Parameters
 from ..random import Stream
 from ..solvers import DENSE_LIMIT_OF_FEW
 from ..solvers.quadratic_cg import smallest_eigenvalue
 from ..starts import StartError
-from ..starts.spectral import definite, narrower, wider
+from ..starts.spectral import definite, exchanges, narrower, wider
 from ..sweeps import Objective
 from .judge import Judge
 from .problem import ALL, Candidate, Problem
-from .refine import refined
+from .refine import polished, refined
 from .starting import found_start, refined_start
 from .strategies import Progress
 
@@ -27,6 +32,8 @@ _CREDIBLE, _TOLD_APART = 0.003, 1.4  # the second in rows for each free number o
 _FEW_ROWS, _MANY_ROWS = 10, 20
 _ATTEMPTS, _FAILURES = 8, 3  # for each guess of the signs; failures are counted in a row
 _LOWER = 0.999  # of a loss, that counts as lower
+_EXCHANGES, _ROUNDING = 8, 1e-6  # tries of them, and the share of a loss by which these have to be lower
+_CLEAR = 1.5  # times the largest eigenvalue that noise has: units that are larger are not taken for others
 
 
 @dataclass
@@ -61,7 +68,15 @@ class Spectral:
 
     def advance(self, problem: Problem, judge: Judge, known: Sequence[Candidate], progress: Progress) -> None:
         """The start, its refinement, or one attempt to get lower by way of a wider network."""
-        assert isinstance(progress, SpectralProgress) and progress.rng is not None
+        assert isinstance(progress, SpectralProgress)
+        self._look(problem, judge, progress)
+        if progress.done:
+            best = exchanged(problem, progress.candidates[0], progress.candidates[0])[0]
+            progress.candidates = [best]
+            progress.trusted = progress.trusted or judge.is_exact(best)
+
+    def _look(self, problem: Problem, judge: Judge, progress: SpectralProgress) -> None:
+        assert progress.rng is not None
         progress.round += 1
         if progress.round == 1:
             cheap = problem.p <= DENSE_LIMIT_OF_FEW and problem.is_scarce(problem.n_rows(ALL))
@@ -146,3 +161,51 @@ class Spectral:
             size = min(size, 2.0 * k * smallest_eigenvalue(candidate.model, problem.parameters(candidate)) ** 2)
         credible = 0.5 * _CREDIBLE * (1.0 - free / n) ** 2 * size
         return bool(n >= _TOLD_APART * free and candidate.state.loss <= credible)
+
+
+def exchanged(problem: Problem, near: Candidate, found: Candidate) -> tuple[Candidate, Candidate]:
+    """The lowest minimum that exchanges of weak units for others of the other sign lead to.
+
+    Parameters
+    ----------
+    problem : Problem
+    near : Candidate
+        On the rows on which starts are refined.
+    found : Candidate
+        The same, or what has become of it on all rows.
+
+    Returns
+    -------
+    near, found : Candidate
+    """
+    if problem.model.known_squares is not None or (found is not near and _is_clear(problem, near, found)):
+        return near, found
+    rng, tries = problem.generator(Stream.RESTART), 0
+    while tries < _EXCHANGES and not problem.is_exact(found.state.loss):
+        for start in _starts(problem, found, rng):
+            tries += 1
+            step = replace(refined(problem, near.rows, *problem.with_signs(start), "other signs"), label=near.label)
+            end = step if found is near else polished(problem, step)
+            # A unit of the wrong sign may vanish, and leave steps without a matrix that has an inverse.
+            ended = end.state.converged or not found.state.converged
+            if ended and end.state.loss < (1.0 - _ROUNDING) * found.state.loss:
+                near, found = step, end
+                break
+        else:
+            break
+    return near, found
+
+
+def _starts(problem: Problem, found: Candidate, rng: np.random.Generator) -> list[Parameters]:
+    """Where refinement with other signs begins; nowhere once the budget is spent."""
+    engine, at, loss = problem.on(found.rows), problem.parameters(found), found.state.loss
+    if problem.spent:
+        return []
+    return problem.monitor.attempt(lambda: exchanges(engine, problem.model, at, loss, rng)) or []
+
+
+def _is_clear(problem: Problem, near: Candidate, found: Candidate) -> bool:
+    """Whether the rows of `near` were enough to tell every unit from noise, so that more say nothing of signs."""
+    n, d = problem.on(near.rows).shape
+    noise = math.sqrt(2.0 * found.state.loss * d / n)
+    return smallest_eigenvalue(found.model, problem.parameters(found)) > _CLEAR * noise

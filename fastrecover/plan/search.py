@@ -26,7 +26,7 @@ from ..sweeps import Objective
 from .descent import descended
 from .judge import DOUBT, MISFIT, ONCE, UNJUDGED, Judge
 from .problem import ALL, Candidate, Problem
-from .quadratic import Spectral
+from .quadratic import Spectral, exchanged
 from .refine import polished
 from .report import Report
 from .spare import SPARE, has_spare_unit
@@ -195,6 +195,8 @@ def carry_out(problem: Problem, init: Init, solver: Chosen, *, final: bool = Tru
         problem.report.start, problem.report.sample_rows = best.label, problem.n_rows(best.rows)
         limit = problem.limit
         found = polished(problem, best)
+        if search is not None and problem.is_quartic and not problem.restarts and found is not best:
+            best, found = exchanged(problem, best, found)
     judge.check_maximum(found)
     exact, state = judge.is_exact(found), found.state
     if exact and final and search is not None and has_spare_unit(problem, best):
