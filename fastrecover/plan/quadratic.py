@@ -3,7 +3,7 @@
 Message passing finds M from fewer rows than any descent, but relies on Gaussian ones.  Wider networks have fewer
 spurious minima while the rows of X still make M unique, and adding one row of W at a time costs far less than beginning
 with d of them.  Refinement keeps signs, of which noise hides those of weak units from a start: at the end such a unit
-is exchanged for one of the other sign where the residual asks for it.
+is exchanged for another where the residual asks for it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CREDIBLE, _TOLD_APART = 0.003, 1.4  # the second in rows for each free number o
 _FEW_ROWS, _MANY_ROWS = 10, 20
 _ATTEMPTS, _FAILURES = 8, 3  # for each guess of the signs; failures are counted in a row
 _LOWER = 0.999  # of a loss, that counts as lower
-_EXCHANGES, _ROUNDING = 8, 1e-6  # tries of them, and the share of a loss by which these have to be lower
+_EXCHANGES, _ALIKE = 8, 1e-5  # tries of them, and the share of a loss up to which a minimum counts as the same
 _CLEAR = 1.5  # times the largest eigenvalue that noise has: units that are larger are not taken for others
 
 
@@ -164,7 +164,7 @@ class Spectral:
 
 
 def exchanged(problem: Problem, near: Candidate, found: Candidate) -> tuple[Candidate, Candidate]:
-    """The lowest minimum that exchanges of weak units for others of the other sign lead to.
+    """The lowest minimum that exchanges of weak units for others lead to, of the other sign or the same one.
 
     Parameters
     ----------
@@ -184,11 +184,11 @@ def exchanged(problem: Problem, near: Candidate, found: Candidate) -> tuple[Cand
     while tries < _EXCHANGES and not problem.is_exact(found.state.loss):
         for start in _starts(problem, found, rng):
             tries += 1
-            step = replace(refined(problem, near.rows, *problem.with_signs(start), "other signs"), label=near.label)
+            step = replace(refined(problem, near.rows, *problem.with_signs(start), "other units"), label=near.label)
             end = step if found is near else polished(problem, step)
             # A unit of the wrong sign may vanish, and leave steps without a matrix that has an inverse.
             ended = end.state.converged or not found.state.converged
-            if ended and end.state.loss < (1.0 - _ROUNDING) * found.state.loss:
+            if ended and end.state.loss < (1.0 - _ALIKE) * found.state.loss:
                 near, found = step, end
                 break
         else:
@@ -197,7 +197,7 @@ def exchanged(problem: Problem, near: Candidate, found: Candidate) -> tuple[Cand
 
 
 def _starts(problem: Problem, found: Candidate, rng: np.random.Generator) -> list[Parameters]:
-    """Where refinement with other signs begins; nowhere once the budget is spent."""
+    """Where refinement with other units begins; nowhere once the budget is spent."""
     engine, at, loss = problem.on(found.rows), problem.parameters(found), found.state.loss
     if problem.spent:
         return []

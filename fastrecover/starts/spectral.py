@@ -26,9 +26,10 @@ from .tensor import check_resolvable
 
 _LEAST_SHARE = 0.05
 _MOST_FEATURES = 1500
-_DEPTH = 4  # passes for the ends of a residual's spectrum, of which six products show 90 % or more
-# Of the square of a unit that is exchanged, the least square of the new one: the estimate is off by what few rows say.
-_UNSURE, _LEAST_SQUARE = 3.0, 0.5
+_DEPTH = 6  # passes for both ends of the spectrum of a residual, with eight directions: within some 5 %
+# The estimate of an exchange is off by what few rows say, in p / n for units of other and of the same sign: the latter
+# mostly lead back, slowly.
+_UNSURE, _LEAST_SQUARE = np.array([3.0, 1.0]), 0.5
 
 
 def check_spectral(model: Network, n_features: int) -> None:
@@ -201,13 +202,14 @@ def narrower(model: Network, at: Parameters) -> Parameters:
 def exchanges(
     engine: Engine, model: Network, at: Parameters, loss: float, rng: np.random.Generator
 ) -> list[Parameters]:
-    """Networks that have a unit of one sign in the place of the weakest one of the other, where that may fit better.
+    """Networks that have another unit in the place of the weakest one of a sign, where that may fit better.
 
     At a minimum among matrices M of given signs the second moment ``S = E[r x x']`` of the residual r vanishes on all
     ways to change M but new directions.  With an eigenvalue t along an eigenvector of S, of eigenvalue s, in the place
     of its own eigenvalue l, and what that does to the trace shared among all (or left to an intercept), the loss of
     Gaussian rows changes by ``rho (1 + h) (l^2 - t^2)``, ``t = (s / (2 rho) + h l) / (1 + h)``, h = 1 / (k + 1) (or 0).
-    ``rho = 1 - p / n`` is what p free numbers of M leave of a curvature on n rows.
+    ``rho = 1 - p / n`` is what p free numbers of M leave of a curvature on n rows.  An exchange is worth a try where
+    t^2 is not much less than l^2.
 
     Parameters
     ----------
@@ -222,30 +224,30 @@ def exchanges(
     Returns
     -------
     list of Parameters
-        With definite output weights, the most promising one first: at most two, and mostly none.  No row is read where
-        the loss is less than any unit takes away.
+        With definite output weights, the most promising one first: at most four, and mostly none.  No row is read
+        where the loss is less than any unit takes away.
     """
     k, (n, d) = len(at.weights), engine.shape
     values, rows = _spectrum(model, at)
     share = (k * d - k * (k - 1) / 2) / n
-    left, least = max(1.0 - share, _LEAST_SQUARE), max(1.0 - _UNSURE * share, _LEAST_SQUARE)
+    left, (least, least_alike) = max(1.0 - share, _LEAST_SQUARE), np.maximum(1.0 - share * _UNSURE, _LEAST_SQUARE)
     h = 0.0 if model.fit_intercept else 1.0 / (k + 1)
     if d < 2 or loss <= left * (1.0 + h) * least * float(np.square(values).min()):
         return []
     found = []
     moments, vectors = leading_eigenvectors(_residual_product(engine, model, at), d, 2, rng, 1, _DEPTH)
     for s, vector in zip(moments, vectors, strict=True):
-        others = np.flatnonzero(values * s < 0)
-        if not len(others):
-            continue
-        weakest = others[np.abs(values[others]).argmin()]
-        old, new = float(values[weakest]), values.copy()
-        new[weakest] = t = (float(s) / (2.0 * left) + h * old) / (1.0 + h)
-        if t * s > 0 and t * t >= least * old * old:
-            directions = rows.copy()
-            directions[weakest] = vector
-            network = _of_spectrum(model, at, new, directions, float(at.intercept + values.sum()))
-            found.append((old * old - t * t, network))
+        for alike in (False, True):
+            places = np.flatnonzero((values * s > 0) == alike)
+            if not len(places):
+                continue
+            weakest = places[np.abs(values[places]).argmin()]
+            old, new, directions = float(values[weakest]), values.copy(), rows.copy()
+            t = (float(s) / (2.0 * left) + h * old) / (1.0 + h)
+            if t * s > 0 and t * t >= (least_alike if alike else least) * old * old:
+                new[weakest], directions[weakest] = t, vector
+                network = _of_spectrum(model, at, new, directions, float(at.intercept + values.sum()))
+                found.append((old * old - t * t, network))
     return [network for _, network in sorted(found, key=lambda each: each[0])]
 
 
