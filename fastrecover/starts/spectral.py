@@ -242,9 +242,11 @@ def exchanges(
             if not len(places):
                 continue
             weakest = places[np.abs(values[places]).argmin()]
-            old, new, directions = float(values[weakest]), values.copy(), rows.copy()
+            old = float(values[weakest])
             t = (float(s) / (2.0 * left) + h * old) / (1.0 + h)
             if t * s > 0 and t * t >= (least_alike if alike else least) * old * old:
+                new, directions = values - h * (t - old), rows.copy()
+                new = np.where(new * values > 0, new, values)
                 new[weakest], directions[weakest] = t, vector
                 network = _of_spectrum(model, at, new, directions, float(at.intercept + values.sum()))
                 found.append((old * old - t * t, network))
