@@ -33,6 +33,7 @@ _FEW_ROWS, _MANY_ROWS = 10, 20
 _ATTEMPTS, _FAILURES = 8, 3  # for each guess of the signs; failures are counted in a row
 _LOWER = 0.999  # of a loss, that counts as lower
 _EXCHANGES, _ALIKE = 8, 1e-5  # tries of them, and the share of a loss up to which a minimum counts as the same
+_STEPS = 16  # after which one that leads lower is lower
 _CLEAR = 1.5  # times the largest eigenvalue that noise has: units that are larger are not taken for others
 
 
@@ -59,7 +60,8 @@ class Spectral:
 
     Of wider networks the leading eigenvalues are kept.  It ends at an exact fit, at a minimum whose loss no local one
     has, or after eight attempts or three in a row without a lower loss, for each guess of the signs: all positive,
-    where no response is negative, and then unknown.
+    where no response is negative, and then unknown.  Where signs are unknown, weak units are
+    exchanged at the end, until that leads no lower.
     """
 
     def begin(self, problem: Problem, judge: Judge, known: Sequence[Candidate]) -> SpectralProgress:
@@ -71,9 +73,9 @@ class Spectral:
         assert isinstance(progress, SpectralProgress)
         self._look(problem, judge, progress)
         if progress.done:
-            best = exchanged(problem, progress.candidates[0], progress.candidates[0])[0]
+            best, _, settled = exchanged(problem, progress.candidates[0], progress.candidates[0])
             progress.candidates = [best]
-            progress.trusted = progress.trusted or judge.is_exact(best)
+            progress.trusted = (progress.trusted and settled) or judge.is_exact(best)
 
     def _look(self, problem: Problem, judge: Judge, progress: SpectralProgress) -> None:
         assert progress.rng is not None
@@ -163,7 +165,7 @@ class Spectral:
         return bool(n >= _TOLD_APART * free and candidate.state.loss <= credible)
 
 
-def exchanged(problem: Problem, near: Candidate, found: Candidate) -> tuple[Candidate, Candidate]:
+def exchanged(problem: Problem, near: Candidate, found: Candidate) -> tuple[Candidate, Candidate, bool]:
     """The lowest minimum that exchanges of weak units for others lead to, of the other sign or the same one.
 
     Parameters
@@ -177,14 +179,24 @@ def exchanged(problem: Problem, near: Candidate, found: Candidate) -> tuple[Cand
     Returns
     -------
     near, found : Candidate
+    settled : bool
+        Whether the budget has let all be tried that were to be.
     """
     if problem.model.known_squares is not None or (found is not near and _is_clear(problem, near, found)):
-        return near, found
+        return near, found, True
     rng, tries = problem.generator(Stream.RESTART), 0
     while tries < _EXCHANGES and not problem.is_exact(found.state.loss):
-        for start in _starts(problem, found, rng):
+        starts = _starts(problem, found, rng)
+        if starts is None:
+            return near, found, False
+        for start in starts:
             tries += 1
-            step = replace(refined(problem, near.rows, *problem.with_signs(start), "other units"), label=near.label)
+            step = refined(problem, near.rows, *problem.with_signs(start), "other units", _STEPS)
+            if found is near and step.state.loss > found.state.loss:  # most lead back, and the last steps are slow
+                continue
+            if not step.state.converged:
+                step = refined(problem, near.rows, step.model, step.state.theta, "other units")
+            step = replace(step, label=near.label)
             end = step if found is near else polished(problem, step)
             # A unit of the wrong sign may vanish, and leave steps without a matrix that has an inverse.
             ended = end.state.converged or not found.state.converged
@@ -193,15 +205,13 @@ def exchanged(problem: Problem, near: Candidate, found: Candidate) -> tuple[Cand
                 break
         else:
             break
-    return near, found
+    return near, found, not (tries and problem.spent)
 
 
-def _starts(problem: Problem, found: Candidate, rng: np.random.Generator) -> list[Parameters]:
-    """Where refinement with other units begins; nowhere once the budget is spent."""
+def _starts(problem: Problem, found: Candidate, rng: np.random.Generator) -> list[Parameters] | None:
+    """Where refinement with other units begins; None where the budget is spent before that is known."""
     engine, at, loss = problem.on(found.rows), problem.parameters(found), found.state.loss
-    if problem.spent:
-        return []
-    return problem.monitor.attempt(lambda: exchanges(engine, problem.model, at, loss, rng)) or []
+    return problem.monitor.attempt(lambda: exchanges(engine, problem.model, at, loss, rng))
 
 
 def _is_clear(problem: Problem, near: Candidate, found: Candidate) -> bool:

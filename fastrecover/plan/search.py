@@ -180,7 +180,7 @@ def carry_out(problem: Problem, init: Init, solver: Chosen, *, final: bool = Tru
     -------
     Outcome
     """
-    judge, search = Judge(problem), None
+    judge, search, settled = Judge(problem), None, True
     if isinstance(solver, OnLandscape):
         best = found = descended(problem, solver)
     elif solver != "auto":
@@ -196,7 +196,8 @@ def carry_out(problem: Problem, init: Init, solver: Chosen, *, final: bool = Tru
         limit = problem.limit
         found = polished(problem, best)
         if search is not None and problem.is_quartic and not problem.restarts and found is not best:
-            best, found = exchanged(problem, best, found)
+            best, found, settled = exchanged(problem, best, found)
+            limit = limit if settled else problem.limit
     judge.check_maximum(found)
     exact, state = judge.is_exact(found), found.state
     if exact and final and search is not None and has_spare_unit(problem, best):
@@ -204,7 +205,7 @@ def carry_out(problem: Problem, init: Init, solver: Chosen, *, final: bool = Tru
     if state.converged and not exact:
         if search is None:
             state.message += judge.of_one(best)
-        elif search.position.trusted:
+        elif search.position.trusted and settled:
             if problem.restarts:
                 state.message += f"; the best of {problem.restarts} starts"
             if judge.leaves_more(found, best):

@@ -27,9 +27,9 @@ from .tensor import check_resolvable
 _LEAST_SHARE = 0.05
 _MOST_FEATURES = 1500
 _DEPTH = 6  # passes for both ends of the spectrum of a residual, with eight directions: within some 5 %
-# The estimate of an exchange is off by what few rows say, in p / n for units of other and of the same sign: the latter
-# mostly lead back, slowly.
-_UNSURE, _LEAST_SQUARE = np.array([3.0, 1.0]), 0.5
+# What is promised by an exchange for a unit of the other sign, or of the same one, is off by so many p / n.  The latter
+# mostly leads back.
+_UNSURE, _LEAST_SQUARE = (4.0, 2.0), 0.5
 
 
 def check_spectral(model: Network, n_features: int) -> None:
@@ -230,9 +230,9 @@ def exchanges(
     k, (n, d) = len(at.weights), engine.shape
     values, rows = _spectrum(model, at)
     share = (k * d - k * (k - 1) / 2) / n
-    left, (least, least_alike) = max(1.0 - share, _LEAST_SQUARE), np.maximum(1.0 - share * _UNSURE, _LEAST_SQUARE)
+    left, least = max(1.0 - share, _LEAST_SQUARE), [max(1.0 - each * share, _LEAST_SQUARE) for each in _UNSURE]
     h = 0.0 if model.fit_intercept else 1.0 / (k + 1)
-    if d < 2 or loss <= left * (1.0 + h) * least * float(np.square(values).min()):
+    if d < 2 or loss <= left * (1.0 + h) * least[0] * float(np.square(values).min()):
         return []
     found = []
     moments, vectors = leading_eigenvectors(_residual_product(engine, model, at), d, 2, rng, 1, _DEPTH)
@@ -244,7 +244,7 @@ def exchanges(
             weakest = places[np.abs(values[places]).argmin()]
             old = float(values[weakest])
             t = (float(s) / (2.0 * left) + h * old) / (1.0 + h)
-            if t * s > 0 and t * t >= (least_alike if alike else least) * old * old:
+            if t * s > 0 and t * t >= least[alike] * old * old:
                 new, directions = values - h * (t - old), rows.copy()
                 new = np.where(new * values > 0, new, values)
                 new[weakest], directions[weakest] = t, vector

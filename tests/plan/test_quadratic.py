@@ -173,3 +173,13 @@ def test_known_signs_are_kept(v, monkeypatch):
     teacher, x, y = noisy(10, 2, 400, 0, 0.8, 5.0, v)
     rec = fr.fit(x, y, teacher.model, 2, random_state=0, n_jobs=1)
     assert (rec.output_weights == teacher.output_weights).all()
+
+
+def test_a_budget_that_ends_before_all_units_are_tried_is_said():
+    teacher, x, y = noisy(20, 3, 1200, 4, 0.6, 6.0)
+    options = dict(output_weights="signs", random_state=4, n_jobs=1)
+    whole = fr.fit(x, y, "quadratic", 3, **options)
+    tried = whole.history["pass"][whole.history["stage"] == "other units"]
+    with pytest.warns(fr.ConvergenceWarning, match="before the minimum could be judged"):
+        cut = fr.fit(x, y, "quadratic", 3, max_passes=int(tried[0]), **options)
+    assert whole.converged and not cut.converged and cut.loss > 1.001 * whole.loss
