@@ -112,6 +112,7 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
     "landscape.success": (Lines(("n",), by=("who",), facet=("k", "d", "condition"), line=0.95, **_SHARE),),
     "quadratic.success": (Lines(("n/(dk)",), by=("who", "d"), facet=("k",), **_SHARE),),
     "quadratic.limit": (Lines(("rows a free number",), by=("d", "condition"), facet=("k",), log="", **_SHARE),),
+    "quadratic.signs": (Bars(("rows a parameter", "noise", "condition"), ("above*",), log=""),),
     "quadratic.passes": (Bars(("d", "k", "n/(dk)", "condition"), ("passes",), ("who",)),),
 }
 

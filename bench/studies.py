@@ -226,6 +226,12 @@ def _down_to_the_count(d: int, r: int, seeds: int, least: float = 1.0, condition
     return [head | {"n": n, "rows a free number": round(n / unknowns, 3)} for n in rows]
 
 
+def _weak(d: int, k: int, seeds: int, rows: tuple[int, ...], **axes: Any) -> list[Row]:
+    """Units of unknown signs, whose variances differ by up to the fourth power of the condition number."""
+    cells = grid(model="quadratic", v="signs", d=d, k=k, **axes, seeds=seeds)
+    return [cell | {"n": each * d * k, "rows a parameter": each} for each in rows for cell in cells]
+
+
 def _biased(model: str, d: int, k: int, ratio: float, seeds: int = 20) -> list[Row]:
     """Networks with biases, at so many rows for each of ``k (d + 2) + 1`` parameters."""
     head = dict(model=model, d=d, k=k, n=math.ceil(ratio * (k * (d + 2) + 1)))
@@ -392,6 +398,11 @@ STUDIES: dict[str, Study] = {
         + [cell for r in (1, 3, 5, 10) for cell in _down_to_the_count(100, r, 10, 1.05)]
         + [cell for r in (3, 5) for cell in _down_to_the_count(50, r, 20, 1.1, 5.0)],
         quick=_down_to_the_count(20, 2, 2, 1.1)[:2],
+    ),
+    "quadratic.signs": Study(
+        tasks.weak_units,
+        _weak(30, 3, 40, (5, 20, 100), noise=(0.0, 0.2, 0.5, 1.0), condition=(2.0, 5.0, 8.0)),
+        quick=_weak(20, 3, 2, (20,), noise=0.5, condition=6.0),
     ),
     "quadratic.passes": Study(
         tasks.passes_of,

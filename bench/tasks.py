@@ -108,6 +108,16 @@ def passes_of(cell: Row, seed: int) -> Row:
     }
 
 
+def weak_units(cell: Row, seed: int) -> Row:
+    """Whether a fit ends above the one that begins at the truth; noise in deviations of the responses."""
+    teacher, X, y = of_cell(cell | {"noise": 0.0}, seed)
+    y = y + cell["noise"] * np.std(y) * np.random.default_rng([29, seed]).standard_normal(len(y))
+    found, seconds = timed(ours, X, y, teacher, seed)
+    excess = above(found.loss, from_truth(X, y, teacher, seed).loss, _EXACT * float(np.mean(y**2)))
+    one: Row = {"above": excess > 1e-6, "above, converged": bool(found.converged and excess > 1e-6)}
+    return one | {"passes": found.passes, "seconds": seconds}
+
+
 def zoo(cell: Row, seed: int) -> Row:
     """The automatic solver's final loss against that of one that sees all rows from the start.
 

@@ -1,24 +1,29 @@
-"""Quadratic networks: a spectral start, message passing where rows are scarce, and wider networks out of local minima.
+"""Quadratic networks: a spectral start, message passing where rows are scarce, and two ways out of wrong minima.
 
 Message passing finds M from fewer rows than any descent, but relies on Gaussian ones.  Wider networks have fewer
 spurious minima while the rows of X still make M unique, and adding one row of W at a time costs far less than beginning
-with d of them.
+with d of them.  Refinement keeps signs, of which noise hides those of weak units from a start: at the end such a unit
+is exchanged for another where the residual asks for it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from ..models import Parameters
 from ..random import Stream
 from ..solvers import DENSE_LIMIT_OF_FEW
 from ..solvers.quadratic_cg import smallest_eigenvalue
 from ..starts import StartError
-from ..starts.spectral import definite, narrower, wider
+from ..starts.spectral import definite, exchanges, narrower, wider
 from ..sweeps import Objective
 from .judge import Judge
 from .problem import ALL, Candidate, Problem
-from .refine import refined
+from .refine import polished, refined
 from .starting import found_start, refined_start
 from .strategies import Progress
 
@@ -27,6 +32,9 @@ _CREDIBLE, _TOLD_APART = 0.003, 1.4  # the second in rows for each free number o
 _FEW_ROWS, _MANY_ROWS = 10, 20
 _ATTEMPTS, _FAILURES = 8, 3  # for each guess of the signs; failures are counted in a row
 _LOWER = 0.999  # of a loss, that counts as lower
+_EXCHANGES, _ALIKE = 8, 1e-5  # tries of them, and the share of a loss up to which a minimum counts as the same
+_STEPS = 16  # after which one that leads lower is lower
+_CLEAR = 1.5  # times the largest eigenvalue that noise has: units that are larger are not taken for others
 
 
 @dataclass
@@ -52,7 +60,8 @@ class Spectral:
 
     Of wider networks the leading eigenvalues are kept.  It ends at an exact fit, at a minimum whose loss no local one
     has, or after eight attempts or three in a row without a lower loss, for each guess of the signs: all positive,
-    where no response is negative, and then unknown.
+    where no response is negative, and then unknown.  Where signs are unknown, weak units are
+    exchanged at the end, until that leads no lower.
     """
 
     def begin(self, problem: Problem, judge: Judge, known: Sequence[Candidate]) -> SpectralProgress:
@@ -61,7 +70,15 @@ class Spectral:
 
     def advance(self, problem: Problem, judge: Judge, known: Sequence[Candidate], progress: Progress) -> None:
         """The start, its refinement, or one attempt to get lower by way of a wider network."""
-        assert isinstance(progress, SpectralProgress) and progress.rng is not None
+        assert isinstance(progress, SpectralProgress)
+        self._look(problem, judge, progress)
+        if progress.done:
+            best, _, settled = exchanged(problem, progress.candidates[0], progress.candidates[0])
+            progress.candidates = [best]
+            progress.trusted = (progress.trusted and settled) or judge.is_exact(best)
+
+    def _look(self, problem: Problem, judge: Judge, progress: SpectralProgress) -> None:
+        assert progress.rng is not None
         progress.round += 1
         if progress.round == 1:
             cheap = problem.p <= DENSE_LIMIT_OF_FEW and problem.is_scarce(problem.n_rows(ALL))
@@ -146,3 +163,59 @@ class Spectral:
             size = min(size, 2.0 * k * smallest_eigenvalue(candidate.model, problem.parameters(candidate)) ** 2)
         credible = 0.5 * _CREDIBLE * (1.0 - free / n) ** 2 * size
         return bool(n >= _TOLD_APART * free and candidate.state.loss <= credible)
+
+
+def exchanged(problem: Problem, near: Candidate, found: Candidate) -> tuple[Candidate, Candidate, bool]:
+    """The lowest minimum that exchanges of weak units for others lead to, of the other sign or the same one.
+
+    Parameters
+    ----------
+    problem : Problem
+    near : Candidate
+        On the rows on which starts are refined.
+    found : Candidate
+        The same, or what has become of it on all rows.
+
+    Returns
+    -------
+    near, found : Candidate
+    settled : bool
+        Whether the budget has let all be tried that were to be.
+    """
+    if problem.model.known_squares is not None or (found is not near and _is_clear(problem, near, found)):
+        return near, found, True
+    rng, tries = problem.generator(Stream.RESTART), 0
+    while tries < _EXCHANGES and not problem.is_exact(found.state.loss):
+        starts = _starts(problem, found, rng)
+        if starts is None:
+            return near, found, False
+        for start in starts:
+            tries += 1
+            step = refined(problem, near.rows, *problem.with_signs(start), "other units", _STEPS)
+            if found is near and step.state.loss > found.state.loss:  # most lead back, and the last steps are slow
+                continue
+            if not step.state.converged:
+                step = refined(problem, near.rows, step.model, step.state.theta, "other units")
+            step = replace(step, label=near.label)
+            end = step if found is near else polished(problem, step)
+            # A unit of the wrong sign may vanish, and leave steps without a matrix that has an inverse.
+            ended = end.state.converged or not found.state.converged
+            if ended and end.state.loss < (1.0 - _ALIKE) * found.state.loss:
+                near, found = step, end
+                break
+        else:
+            break
+    return near, found, not (tries and problem.spent)
+
+
+def _starts(problem: Problem, found: Candidate, rng: np.random.Generator) -> list[Parameters] | None:
+    """Where refinement with other units begins; None where the budget is spent before that is known."""
+    engine, at, loss = problem.on(found.rows), problem.parameters(found), found.state.loss
+    return problem.monitor.attempt(lambda: exchanges(engine, problem.model, at, loss, rng))
+
+
+def _is_clear(problem: Problem, near: Candidate, found: Candidate) -> bool:
+    """Whether the rows of `near` were enough to tell every unit from noise, so that more say nothing of signs."""
+    n, d = problem.on(near.rows).shape
+    noise = math.sqrt(2.0 * found.state.loss * d / n)
+    return smallest_eigenvalue(found.model, problem.parameters(found)) > _CLEAR * noise

@@ -26,7 +26,7 @@ from ..sweeps import Objective
 from .descent import descended
 from .judge import DOUBT, MISFIT, ONCE, UNJUDGED, Judge
 from .problem import ALL, Candidate, Problem
-from .quadratic import Spectral
+from .quadratic import Spectral, exchanged
 from .refine import polished
 from .report import Report
 from .spare import SPARE, has_spare_unit
@@ -180,7 +180,7 @@ def carry_out(problem: Problem, init: Init, solver: Chosen, *, final: bool = Tru
     -------
     Outcome
     """
-    judge, search = Judge(problem), None
+    judge, search, settled = Judge(problem), None, True
     if isinstance(solver, OnLandscape):
         best = found = descended(problem, solver)
     elif solver != "auto":
@@ -195,6 +195,9 @@ def carry_out(problem: Problem, init: Init, solver: Chosen, *, final: bool = Tru
         problem.report.start, problem.report.sample_rows = best.label, problem.n_rows(best.rows)
         limit = problem.limit
         found = polished(problem, best)
+        if search is not None and problem.is_quartic and not problem.restarts and found is not best:
+            best, found, settled = exchanged(problem, best, found)
+            limit = limit if settled else problem.limit
     judge.check_maximum(found)
     exact, state = judge.is_exact(found), found.state
     if exact and final and search is not None and has_spare_unit(problem, best):
@@ -202,7 +205,7 @@ def carry_out(problem: Problem, init: Init, solver: Chosen, *, final: bool = Tru
     if state.converged and not exact:
         if search is None:
             state.message += judge.of_one(best)
-        elif search.position.trusted:
+        elif search.position.trusted and settled:
             if problem.restarts:
                 state.message += f"; the best of {problem.restarts} starts"
             if judge.leaves_more(found, best):

@@ -8,6 +8,7 @@ products alone; inside their span the quadratic form is then fitted to the respo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -25,6 +26,10 @@ from .tensor import check_resolvable
 
 _LEAST_SHARE = 0.05
 _MOST_FEATURES = 1500
+_DEPTH = 6  # passes for both ends of the spectrum of a residual, with eight directions: within some 5 %
+# What is promised by an exchange for a unit of the other sign, or of the same one, is off by so many p / n.  The latter
+# mostly leads back.
+_UNSURE, _LEAST_SQUARE = (4.0, 2.0), 0.5
 
 
 def check_spectral(model: Network, n_features: int) -> None:
@@ -158,16 +163,11 @@ def wider(engine: Engine, model: Network, at: Parameters, extra: int, rng: np.ra
     Parameters
         The rows of `at`, then the new ones with output weights +1 and -1.
     """
-    sweeps = MomentSweeps(engine, at, model.activation)
-
-    def product(v: np.ndarray) -> np.ndarray:
-        image, mean, _ = sweeps.second(v)
-        return image + mean * v
-
     d = engine.shape[1]
     extra = min(extra, d)
     c, known = model.activation.quadratic_coefficient or 1.0, model.known_squares
     alike = known is not None and bool((known > 0).all())
+    product = _residual_product(engine, model, at)
     values, vectors = leading_eigenvectors(product, d, extra, rng, extra if alike else None)
     signs = np.sign(c) * (np.ones(extra) if alike else np.where(values < 0, -1.0, 1.0))
     lengths = np.sqrt(np.abs(values) / (3.0 * abs(c)))
@@ -192,13 +192,89 @@ def narrower(model: Network, at: Parameters) -> Parameters:
     Parameters
         With orthogonal rows; the trace of what is left out goes to the intercept where there is one.
     """
-    k = model.n_hidden
+    values, rows = _spectrum(model, at)
+    positive = None if model.known_squares is None else int((model.known_squares > 0).sum())
+    chosen = leading(values, model.n_hidden, positive)
+    mean = float(at.intercept + values.sum())
+    return _of_spectrum(model, at, values[chosen], rows[chosen], mean)
+
+
+def exchanges(
+    engine: Engine, model: Network, at: Parameters, loss: float, rng: np.random.Generator
+) -> list[Parameters]:
+    """Networks that have another unit in the place of the weakest one of a sign, where that may fit better.
+
+    At a minimum among matrices M of given signs the second moment ``S = E[r x x']`` of the residual r vanishes on all
+    ways to change M but new directions.  With an eigenvalue t along an eigenvector of S, of eigenvalue s, in the place
+    of its own eigenvalue l, and what that does to the trace shared among all (or left to an intercept), the loss of
+    Gaussian rows changes by ``rho (1 + h) (l^2 - t^2)``, ``t = (s / (2 rho) + h l) / (1 + h)``, h = 1 / (k + 1) (or 0).
+    ``rho = 1 - p / n`` is what p free numbers of M leave of a curvature on n rows.  An exchange is worth a try where
+    t^2 is not much less than l^2.
+
+    Parameters
+    ----------
+    engine : Engine
+    model : Network
+        With signs that are not known.
+    at : Parameters
+        A minimum of loss `loss`.
+    loss : float
+    rng : Generator
+
+    Returns
+    -------
+    list of Parameters
+        With definite output weights, the most promising one first: at most four, and mostly none.  No row is read
+        where the loss is less than any unit takes away.
+    """
+    k, (n, d) = len(at.weights), engine.shape
+    values, rows = _spectrum(model, at)
+    share = (k * d - k * (k - 1) / 2) / n
+    left, least = max(1.0 - share, _LEAST_SQUARE), [max(1.0 - each * share, _LEAST_SQUARE) for each in _UNSURE]
+    h = 0.0 if model.fit_intercept else 1.0 / (k + 1)
+    if d < 2 or loss <= left * (1.0 + h) * least[0] * float(np.square(values).min()):
+        return []
+    found = []
+    moments, vectors = leading_eigenvectors(_residual_product(engine, model, at), d, 2, rng, 1, _DEPTH)
+    for s, vector in zip(moments, vectors, strict=True):
+        for alike in (False, True):
+            places = np.flatnonzero((values * s > 0) == alike)
+            if not len(places):
+                continue
+            weakest = places[np.abs(values[places]).argmin()]
+            old = float(values[weakest])
+            t = (float(s) / (2.0 * left) + h * old) / (1.0 + h)
+            if t * s > 0 and t * t >= least[alike] * old * old:
+                new, directions = values - h * (t - old), rows.copy()
+                new = np.where(new * values > 0, new, values)
+                new[weakest], directions[weakest] = t, vector
+                network = _of_spectrum(model, at, new, directions, float(at.intercept + values.sum()))
+                found.append((old * old - t * t, network))
+    return [network for _, network in sorted(found, key=lambda each: each[0])]
+
+
+def _residual_product(engine: Engine, model: Network, at: Parameters) -> Callable[[np.ndarray], np.ndarray]:
+    """Products with ``E[r x x']``, r the residual of a network; a pass each."""
+    sweeps = MomentSweeps(engine, at, model.activation)
+
+    def product(v: np.ndarray) -> np.ndarray:
+        image, mean, _ = sweeps.second(v)
+        return image + mean * v
+
+    return product
+
+
+def _spectrum(model: Network, at: Parameters) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues of M, and its eigenvectors as rows."""
     q, r = np.linalg.qr(at.weights.T)
     values, vectors = np.linalg.eigh((r * at.output_weights) @ r.T * (model.activation.quadratic_coefficient or 1.0))
-    positive = None if model.known_squares is None else int((model.known_squares > 0).sum())
-    chosen = leading(values, k, positive)
-    mean = Parameters(np.zeros((0, len(q))), np.zeros(0), at.slope, at.intercept + float(values.sum()))
-    return quadratic_network(QuadraticFit((q @ vectors[:, chosen]).T, values[chosen], mean, 0.0), model)
+    return values, (q @ vectors).T
+
+
+def _of_spectrum(model: Network, at: Parameters, values: np.ndarray, rows: np.ndarray, mean: float) -> Parameters:
+    """The network with these eigenvalues and eigenvectors of M, the affine part of `at`, and a mean over white rows."""
+    affine = Parameters(np.zeros((0, rows.shape[1])), np.zeros(0), at.slope, mean)
+    return quadratic_network(QuadraticFit(rows, values, affine, 0.0), model)
 
 
 def _mean_fit(engine: Engine) -> Parameters:

@@ -14,11 +14,12 @@ from fastrecover.starts import affine_fit, small_random_start, spectral_start
 from fastrecover.starts.spectral import (
     bounded_responses,
     definite,
+    exchanges,
     leading_eigenvectors,
     narrower,
     wider,
 )
-from fastrecover.sweeps import local_rows
+from fastrecover.sweeps import Objective, local_rows
 
 
 @pytest.fixture(autouse=True)
@@ -206,6 +207,47 @@ def test_narrower_keeps_the_mean():
     found = narrower(Quadratic(2, linear_term=True, fit_intercept=True), wide)
     np.testing.assert_array_equal(found.linear, wide.linear)
     assert found.intercept + (found.weights**2).sum() == pytest.approx(0.3 + (wide.weights**2).sum())
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("weak", [-0.3, 0.3])
+def test_exchanges_find_the_unit_that_is_missing(weak, intercept):
+    """Of M = diag(1, -0.5, weak, 0, ..) the third is known as a unit of the other sign somewhere else.
+
+    At the best such network for infinitely many rows, S is 2 `weak` along the missing axis: with the one that stands
+    there, all but nothing, in its place, the loss is what noise alone leaves.
+    """
+    n, d, noise = 40_000, 12, 0.5
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((n, d))
+    y = x[:, :3] ** 2 @ [1.0, -0.5, weak] + 2.0 * intercept + noise * rng.standard_normal(n)
+    rows, model = engine(x, y), Quadratic(3, "signs", fit_intercept=intercept)
+    # Without an intercept the trace that is missing is shared among the units.
+    h = 0.0 if intercept else weak / 4.0
+    eye, v = np.eye(d), np.array([1.0, -1.0, -np.sign(weak)])
+    size = np.sqrt([1.0 + h, 0.5 - h, 1e-4])
+    wrong = Parameters(eye[[0, 1, 5]] * size[:, None], v, None, 2.0 * intercept + intercept * weak)
+    loss = Objective(rows, model.with_output_weights(v)).value(model.with_output_weights(v).pack(wrong))
+    first = exchanges(rows, model, wrong, loss, np.random.default_rng(1))[0]
+    assert sorted(np.sign(first.output_weights)) == sorted([1.0, -1.0, np.sign(weak)])
+    weakest = np.argmin(np.abs(np.linalg.norm(first.weights, axis=1) - np.sqrt(abs(weak))))
+    unit = first.weights[weakest] / np.linalg.norm(first.weights[weakest])
+    assert np.sign(first.output_weights[weakest]) == np.sign(weak) and abs(unit[2]) > 0.99
+    signed = model.with_output_weights(first.output_weights)
+    left = Objective(rows, signed).value(signed.pack(first))
+    assert loss > 1.3 * noise**2 / 2 and left < 1.1 * noise**2 / 2
+
+
+def test_right_units_are_not_exchanged():
+    """Units far above the noise: not one of them, and where noise is less than any of them no row is read."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((4000, 12))
+    y, v = x[:, :2] ** 2 @ [1.0, -0.3], np.array([1.0, -1.0])
+    right = Parameters(np.eye(12)[:2] * np.sqrt([[1.0], [0.3]]), v)
+    for noise, read in ((1.0, True), (0.1, False)):
+        rows, model = engine(x, y + noise * rng.standard_normal(4000)), Quadratic(2, "signs")
+        assert exchanges(rows, model, right, noise**2 / 2, np.random.default_rng(1)) == []
+        assert (rows.meter.passes > 0) == read
 
 
 def test_small_random_start():
