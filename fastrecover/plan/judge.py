@@ -96,9 +96,11 @@ class Judge:
         noise = self.policy.mostly_noise * self.problem.response_variance
         if self.loss.in_response_units and candidate.state.loss > noise:
             return True
-        size = np.linalg.norm(self.problem.parameters(candidate).weights, axis=1)
-        saturated = candidate.model.activation.degree is None and size.max() > self.policy.saturated
-        return bool(saturated or not candidate.state.converged)
+        return self._is_saturated(candidate) or not candidate.state.converged
+
+    def runs_off(self, candidate: Candidate) -> bool:
+        """Whether weights fit noise on their way to infinity: units that are steps, or cancel each other."""
+        return self._is_saturated(candidate) or not self._well_separated(self.problem.parameters(candidate))
 
     def is_trusted(self, candidate: Candidate, start: Parameters) -> bool:
         """Whether it is exact, or so close to its start that the moments themselves vouch for it."""
@@ -193,6 +195,11 @@ class Judge:
         policy, p = self.policy, self.problem.p
         each = policy.rows_to_trust if p <= policy.large else policy.rows_to_trust_of_many
         return self.problem.n_rows(candidate.rows) >= each * p
+
+    def _is_saturated(self, candidate: Candidate) -> bool:
+        """Whether a unit without a degree has weights so long that it is a step, or a kink."""
+        size = np.linalg.norm(self.problem.parameters(candidate).weights, axis=1)
+        return bool(candidate.model.activation.degree is None and size.max() > self.policy.saturated)
 
     def _well_separated(self, found: Parameters) -> bool:
         """No two units nearly parallel, none far larger than the others: the marks of units that cancel."""
