@@ -201,9 +201,9 @@ def fit(
     Notes
     -----
     Of noisy rows least squares may have many minima, or none: units that are steps, or cancel each other, fit noise
-    with weights without bound.  Where a search (``init`` "auto", "expand" or "random", ``solver`` and ``restarts`` "auto",
-    a regression of one output under the squared loss, `n_hidden` a number, `alpha` 0) has ended without a minimum that
-    it can vouch for, and rows are not scarce, a penalty is chosen as by ``alpha="auto"`` with `standardise`, on no more
+    with weights without bound.  Where a search (`init` "auto", "expand" or "random", `solver` and `restarts` "auto", a
+    regression of one output under the squared loss, `n_hidden` a number, `alpha` 0) has ended without a minimum that it
+    can vouch for, and rows are not scarce, a penalty is chosen as by ``alpha="auto"`` with `standardise`, on no more
     rows than the first sub-sample has.  The minimum found and those of short searches under that penalty are compared
     by what is lowest in their basins under it.  ``info["chosen_under"]`` is that alpha.  What is returned is
 
