@@ -99,8 +99,23 @@ class Judge:
         return self._is_saturated(candidate) or not candidate.state.converged
 
     def runs_off(self, candidate: Candidate) -> bool:
-        """Whether weights fit noise on their way to infinity: units that are steps, or cancel each other."""
-        return self._is_saturated(candidate) or not self._well_separated(self.problem.parameters(candidate))
+        """Whether weights of one output fit noise on their way to infinity: units that are steps, or cancel each other.
+
+        Units cancel that are far larger than the responses, or nearly parallel pairs of opposite signs, each of which
+        does more than all responses vary.
+        """
+        found, act = self.problem.parameters(candidate), candidate.model.activation
+        size = np.linalg.norm(found.rows, axis=1)
+        unit = found.rows / np.maximum(size, 1e-300)[:, None]
+        amplitude = found.sizes * (np.minimum(size, 1.0) if self.problem.is_bounded else size ** (act.degree or 1))
+        amplitude /= np.sqrt(self.problem.response_variance)
+        cosines, signs = unit @ unit.T, np.sign(np.outer(found.output_weights, found.output_weights))
+        # What a unit does at -w is what it does at w, the opposite, or something else.
+        if act.parity == "odd":
+            signs = signs * np.sign(cosines)
+        alike = (cosines if act.parity is None else np.abs(cosines)) > self.policy.cancelling_cosine
+        against = alike & (signs < 0) & (np.minimum.outer(amplitude, amplitude) > 1.0)
+        return self._is_saturated(candidate) or bool(against.any() or amplitude.max() > self.policy.cancelling_size)
 
     def is_trusted(self, candidate: Candidate, start: Parameters) -> bool:
         """Whether it is exact, or so close to its start that the moments themselves vouch for it."""

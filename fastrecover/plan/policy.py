@@ -148,7 +148,8 @@ class Policy:
     cancelling_cosine: float = 0.95
     """Cosine above which two units are nearly parallel, a mark of units that cancel."""
     cancelling_size: float = 10.0
-    """Multiple of the typical amplitude above which a unit is far larger than the others, the other mark."""
+    """Multiple of the typical amplitude above which a unit is far larger than the others, the other mark, and of the
+    responses' deviation above which weights run off."""
     long_step: float = 0.02
     """Newton step, relative to the weights, above which a likelihood has no maximum nearby."""
     saturated: float = 20.0
@@ -288,7 +289,7 @@ class Policy:
     @property
     def in_short(self) -> Policy:
         """The same for a search that is one of several, or leads to what is only compared: a round of each strategy."""
-        return replace(self, search_passes=0, least_passes=0)
+        return replace(self, search_passes=0, least_passes=0, expand_rounds=1, restart_rounds=1)
 
     def most_iterations(self, solver: str) -> int:
         """Most steps of a named solver that runs by itself."""

@@ -181,7 +181,8 @@ class Problem:
 
     def again(self, i: int) -> Problem:
         """The same with other random numbers, and a report of its own."""
-        return replace(self, seeds=stream(self.seeds, Stream.AGAIN, i), report=Report(), _engines={})
+        seeds = stream(self.seeds, Stream.AGAIN, i)
+        return replace(self, seeds=seeds, report=Report(), allowance=np.inf, _engines={})
 
     @cached_property
     def p(self) -> int:
