@@ -197,7 +197,7 @@ def test_penalties_are_told_apart_on_few_of_many_rows(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("activation", "rows_of_units", "signs", "off"),
+    ("activation", "rows_of_units", "outer", "off"),
     [
         ("relu", [[1.0, 0.0], [-1.0, 0.0]], [1.0, 1.0], False),  # |x|
         ("relu", [[1.0, 0.0], [-1.0, 0.0]], [1.0, -1.0], False),  # x
@@ -205,18 +205,18 @@ def test_penalties_are_told_apart_on_few_of_many_rows(monkeypatch):
         ("relu", [[9.0, 0.0], [8.0, 0.1]], [1.0, 1.0], False),
         ("squared_relu", [[2.0, 0.0], [1.9, 0.1]], [1.0, -1.0], True),
         ("squared_relu", [[4.0, 0.0], [0.0, 1.0]], [1.0, -1.0], True),
-        ("tanh", [[2.0, 0.0], [-2.0, 0.1]], [1.0, 1.0], True),
-        ("tanh", [[2.0, 0.0], [-2.0, 0.1]], [1.0, -1.0], False),
+        ("tanh", [[2.0, 0.0], [-2.0, 0.1]], [3.0, 3.0], True),
+        ("tanh", [[2.0, 0.0], [-2.0, 0.1]], [3.0, -3.0], False),
         ("tanh", [[30.0, 0.0], [0.0, 1.0]], [1.0, 1.0], True),
         ("abs", [[5.0, 0.0], [-5.0, 0.1]], [1.0, -1.0], True),
     ],
 )
-def test_what_runs_off_is_a_step_or_cancels(activation, rows_of_units, signs, off):
+def test_what_runs_off_is_a_step_or_cancels(activation, rows_of_units, outer, off):
     """For responses of deviation 1."""
     X = np.random.default_rng(0).standard_normal((2000, 2))
-    model = fr.models.Regression(activation, 2, "signs")
+    model = fr.models.Regression(activation, 2, "free")
     engine = ThreadEngine(ArraySource(X, X[:, 0].copy()), 1)
     problem = Problem(engine, model, np.random.SeedSequence(0), Monitor(), 1e-3)
-    known, theta = problem.with_signs(Parameters(np.array(rows_of_units), np.array(signs)))
+    known, theta = problem.with_signs(Parameters(np.array(rows_of_units), np.array(outer)))
     state = State(theta, 1.0, np.zeros_like(theta))
     assert Judge(problem).runs_off(Candidate(state, known, ALL, "")) == off
