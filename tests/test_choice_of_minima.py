@@ -25,7 +25,7 @@ from fastrecover.solvers import Monitor, State
 from fastrecover.sources import ArraySource
 
 RUNS_OFF = ("tanh", 3, 180, 11)
-RUN_OFF = [RUNS_OFF, ("erf", 3, 240, 11), ("softplus", 2, 160, 5), ("squared_relu", 2, 120, 6)]
+RUN_OFF = [RUNS_OFF, ("erf", 3, 240, 11), ("squared_relu", 2, 120, 6)]
 VOUCHED = ("erf", 3, 240, 2)
 SEVERAL = ("relu", 3, 180, 4)
 STAYS = ("tanh", 3, 180, 0)
@@ -153,7 +153,7 @@ def test_other_fits_are_left_alone(monkeypatch):
     options += [dict(solver="lbfgs"), dict(model=fr.models.Regression("tanh", 3, "free", loss="huber"))]
     for each in options:
         quietly(X, y, each.pop("model", teacher.model), **each)
-    quietly(X[:9], y[:9], "tanh", n_hidden=1)
+    quietly(X[:20], y[:20], teacher.model, init="random")
     quietly(X, teacher.predict(X) + 1e-3 * (y - teacher.predict(X)), teacher.model)
     quietly(X, y + 50.0, teacher.model, max_passes=300)
 
