@@ -11,7 +11,7 @@ from .judge import Judge
 from .problem import ALL, Candidate, Problem
 from .refine import polished, refined
 from .report import Report
-from .search import Outcome, carry_out
+from .search import Outcome, carry_out, note
 from .starting import Init
 
 _CHOSEN = "this one is lowest under {0}, which rows held out have chosen"
@@ -50,18 +50,18 @@ def chosen(plain: Problem, earlier: Outcome, penalised: Problem, init: Init, sai
         Of no meaning where the budget is spent.
     """
     judge, agree = Judge(plain), 1.0 + plain.policy.agree
-    own = descended(penalised, _network(plain, earlier.candidate), "the earlier minimum")
+    own, _ = descended(penalised, _network(plain, earlier.candidate), "the earlier minimum")
     lowest, report, vouched = _lowest(penalised, own, init)
     proper = earlier.reached and not judge.runs_off(earlier.candidate)
     if proper and own.state.loss <= agree * lowest.state.loss:
         return plain, earlier
     plain.takes_over()
-    least = descended(plain, _network(penalised, lowest), "without the penalty")
+    least, first = descended(plain, _network(penalised, lowest), "without the penalty")
     state = least.state
     if state.converged and not judge.runs_off(least):
         rival = proper and earlier.state.loss * agree < state.loss
         if vouched and not rival and not judge.of_one(least):
-            state.message += _VOUCHED.format(said)
+            state.message += _VOUCHED.format(said) + note(plain, least, first)
         else:
             state.converged, state.message = False, _ONE_OF_MANY.format(said)
         return plain, Outcome(plain.objective(least), least, plain.report, judge.is_exact(least), reached=True)
@@ -87,7 +87,7 @@ def _lowest(penalised: Problem, own: Candidate, init: Init) -> tuple[Candidate, 
     return lowest, report, vouched
 
 
-def descended(problem: Problem, start: Parameters, label: str) -> Candidate:
+def descended(problem: Problem, start: Parameters, label: str) -> tuple[Candidate, Candidate]:
     """The minimum near a network, on more rows first where few have none nearby.
 
     Parameters
@@ -100,8 +100,10 @@ def descended(problem: Problem, start: Parameters, label: str) -> Candidate:
 
     Returns
     -------
-    Candidate
+    found : Candidate
         On all rows.
+    first : Candidate
+        On those that it was refined on before.
     """
     judge, rows = Judge(problem), problem.base
     model, theta = problem.with_signs(problem.coordinates.into(start, problem.model))
@@ -109,7 +111,7 @@ def descended(problem: Problem, start: Parameters, label: str) -> Candidate:
         candidate = refined(problem, rows, model, theta, label)
         proper = candidate.state.converged and not judge.runs_off(candidate)
         if proper or rows == ALL or problem.spent:
-            return polished(problem, candidate)
+            return polished(problem, candidate), candidate
         rows = problem.more(rows)
 
 

@@ -210,14 +210,29 @@ def carry_out(problem: Problem, init: Init, solver: Chosen, *, final: bool = Tru
         elif search.position.trusted:
             if problem.restarts:
                 state.message += f"; the best of {problem.restarts} starts"
-            if judge.leaves_more(found, best):
-                state.message += MISFIT
-            elif final and has_spare_unit(problem, best):
-                state.message += SPARE
+            state.message += note(problem, found, best, final=final)
         else:
             doubt = DOUBT if problem.model.loss.least_squares else ONCE
             state.converged, state.message = False, f"{limit}{UNJUDGED}" if limit else doubt
     return Outcome(problem.objective(found), found, problem.report, exact, reached)
+
+
+def note(problem: Problem, found: Candidate, best: Candidate, *, final: bool = True) -> str:
+    """What is said of a minimum that is vouched for: that its residual is more than noise, or a unit is one too many.
+
+    Parameters
+    ----------
+    problem : Problem
+    found : Candidate
+        On all rows.
+    best : Candidate
+        The same on the sub-sample that it was refined on.
+    final : bool
+        Whether the number of units may be doubted.
+    """
+    if Judge(problem).leaves_more(found, best):
+        return MISFIT
+    return SPARE if final and has_spare_unit(problem, best) else ""
 
 
 def strategies_for(problem: Problem, init: str) -> list[Strategy]:
