@@ -14,9 +14,11 @@ from .report import Report
 from .search import Outcome, carry_out, note
 from .starting import Init
 
-_CHOSEN = "this one is lowest under {0}, which rows held out have chosen"
 _VOUCHED = "; found under {0}, which rows held out have chosen"
-_ONE_OF_MANY = "several minima fit about as well: " + _CHOSEN + "; another may be nearer to the truth"
+_ONE_OF_MANY = (
+    "no minimum can be vouched for: this one is lowest under {0}, which rows held out have chosen; another may be nearer "
+    "to the truth, or the responses come from another model"
+)
 _RUN_OFF = (
     "weights of least squares run off, to units that are steps or cancel each other: these are the weights under {0}, "
     "which rows held out have chosen; more rows, fewer units or a penalty of your own make others"
