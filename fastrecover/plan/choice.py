@@ -16,8 +16,8 @@ from .starting import Init
 
 _VOUCHED = "; found under {0}, which rows held out have chosen"
 _ONE_OF_MANY = (
-    "no minimum can be vouched for: this one is lowest under {0}, which rows held out have chosen; another may be nearer "
-    "to the truth, or the responses come from another model"
+    "no minimum can be vouched for: this one is lowest under {0}, which rows held out have chosen; another may be "
+    "nearer to the truth, or the responses come from another model"
 )
 _RUN_OFF = (
     "weights of least squares run off, to units that are steps or cancel each other: these are the weights under {0}, "
