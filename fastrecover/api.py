@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Unpack, cast
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from ._arrays import feature_names
@@ -29,7 +28,7 @@ from .fingerprint import data_of
 from .model_objective import ModelObjective
 from .models import ModelOptions, Network, Parameters, get_model
 from .papers import PRESETS
-from .penalised import held_out_losses, largest_good, problem_of
+from .penalised import Choice, chosen_by_penalty, penalty_of, problem_of
 from .plan import ALL, Chosen, Left, Outcome, Problem, carry_out, carry_out_on_batches, determined, number_of_units
 from .recovery import Recovery
 from .request import Request
@@ -115,8 +114,8 @@ def fit(
         A number: the best of so many random starts, side by side and then refined; ``converged`` then means that it
         is a minimum, not that there is no lower one.  "auto": a search until a minimum can be vouched for.  What it
         costs grows as n_rows * n_features * n_hidden: at most 20 times the passes of the first minimum, but no less
-        than 400 and no more than 2000.  With fewer than 2.5 rows for each parameter only an exact fit can be told
-        from wrong ones, and the search ends after 80 rounds.
+        than 400 and no more than 2000; choosing by a penalty (see Notes) comes on top.  With fewer than 2.5 rows for
+        each parameter only an exact fit can be told from wrong ones, and the search ends after 80 rounds.
     sample_weight : array_like (n,) or path, optional
         Non-negative weights; a weight of 2 counts as the row given twice, one of 0 as the row left out, whatever it
         holds.
@@ -156,7 +155,7 @@ def fit(
         intercepts), n the sum of the sample weights.  Of several the largest is taken whose loss on rows that are held
         out (five parts in turn; one fifth of the rows from 20,000 on) is not above the least by more than the standard
         error of their difference, along a path from the largest to the smallest; "auto": of eleven between 1e-4 and
-        100.  ``info["alphas"]`` holds the losses.
+        100.  ``info["alphas"]`` holds the losses.  At 0 a penalty may still choose between minima (see Notes).
     class_weight : "balanced", dict, or None
         Weights of classes, by which those of samples are multiplied; "balanced": all classes weigh the same.
     standardise : bool
@@ -198,6 +197,23 @@ def fit(
         The rows do not determine all weights (``determined`` says which, ``message`` why); the start relied on
         moments of rows that are clearly not Gaussian, and the fit is not exact; or ``ge2017`` has far fewer rows than
         it wants.
+
+    Notes
+    -----
+    Of noisy rows least squares may have many minima, or none: units that are steps, or cancel each other, fit noise
+    with weights without bound.  Where a search (`init` "auto", "expand" or "random", `solver` and `restarts` "auto", a
+    regression of one output under the squared loss, `n_hidden` a number, `alpha` 0) has ended without a minimum that it
+    can vouch for, and rows are not scarce, a penalty is chosen as by ``alpha="auto"`` with `standardise`, on no more
+    rows than the first sub-sample has.  The minimum found and those of short searches under that penalty are compared
+    by what is lowest in their basins under it.  ``info["chosen_under"]`` is that alpha.  What is returned is
+
+    - the minimum found, as it is, where its basin is the lowest and its weights do not run off;
+    - else the minimum of least squares in the lowest basin, called converged where it was found twice, leaves noise
+      alone, and no lower one is known;
+    - where weights run off there too, the penalised fit, as ``alpha=info["alpha"], standardise=True`` defines it: not
+      converged, its loss with the penalty.
+
+    A budget that ends before that leaves the minimum found.
     """
     left = init.left if isinstance(init, Recovery) else None
     if isinstance(init, Recovery):
@@ -253,31 +269,26 @@ def fit(
         if isinstance(data, Batches):
             problem = Problem(engine, request.model, request.seeds, monitor, request.tol)
             problem, outcome = carry_out_on_batches(problem, start, request.solver, data)
-            alphas: dict[float, np.ndarray] = {}
+            choice = Choice(0.0)
         else:
             data.check_finite(engine)
-            alphas = held_out_losses(data, request, n_jobs, monitor, engine.meter) if len(request.alphas) > 1 else {}
-            short = bool(alphas) and monitor.spent(engine.meter)
-            chosen = largest_good(alphas) if alphas else request.alphas[0]
-            problem = problem_of(engine, request, data.in_units(chosen), monitor)
+            choice = penalty_of(data, request, n_jobs, monitor, engine.meter)
+            problem = problem_of(engine, request, data.in_units(choice.alpha), monitor)
             problem.left = left
             if request.finds_units:
                 problem, outcome = _with_units(problem, request.solver)
             else:
                 outcome = carry_out(problem, start, request.solver)
+                if request.alphas == (0.0,):
+                    problem, outcome, choice = chosen_by_penalty(data, request, n_jobs, problem, outcome)
         recovery = _recovery(outcome, problem, data, request.model, feature_names(X))
         judged = determined(problem, recovery.parameters)
-    if isinstance(data, Given) and request.alphas != (0.0,):
-        recovery.info["alpha"] = chosen
-        if request.standardise:
-            recovery.info["standardise"] = True
-        if alphas:
-            recovery.info["alphas"] = {f"{a:g}": float(losses.mean()) for a, losses in alphas.items()}
-        if alphas and short:
-            recovery.converged = False
-            recovery.message = (
-                f"the budget ended before all penalties were compared: alpha={chosen:g}; {recovery.message}"
-            )
+    recovery.info |= choice.as_info()
+    if choice.is_short:
+        recovery.converged = False
+        recovery.message = (
+            f"the budget ended before all penalties were compared: alpha={choice.alpha:g}; {recovery.message}"
+        )
     unreached = data.out_of_reach(request.model) if isinstance(data, Given) else ""
     if unreached and not outcome.exact:
         recovery.converged, recovery.message = False, f"{unreached}; {recovery.message}"

@@ -29,6 +29,7 @@ class Stream(IntEnum):
     HELD_OUT = 6  # rows that penalties are told apart on
     EXTRACTION = 7  # queries of an extraction: steps, lines, points
     DECAY = 8  # students under weight decay
+    AGAIN = 9  # searches that are made again
     JUDGE = 1  # directions in which a residual is tested
     CURVATURE = 1  # rows whose curvature preconditions a refinement
     SCARCE = 1  # rows of wide students where rows are many

@@ -89,6 +89,9 @@ def more_fits():
     free = {"output_weights": "free", "hidden_bias": True, "fit_intercept": True}
     X, y = data()
     few, of_few = data(60, 3, 1, "tanh", 0.5)
+    # Of which least-squares weights run off, see test_choice_of_minima.py.
+    noisy, clean = fr.datasets.make_teacher("tanh", 4, 3, random_state=11, condition_number=3.0).sample(180, 0.0, 12)
+    of_noisy = clean + np.std(clean) * np.random.default_rng(11).standard_normal(180)
     weight = np.where(np.arange(len(X)) % 3, 1.5, 0.0)
     start = fr.fit(X, y, "relu", 2, random_state=3)
 
@@ -102,6 +105,7 @@ def more_fits():
         "huber": partial(fit, X, y, "relu", 2, loss="huber", delta=0.2),
         "weights of zero": partial(fit, X, y, "relu", 2, sample_weight=weight),
         "alphas": partial(fit, few, of_few, "tanh", 1, alpha=[1.0, 0.1], standardise=True),
+        "chosen": partial(fit, noisy, of_noisy, "tanh", 3),
         "restarts": partial(fit, X[:200], y[:200], "relu", 2, restarts=3),
         "own start": partial(fit, X, y, "relu", 2, init=own_start),
         "on from a fit": partial(fit, X, y, "relu", 2, init=start),
@@ -117,7 +121,8 @@ ALIKE = {
 }
 SLOW = {"units", "user", "outputs"}
 GOLDEN = [name for name in golden_fits.CASES if name not in ALIKE]
-MORE = ("counts", "classes", "outputs", "huber", "weights of zero", "alphas", "restarts", "own start", "on from a fit")
+MORE = ("counts", "classes", "outputs", "huber", "weights of zero", "alphas", "chosen", "restarts", "own start")
+MORE += ("on from a fit",)
 
 
 @pytest.mark.parametrize("name", [*GOLDEN, *MORE, "source"])

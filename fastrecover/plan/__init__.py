@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from .choice import chosen
 from .determined import Determined, determined
+from .judge import UNJUDGED
 from .policy import Policy
 from .problem import ALL, Candidate, Left, Problem
 from .report import Report
-from .search import SOLVERS, Chosen, Outcome, Position, Search, carry_out
+from .search import SEARCHED, SOLVERS, Chosen, Outcome, Position, Search, carry_out
 from .starting import INITS, Init, found_start
 from .streamed import carry_out_on_batches, check_for_batches
 from .units import number_of_units
@@ -14,7 +16,9 @@ from .units import number_of_units
 __all__ = [
     "ALL",
     "INITS",
+    "SEARCHED",
     "SOLVERS",
+    "UNJUDGED",
     "Candidate",
     "Chosen",
     "Determined",
@@ -29,6 +33,7 @@ __all__ = [
     "carry_out",
     "carry_out_on_batches",
     "check_for_batches",
+    "chosen",
     "determined",
     "found_start",
     "number_of_units",

@@ -96,9 +96,26 @@ class Judge:
         noise = self.policy.mostly_noise * self.problem.response_variance
         if self.loss.in_response_units and candidate.state.loss > noise:
             return True
-        size = np.linalg.norm(self.problem.parameters(candidate).weights, axis=1)
-        saturated = candidate.model.activation.degree is None and size.max() > self.policy.saturated
-        return bool(saturated or not candidate.state.converged)
+        return self._is_saturated(candidate) or not candidate.state.converged
+
+    def runs_off(self, candidate: Candidate) -> bool:
+        """Whether weights of one output fit noise on their way to infinity: units that are steps, or cancel each other.
+
+        Units cancel that are far larger than the responses, or nearly parallel pairs of opposite signs, each of which
+        does more than all responses vary.
+        """
+        found, act = self.problem.parameters(candidate), candidate.model.activation
+        size = np.linalg.norm(found.rows, axis=1)
+        unit = found.rows / np.maximum(size, 1e-300)[:, None]
+        amplitude = found.sizes * (np.minimum(size, 1.0) if self.problem.is_bounded else size ** (act.degree or 1))
+        amplitude /= np.sqrt(self.problem.response_variance)
+        cosines, signs = unit @ unit.T, np.sign(np.outer(found.output_weights, found.output_weights))
+        # What a unit does at -w is what it does at w, the opposite, or something else.
+        if act.parity == "odd":
+            signs = signs * np.sign(cosines)
+        alike = (cosines if act.parity is None else np.abs(cosines)) > self.policy.cancelling_cosine
+        against = alike & (signs < 0) & (np.minimum.outer(amplitude, amplitude) > 1.0)
+        return self._is_saturated(candidate) or bool(against.any() or amplitude.max() > self.policy.cancelling_size)
 
     def is_trusted(self, candidate: Candidate, start: Parameters) -> bool:
         """Whether it is exact, or so close to its start that the moments themselves vouch for it."""
@@ -193,6 +210,11 @@ class Judge:
         policy, p = self.policy, self.problem.p
         each = policy.rows_to_trust if p <= policy.large else policy.rows_to_trust_of_many
         return self.problem.n_rows(candidate.rows) >= each * p
+
+    def _is_saturated(self, candidate: Candidate) -> bool:
+        """Whether a unit without a degree has weights so long that it is a step, or a kink."""
+        size = np.linalg.norm(self.problem.parameters(candidate).weights, axis=1)
+        return bool(candidate.model.activation.degree is None and size.max() > self.policy.saturated)
 
     def _well_separated(self, found: Parameters) -> bool:
         """No two units nearly parallel, none far larger than the others: the marks of units that cancel."""

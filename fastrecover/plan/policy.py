@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,8 @@ class Policy:
     cancelling_cosine: float = 0.95
     """Cosine above which two units are nearly parallel, a mark of units that cancel."""
     cancelling_size: float = 10.0
-    """Multiple of the typical amplitude above which a unit is far larger than the others, the other mark."""
+    """Multiple of the typical amplitude above which a unit is far larger than the others, the other mark, and of the
+    responses' deviation above which weights run off."""
     long_step: float = 0.02
     """Newton step, relative to the weights, above which a likelihood has no maximum nearby."""
     saturated: float = 20.0
@@ -284,6 +285,15 @@ class Policy:
     """Refinements in a row until such a network is exact: valleys of badly conditioned ones are long."""
     nearly_exact: float = 1e-10
     """Share of the variance at which chains end: Gauss-Newton is faster from there."""
+
+    penalised_searches: int = 4
+    """Searches under a penalty, in short and each of other random numbers, until one finds a minimum again: together
+    they lead lower than a long one."""
+
+    @property
+    def in_short(self) -> Policy:
+        """The same for a search that is one of several, or leads to what is only compared: a round of each strategy."""
+        return replace(self, search_passes=0, least_passes=0, expand_rounds=1, restart_rounds=1)
 
     def most_iterations(self, solver: str) -> int:
         """Most steps of a named solver that runs by itself."""

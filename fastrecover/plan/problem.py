@@ -6,7 +6,7 @@ same seeds wherever they are needed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -159,9 +159,8 @@ class Problem:
         # However small the budget: without units nothing that follows means anything.
         law = None if inputs == "gaussian" else diagnose(raw, seed)
         units = coordinates(raw, model, law, seed, whiten=inputs == "whiten")
-        monitor.unit, monitor.back = units.scale, units.back
         known = law if units.matrix is None else None
-        return cls(
+        found = cls(
             units.engine(raw),
             units.model(model),
             seeds,
@@ -173,6 +172,17 @@ class Problem:
             raw=raw,
             restarts=restarts,
         )
+        found.takes_over()
+        return found
+
+    def takes_over(self) -> None:
+        """Have losses and networks told in place of those of another problem on the same rows."""
+        self.monitor.unit, self.monitor.back = self.coordinates.scale, self.coordinates.back
+
+    def again(self, i: int) -> Problem:
+        """The same with other random numbers, and a report of its own."""
+        seeds = stream(self.seeds, Stream.AGAIN, i)
+        return replace(self, seeds=seeds, report=Report(), allowance=np.inf, _engines={})
 
     @cached_property
     def p(self) -> int:
@@ -302,6 +312,11 @@ class Problem:
         """A sub-sample of `m` of some rows; the same rows where there are not more."""
         few = (*rows, (purpose, m))
         return rows if self.on(few) is self.on(rows) else few
+
+    def more(self, rows: Rows) -> Rows:
+        """More rows than those of a sub-sample that hardly determines its minimiser."""
+        m = self.policy.more_rows * self.n_rows(rows)
+        return ALL if 2 * m > self.engine.shape[0] else self.drawn(ALL, m, Stream.SAMPLE)
 
     def on(self, rows: Rows) -> Engine:
         """Engine on some rows."""

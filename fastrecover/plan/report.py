@@ -30,6 +30,8 @@ class Report:
         Random starts that the best one was taken of.
     n_hidden_tried : dict of str to bool
         Numbers of units that were tried, and whether they fit.
+    chosen_under : float
+        Penalty, chosen on rows held out, under which the minimum was chosen among those found.
     """
 
     start: str | None = None
@@ -42,6 +44,7 @@ class Report:
     landscape: float | None = None
     restarts: int | None = None
     n_hidden_tried: dict[str, bool] | None = None
+    chosen_under: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by name, what does not apply left out."""

@@ -46,7 +46,8 @@ SOLVERS: dict[str, type[Solver[Objective]] | None] = {
 }
 #: What ``solver`` may be once it has been checked.
 Chosen: TypeAlias = str | Solver[Objective] | OnLandscape
-_SEARCHED = ("auto", "expand", "random")
+#: Values of ``init`` that ask for a search.
+SEARCHED = ("auto", "expand", "random")
 
 
 @dataclass
@@ -150,12 +151,15 @@ class Outcome:
     report : Report
     exact : bool
         Whether the loss is at the level of rounding.
+    reached : bool
+        Whether refinement has ended at a minimum, vouched for or not.
     """
 
     objective: Objective
     candidate: Candidate
     report: Report
     exact: bool
+    reached: bool
 
     @property
     def state(self) -> State:
@@ -186,7 +190,7 @@ def carry_out(problem: Problem, init: Init, solver: Chosen, *, final: bool = Tru
     elif solver != "auto":
         best = found = _solved(problem, init, solver)
     else:
-        if isinstance(init, str) and init in _SEARCHED:
+        if isinstance(init, str) and init in SEARCHED:
             search = Search(problem, strategies_for(problem, init))
             best = search.run()
             problem.report.restarts = problem.restarts
@@ -200,6 +204,7 @@ def carry_out(problem: Problem, init: Init, solver: Chosen, *, final: bool = Tru
             limit = limit if settled else problem.limit
     judge.check_maximum(found)
     exact, state = judge.is_exact(found), found.state
+    reached = state.converged
     if exact and final and search is not None and has_spare_unit(problem, best):
         state.message += SPARE
     if state.converged and not exact:
@@ -208,14 +213,29 @@ def carry_out(problem: Problem, init: Init, solver: Chosen, *, final: bool = Tru
         elif search.position.trusted and settled:
             if problem.restarts:
                 state.message += f"; the best of {problem.restarts} starts"
-            if judge.leaves_more(found, best):
-                state.message += MISFIT
-            elif final and has_spare_unit(problem, best):
-                state.message += SPARE
+            state.message += note(problem, found, best, final=final)
         else:
             doubt = DOUBT if problem.model.loss.least_squares else ONCE
             state.converged, state.message = False, f"{limit}{UNJUDGED}" if limit else doubt
-    return Outcome(problem.objective(found), found, problem.report, exact)
+    return Outcome(problem.objective(found), found, problem.report, exact, reached)
+
+
+def note(problem: Problem, found: Candidate, best: Candidate, *, final: bool = True) -> str:
+    """What is said of a minimum that is vouched for: that its residual is more than noise, or a unit is one too many.
+
+    Parameters
+    ----------
+    problem : Problem
+    found : Candidate
+        On all rows.
+    best : Candidate
+        The same on the sub-sample that it was refined on.
+    final : bool
+        Whether the number of units may be doubted.
+    """
+    if Judge(problem).leaves_more(found, best):
+        return MISFIT
+    return SPARE if final and has_spare_unit(problem, best) else ""
 
 
 def strategies_for(problem: Problem, init: str) -> list[Strategy]:

@@ -55,7 +55,7 @@ def refined_start(problem: Problem, judge: Judge, init: Init, most: int | None =
     StartError
         Moments that cannot resolve the weights.
     """
-    n, rows = problem.engine.shape[0], problem.base
+    rows = problem.base
     while True:
         shown = problem.base_of_cubic if rows == problem.base else rows
         start = in_span(problem, shown, found_start(problem, shown, init))
@@ -64,8 +64,7 @@ def refined_start(problem: Problem, judge: Judge, init: Init, most: int | None =
         candidate = refined(problem, rows, *problem.with_signs(start), label, most)
         if rows == ALL or problem.spent or not judge.is_poorly_determined(candidate):
             return candidate, start
-        more = problem.policy.more_rows * problem.n_rows(rows)
-        rows = ALL if 2 * more > n else problem.drawn(ALL, more, Stream.SAMPLE)
+        rows = problem.more(rows)
 
 
 def found_start(problem: Problem, rows: Rows, init: Init) -> Parameters:

@@ -69,7 +69,7 @@ def carry_out_on_batches(problem: Problem, init: Init, solver: Any, batches: Fre
     state.converged = exact
     if exact:
         state.message = f"exact fit: the loss on the last batch is at rounding level; {state.message}"
-    return problem, Outcome(problem.objective(found), found, problem.report, exact)
+    return problem, Outcome(problem.objective(found), found, problem.report, exact, reached=exact)
 
 
 def _descended(problem: Problem, init: Init, solver: Any, batches: FreshRows) -> Candidate:

@@ -122,6 +122,7 @@ class Monitor:
     ) -> None:
         self.callback, self.interval, self.clock = callback, interval, clock or Clock()
         self.max_passes, self.max_seconds = max_passes, max_seconds
+        self.note = ""  # added to the names of stages
         self.unit = 1.0  # of the responses, which losses are recorded in
         self.back: Callable[[Parameters, Network], Parameters] | None = None  # from the units of the fit
         self.history: dict[str, list[Any]] = {name: [] for name in COLUMNS}
@@ -148,6 +149,7 @@ class Monitor:
         """Add one line to the history and call the callback with it, and with the network at theta if there is one."""
         with np.errstate(over="ignore"):  # of steps that diverge: inf says so
             norm, loss = float(np.linalg.norm(grad)), float(loss) * self.unit**objective.response_degree
+        stage += self.note
         line = (stage, objective.passes, loss, norm, objective.n_rows, self.seconds)
         for name, value in zip(COLUMNS, line, strict=True):
             self.history[name].append(value)
