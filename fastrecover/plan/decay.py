@@ -53,14 +53,20 @@ def wide_student(engine: Engine, model: Network, width: int, rng: np.random.Gene
     Parameters
     """
     deviation = float(np.sqrt(engine.response_variance()))
-    # Rows of bounded units begin where these bend.
-    size, outer = (1.0, 1.0) if model.activation.degree is None else (_LIGHT / np.sqrt(width), _HEAVY)
-    v = np.sign(new_weights(model, width, rng)) * (outer * deviation / np.sqrt(width))
+    v, share = np.sign(new_weights(model, width, rng)), deviation / np.sqrt(width)
+    if model.activation.degree == 2:
+        size = float(np.sqrt(_LIGHT * share))
+    else:  # rows of bounded units begin where these bend
+        size, outer = (1.0, 1.0) if model.activation.degree is None else (_LIGHT / np.sqrt(width), _HEAVY)
+        v = v * (outer * share)
     return random_network(model, v, size, engine.shape[1], rng, anchors(engine, model, rng))
 
 
 def under(engine: Engine, model: Network, metrics: Sequence[Coordinates], decays: Sequence[float]) -> Measure:
-    """Students under a decay each, in metrics of their own; output weights are free.
+    """Students under a decay each, in metrics of their own.
+
+    Output weights are free, but for an activation of degree two, whose units of fixed signs cost ``lambda r |w|^2``:
+    as much as what they do to the responses, which is what those of degree one cost.
 
     Parameters
     ----------
@@ -76,10 +82,11 @@ def under(engine: Engine, model: Network, metrics: Sequence[Coordinates], decays
     Measure
     """
     share = engine.response_variance() / model.n_hidden
-    return Measure(tuple(metrics), np.multiply.outer(np.asarray(decays, np.float64), [share, 1.0]))
+    each = [2.0 * np.sqrt(share), 0.0] if model.activation.degree == 2 else [share, 1.0]
+    return Measure(tuple(metrics), np.multiply.outer(np.asarray(decays, np.float64), each))
 
 
-def own_metric(student: Parameters, n_hidden: int) -> Coordinates:
+def own_metric(student: Parameters, n_hidden: int, degree: int = 1) -> Coordinates:
     """Coordinates whose squared lengths of rows are ``w' (M + e I)^-q w``, M made of a student's own rows.
 
     ``M = sum_j v_j^2 w_j w_j'`` over the mean of its k largest eigenvalues is what gradients of the student along a
@@ -93,13 +100,15 @@ def own_metric(student: Parameters, n_hidden: int) -> Coordinates:
         Of one output.
     n_hidden : int
         k, of the model.
+    degree : int
+        Of the activation; v_j is ``v_j |w_j|`` for 2.
 
     Returns
     -------
     Coordinates
         Rows whose squared lengths are k, or the number of features where it is less, on average.
     """
-    each = student.weights * student.output_weights[:, None]
+    each = student.weights * (student.output_weights * lengths(student.weights) ** (degree - 1))[:, None]
     values, vectors = np.linalg.eigh(each.T @ each)
     d = len(values)
     k = min(n_hidden, d)
@@ -229,6 +238,7 @@ def merged(student: Parameters, activation: Activation, count: int) -> Parameter
         rows, size, sign = (np.delete(each, j, axis=0) for each in (rows, size, sign))
     v = sign * size / (1.0 if degree is not None else np.maximum(lengths(rows), 1e-300))
     if degree is not None:
-        half = size ** (1.0 / (degree + 1))  # the two layers weigh about the same
-        rows, v = rows * half[:, None], sign * half
+        # The two layers weigh about the same, or rows carry all.
+        length = size ** (1.0 / (degree + 1 if degree == 1 else degree))
+        rows, v = rows * length[:, None], sign * size / length**degree
     return replace(student.with_rows(rows), output_weights=v)

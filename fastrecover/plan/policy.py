@@ -271,7 +271,7 @@ class Policy:
     """Networks for each student that are kept for growing and pruning."""
     thin_at_once: int = 8
     """Students side by side where rows are scarce, at most: what each pass costs beside its sums, they share ..."""
-    thin_small: float = 5e5
+    thin_small: float = 1e6
     """... unless the multiply-adds of one student in a pass are more than its share of these."""
     thin_rounds: int = 2
     """Rounds of growing and pruning after each level."""

@@ -44,6 +44,8 @@ class Candidate:
         What it was refined on.
     label : str
         Where it came from.
+    leads : bool
+        Whether strategies that come after the one that found it begin with it.
     judged : bool
     verdict : Verdict or None
         What tests of its residual say, once `judged`.
@@ -53,6 +55,7 @@ class Candidate:
     model: Network
     rows: Rows
     label: str
+    leads: bool = True
     judged: bool = False
     verdict: Verdict | None = None
 
@@ -262,15 +265,14 @@ class Problem:
     def thinnable(self) -> bool:
         """Whether wide students under weight decay are merged to the model: units many, rows few, and these not dear.
 
-        Of one output, without biases and penalty; nor of a degree above one, of whose units decay takes the 2/3 power
-        of the size.
+        Of one output, without biases and penalty, and of degree two only where rows are scarce.
         """
         model, policy, (n, d) = self.model, self.policy, self.engine.shape
-        plain = model.n_outputs == 1 and not model.hidden_bias and model.activation.degree in (None, 1)
-        plain = plain and model.loss.least_squares and model.penalty is None
-        scarce, k = self.is_scarce(n), model.n_hidden
+        scarce, k, degree = self.is_scarce(n), model.n_hidden, model.activation.degree
+        plain = model.n_outputs == 1 and not (model.hidden_bias or model.is_quadratic_form or model.penalty)
+        plain = plain and model.loss.least_squares and (degree in (None, 1) or (degree == 2 and scarce))
         least = policy.thin_units_of_few if scarce or self.is_bounded else policy.thin_units
-        if scarce and (self.is_bounded or d >= policy.thin_features * k):
+        if scarce and (self.is_bounded or degree == 2 or d >= policy.thin_features * k):
             least = policy.fewest_thin_units
         dear = 2000.0 * n * d * policy.thin_width * k > policy.thin_work
         hard = model.activation.degree is None or k >= policy.thin_units_of_hard

@@ -32,7 +32,7 @@ from .report import Report
 from .spare import SPARE, has_spare_unit
 from .starting import Init, found_start, refined_start
 from .strategies import Expand, Moments, Progress, Restarts, Strategy
-from .thinning import THIN, Thin
+from .thinning import Thin
 
 #: Solvers by name; "auto" is the plan itself.
 SOLVERS: dict[str, type[Solver[Objective]] | None] = {
@@ -99,15 +99,14 @@ class Search:
         """One round of the strategy at work."""
         at, problem = self.position, self.problem
         strategy = self.strategies[at.strategy]
-        # What students under decay found short of an exact fit stands among the others, but leads none of them.
-        known = [c for c in at.candidates if not c.label.startswith(THIN)]
+        known = [c for c in at.candidates if c.leads]
         if at.progress is None:
             at.progress = strategy.begin(problem, self.judge, known)
         strategy.advance(problem, self.judge, known, at.progress)
         at.report, at.diagnosis = problem.report, problem.diagnosis
         if at.progress.done:
-            if not isinstance(strategy, Thin):  # whose passes say nothing of what others need
-                self._allow(known, at.progress.candidates)
+            # Passes of what leads none of the others say nothing of what they need.
+            self._allow(known, [c for c in at.progress.candidates if c.leads])
             at.candidates = [*at.candidates, *at.progress.candidates]
             at.trusted = at.progress.trusted and not self._undercut(at.progress.candidates, at.candidates)
             at.progress = None
@@ -116,11 +115,11 @@ class Search:
             at.ended = at.trusted or spent or at.strategy == len(self.strategies)
 
     def _undercut(self, trusted: list[Candidate], found: list[Candidate]) -> bool:
-        """Whether students under decay have led lower than minima that are believed since they agree."""
+        """Whether what leads nothing, as students under decay do, is lower than minima believed since they agree."""
         best = self.judge.best(trusted)
         lower = (1.0 - self.problem.policy.gain) * best.state.loss
-        thin = [c for c in found if c.label.startswith(THIN) and c.rows == best.rows]
-        return not self.judge.is_exact(best) and any(c.state.loss < lower for c in thin)
+        apart = [c for c in found if not c.leads and c.rows == best.rows]
+        return not self.judge.is_exact(best) and any(c.state.loss < lower for c in apart)
 
     def _allow(self, before: list[Candidate], found: list[Candidate]) -> None:
         """Let the first minimum say what a search may cost, unless only an exact fit can be told from wrong ones."""

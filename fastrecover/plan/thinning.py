@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -29,7 +29,6 @@ from .refine import refined
 from .strategies import Progress, students_at_once
 from .students import Chains, regrown
 
-THIN = "thin"  # label of what they have led to
 _ROUND = 200  # least gradients of a network in a round of growing and pruning
 
 
@@ -89,7 +88,7 @@ class Thin:
         assert isinstance(progress, ThinProgress)
         policy = problem.policy
         progress.round += 1
-        stage = f"{THIN} {progress.round}"
+        stage = f"thin {progress.round}"
         ended = self._level(problem, progress)
         if ended:
             progress.leave()
@@ -112,12 +111,13 @@ class Thin:
                 progress.trusted, theta = judge.is_exact(candidate), candidate.state.theta
                 if progress.trusted or problem.spent:
                     break
-            progress.candidates.append(candidate)
+            progress.candidates.append(replace(candidate, leads=False))
             if len(progress.at_work) == 1:  # a wrong minimum so low leads nowhere else
                 progress.leave()
             progress.chains = progress.chains.without_first()
         elif ended and not self._scarce(problem):
-            progress.candidates.append(refined(problem, problem.base, shown, theta, stage))
+            candidate = refined(problem, problem.base, shown, theta, stage)
+            progress.candidates.append(replace(candidate, leads=False))
             progress.trusted = len(progress.candidates) > 1 and judge.agree(progress.candidates)
         progress.done = progress.done or progress.trusted
         if progress.done and not progress.candidates:  # to steps with matrices it is not worth their cost
@@ -125,7 +125,7 @@ class Thin:
             with self._taking(problem, progress, problem.model.n_hidden):
                 objective = objective.with_model(shown)
                 state = problem.run(LBFGS(), objective, theta, stage, policy.iterations)
-            progress.candidates = [Candidate(state, shown, problem.base, stage)]
+            progress.candidates = [Candidate(state, shown, problem.base, stage, leads=False)]
 
     @staticmethod
     def _near(problem: Problem) -> float:
@@ -183,7 +183,7 @@ class Thin:
                 progress.at_work = tuple(found)
                 for i in range(0 if count == 1 else 1, count, 2):  # of few units, measured or not, some lead there
                     if decay.metric:
-                        metrics[i] = own_metric(found[i], model.n_hidden)
+                        metrics[i] = own_metric(found[i], model.n_hidden, model.activation.degree or 1)
         with self._taking(problem, progress, count * policy.thin_widths[0] * model.n_hidden) as stop:
             found, losses = narrowed(
                 engine,

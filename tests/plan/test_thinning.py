@@ -12,9 +12,11 @@ import fastrecover as fr
 from fastrecover._blas import one_blas_thread
 from fastrecover.activations import get_activation
 from fastrecover.engines import engine_on
+from fastrecover.inputs import Coordinates
 from fastrecover.models import Parameters, Quadratic, Regression
 from fastrecover.plan import Policy, Problem, Search
-from fastrecover.plan.decay import decayed, merged, oriented, own_metric, wide_student
+from fastrecover.plan.decay import merged, oriented, own_metric, under, wide_student
+from fastrecover.plan.measured import Measured, trained
 from fastrecover.plan.policy import Decay
 from fastrecover.plan.refine import refined
 from fastrecover.plan.search import strategies_for
@@ -47,16 +49,16 @@ def scattered(activation, k, d, rng):
     return Parameters(rng.standard_normal((k, d)), v)
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "tanh", "softplus"])
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "squared_relu", "tanh", "softplus"])
 def test_copies_are_merged_to_the_network_they_are_copies_of(name):
     """Each unit in three shares: of its output weight, or of its row where that is the same."""
     activation, rng = get_activation(name), np.random.default_rng(0)
     one = scattered(activation, 4, 6, rng)
     shares = rng.dirichlet(np.ones(3), 4).T
     rows, v = np.tile(one.weights, (3, 1)), (shares * one.output_weights).ravel()
-    if activation.degree == 1:
+    if activation.degree is not None:
         scale = rng.uniform(0.5, 2.0, 12)
-        rows, v = rows * scale[:, None], v / scale
+        rows, v = rows * scale[:, None], v / scale**activation.degree
     if activation.parity == "odd":
         sign = rng.choice([-1.0, 1.0], 12)
         rows, v = rows * sign[:, None], v * sign
@@ -106,13 +108,77 @@ def test_decay_weighs_both_layers_alike():
     teacher, x, y = planted("relu", 6, 90, k=3)
     engine, model = engine_on(ArraySource(x, y), 1), teacher.model
     wide = wide_student(engine, model, 12, np.random.default_rng(0))
-    found = decayed(engine, model, wide, 1e-2, iterations=600)
+    found = trained(engine, model, [wide], 600, measure=under(engine, model, [Coordinates()], [1e-2]))[0][0]
     r = np.sqrt(engine.response_variance() / 3)
     left, right = r * np.linalg.norm(found.weights, axis=1), np.abs(found.output_weights)
     kept = right > 0.05 * right.max()
     assert kept.sum() >= 3
     np.testing.assert_allclose(left[kept], right[kept], rtol=0.05)
     assert 0.5 * np.mean((output(model.activation, found, x) - y) ** 2) < 0.1 * engine.response_variance()
+
+
+def students(model, count, engine, rng):
+    """Wide ones, each with a metric of its own but the first."""
+    found = [wide_student(engine, model, 7, rng) for _ in range(count)]
+    degree = model.activation.degree or 1
+    return found, [Coordinates(), *(own_metric(one, 3, degree) for one in found[1:])]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("relu", {}), ("softplus", {"linear_term": True}), ("squared_relu", {}), ("tanh", {"fit_intercept": True})],
+)
+def test_losses_of_students_are_those_of_the_rows_and_of_decays_of_their_own(name, options):
+    """By the formula in coordinates of each, ``lambda (r^2 |w|^2 + v^2) / 2``, or ``lambda r |w|^2`` of degree two."""
+    _, x, y = planted("relu", 6, 40, k=3)
+    rng, engine, model = np.random.default_rng(0), engine_on(ArraySource(x, y), 1), Regression(name, 3, **options)
+    given, metrics = students(model, 3, engine, rng)
+    decays, two = [0.3, 0.02, 0.5], name == "squared_relu"
+    wide = model.changed(n_hidden=7, output_weights=given[0].output_weights if two else "free")
+    v = np.array([one.output_weights for one in given]) if two else None
+    many = Measured(Objective(engine, wide), under(engine, model, metrics, decays), v)
+    within = [metric.into(one, wide) for metric, one in zip(metrics, given, strict=True)]
+    thetas = np.array([wide.pack(one) for one in within])
+    which = np.array([2, 0, 1])
+    losses, grads = many.values_and_grads(thetas[which], which)
+    r2 = engine.response_variance() / 3
+    for i, at in enumerate(which):
+        one, inner = given[at], within[at]
+        miss = output(model.activation, one, x) - y
+        if one.linear is not None:
+            miss = miss + x @ one.slope
+        square = (inner.weights**2).sum()
+        cost = np.sqrt(r2) * square if two else (r2 * square + (one.output_weights**2).sum()) / 2
+        assert losses[i] == pytest.approx(0.5 * np.mean(miss**2) + decays[at] * cost, rel=1e-12)
+        step = 1e-6 * rng.standard_normal(len(thetas[at]))
+        ends = np.array([thetas[at] + step, thetas[at] - step])
+        up, down = many.values_and_grads(ends, np.array([at, at]))[0]
+        assert grads[i] @ step == pytest.approx((up - down) / 2, rel=1e-4)
+
+
+def test_students_side_by_side_are_trained_in_metrics_and_come_back_from_them():
+    """Losses fall, and are those that the formula gives of what comes back."""
+    _, x, y = planted("relu", 6, 40, k=3)
+    engine, model, decay = engine_on(ArraySource(x, y), 1), Regression("relu", 3), 0.05
+    given, metrics = students(model, 3, engine, np.random.default_rng(1))
+    r2 = engine.response_variance() / 3
+
+    def loss(one, metric):
+        inner = metric.into(one, model)
+        cost = (r2 * (inner.weights**2).sum() + (one.output_weights**2).sum()) / 2
+        return 0.5 * np.mean((output(model.activation, one, x) - y) ** 2) + decay * cost
+
+    measure = under(engine, model, metrics, [decay] * 3)
+    found, losses = trained(engine, model, given, 50, measure=measure)
+    for one, before, metric, fell in zip(found, given, metrics, losses, strict=True):
+        assert fell == pytest.approx(loss(one, metric), rel=1e-10) and fell < 0.5 * loss(before, metric)
+
+
+def test_as_many_students_side_by_side_as_share_what_a_pass_costs():
+    assert Thin._at_once(problem(Regression("relu", 5), 20, 125)) == 8
+    assert 1 < Thin._at_once(problem(Regression("relu", 5), 50, 300)) < 8
+    assert Thin._at_once(problem(Regression("relu", 10), 100, 1500)) == 1
+    assert Thin._at_once(problem(Regression("tanh", 5), 10, 200)) == 1  # rows are not scarce
 
 
 @pytest.mark.parametrize(("k", "d"), [(2, 6), (5, 5), (7, 4)])
@@ -164,6 +230,7 @@ CELLS = [
     ("softplus", 16, 16, 3.0, 5.0),
     ("tanh", 10, 30, 2.0, 2.0),
     ("erf", 16, 32, 3.0, 10.0),
+    ("squared_relu", 8, 12, 1.5, 2.0),
 ]
 
 
@@ -203,7 +270,10 @@ def test_who_is_thinned():
     assert names(Regression("tanh", 5), 199) == names(Regression("relu", 5), 249, 20) == ["Moments", "Thin", "Expand"]
     assert names(Regression("relu", 5), 199) == names(Regression("relu", 4), 199, 20) == ["Moments", "Expand"]
     assert "Thin" not in names(Regression("relu", 16, "free", hidden_bias=True), few)
+    # Of degree two only where rows are scarce.
+    assert names(Regression("squared_relu", 5), 199) == ["Moments", "Thin", "Expand"]
     assert "Thin" not in names(Regression("squared_relu", 16), few)
+    assert "Thin" not in names(Quadratic(5), 100)
     assert "Thin" not in names(Quadratic(2), few)
     assert "Thin" not in names(Regression("relu", 16), few, policy=Policy(thin_work=2000.0 * few * 16 * 64 - 1))
 
@@ -211,15 +281,17 @@ def test_who_is_thinned():
 def test_students_have_a_linear_term_in_turn():
     """Beside it units may be reversed: first where rows are enough for its parameters, never where they are not."""
 
-    def linear(model, d, n):
+    def linear(model, d, n, count=3):
         given, progress = problem(model, d, n), ThinProgress()
         found = []
-        for progress.students in range(3):
+        for progress.students in range(count):
             found.append(Thin._has_linear(given, progress))
         return found
 
-    assert linear(Regression("relu", 16), 16, 520) == [True, False, True]
-    assert linear(Regression("softplus", 8), 16, 256) == [False, True, False]
+    assert linear(Regression("relu", 16), 16, 650) == [True, False, True]
+    assert linear(Regression("softplus", 16), 32, 1000) == [False, True, False]
+    # Side by side all have one, or none has.
+    assert linear(Regression("softplus", 8), 16, 256, 7) == [False] * 3 + [True] * 3 + [False]
     assert linear(Regression("relu", 8), 16, 150) == linear(Regression("tanh", 16), 16, 600) == [False] * 3
     assert linear(Regression("relu", 16, linear_term=True), 16, 600) == [False] * 3
 
@@ -253,7 +325,7 @@ def test_where_thinning_fails_its_cost_is_bounded_and_it_changes_nothing(monkeyp
     counted = gradients_of(monkeypatch)
     expanded, without = run(Expand())
     found, both = run(Thin(), Expand())
-    after = [c for c in found if not c.label.startswith("thin")]
+    after = [c for c in found if c.leads]
     assert len(found) > len(after) and [c.label for c in after] == [c.label for c in expanded]
     for one, before in zip(after, expanded, strict=True):
         np.testing.assert_array_equal(one.state.theta, before.state.theta)
@@ -276,7 +348,7 @@ def test_minima_that_agree_are_not_believed_above_one_that_students_led_to():
         def advance(self, problem, judge, known, progress):
             (found,) = Expanded.found(problem)
             state = replace(found.state, loss=self.share * found.state.loss)
-            progress.candidates, progress.done = [replace(found, state=state, label="thin 1")], True
+            progress.candidates, progress.done = [replace(found, state=state, leads=False)], True
 
     class Expanded(Moments):
         @staticmethod
