@@ -291,7 +291,7 @@ def test_students_have_a_linear_term_in_turn():
     assert linear(Regression("relu", 16), 16, 650) == [True, False, True]
     assert linear(Regression("softplus", 16), 32, 1000) == [False, True, False]
     # Side by side all have one, or none has.
-    assert linear(Regression("softplus", 8), 16, 256, 7) == [False] * 3 + [True] * 3 + [False]
+    assert linear(Regression("softplus", 8), 16, 256, 15) == [False] * 7 + [True] * 7 + [False]
     assert linear(Regression("relu", 8), 16, 150) == linear(Regression("tanh", 16), 16, 600) == [False] * 3
     assert linear(Regression("relu", 16, linear_term=True), 16, 600) == [False] * 3
 
