@@ -61,6 +61,7 @@ def trained(
     stop : callable
         Asked before every pass; true ends the work where it is.
     measure : Measure, optional
+        By default none has coordinates of its own, or a decay.
 
     Returns
     -------
@@ -69,32 +70,26 @@ def trained(
         Decay included.
     """
     width, d = networks[0].weights.shape
-    weighed = measure is not None and measure.decays is not None and bool(measure.decays[:, 1].any())
+    measure = measure or Measure((Coordinates(),) * len(networks))
+    weighed = measure.decays is not None and bool(measure.decays[:, 1].any())
     # Output weights of homogeneous units say nothing that rows do not, unless a decay weighs the two.
     free = weighed or (model.free_v and (model.activation.degree is None or model.n_outputs > 1))
     v = None if free else np.array([one.output_weights for one in networks])
     wide = model.changed(n_hidden=width, output_weights="free" if v is None else v[0])
-    objective = Objective(engine, wide)
-    many = objective if measure is None else Measured(objective, measure, v)
-    own = v
-    if measure is not None:
-        networks = [metric.into(one, wide) for metric, one in zip(measure.metrics, networks, strict=True)]
-        own = np.arange(len(networks))
+    within = [metric.into(one, wide) for metric, one in zip(measure.metrics, networks, strict=True)]
     thetas, losses = minimise_many(
-        many,
-        np.array([wide.pack(one) for one in networks]),
+        Measured(Objective(engine, wide), measure, v),
+        np.array([wide.pack(one) for one in within]),
         iterations=iterations,
         memory=_MEMORY,
         exact_loss=exact_loss,
-        own=own,
+        own=np.arange(len(networks)),
         stop=stop,
     )
     found = [wide.unpack(theta, d) for theta in thetas]
     if v is not None:
         found = [replace(p, output_weights=w) for p, w in zip(found, v, strict=True)]
-    if measure is not None:
-        found = [metric.back(one, wide) for metric, one in zip(measure.metrics, found, strict=True)]
-    return found, losses
+    return [metric.back(one, wide) for metric, one in zip(measure.metrics, found, strict=True)], losses
 
 
 class Measured:
@@ -128,6 +123,8 @@ class Measured:
         """
         model, d = self.objective.model, self.objective.n_features
         v = None if self.output_weights is None else self.output_weights[which]
+        if self.maps is None and self.decays is None:
+            return self.objective.values_and_grads(thetas, v)
         rows, own, c = model.unpack_many(thetas, d)
         maps = None if self.maps is None else self.maps[which]
         there = thetas if maps is None else model.pack_many(_times(rows, maps), own, c)
