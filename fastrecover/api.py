@@ -204,11 +204,13 @@ def fit(
     Of noisy rows least squares may have many minima, or none: units that are steps, or cancel each other, fit noise
     with weights without bound.  Where a search (`init` "auto", "expand" or "random", `solver` and `restarts` "auto", a
     regression of one output under the squared loss, `n_hidden` a number, `alpha` 0) has ended without a minimum that it
-    can vouch for, and rows are not scarce, a penalty is chosen as by ``alpha="auto"`` with `standardise`, on no more
-    rows than the first sub-sample has.  The minimum found and those of short searches under that penalty are compared
-    by what is lowest in their basins under it.  ``info["chosen_under"]`` is that alpha.  What is returned is
+    can vouch for, or with weights that run off, and rows are not scarce, a penalty is chosen as by ``alpha="auto"``
+    with `standardise`, on no more rows than the first sub-sample has.  The minimum found and those of short searches
+    under that penalty are compared by what is lowest in their basins under it.  ``info["chosen_under"]`` is that alpha.
+    What is returned is
 
-    - the minimum found, as it is, where its basin is the lowest and its weights do not run off;
+    - the minimum found, as it is, where its basin is the lowest and its weights do not run off, or do so under the
+      penalty too;
     - else the minimum of least squares in the lowest basin, called converged where it was found twice, leaves noise
       alone, and no lower one is known;
     - where weights run off there too, the penalised fit, as ``alpha=info["alpha"], standardise=True`` defines it: not

@@ -14,7 +14,7 @@ import numpy as np
 
 from .data import Given
 from .engines import Engine, Meter
-from .plan import ALL, SEARCHED, UNJUDGED, Outcome, Policy, Problem, carry_out, chosen
+from .plan import ALL, SEARCHED, UNJUDGED, Judge, Outcome, Policy, Problem, carry_out, chosen
 from .random import Stream, generator
 from .request import ALPHAS, Request
 from .solvers import Monitor
@@ -136,21 +136,26 @@ def _chosen(
         start, said = request.start(engine.shape[1]), f"alpha={choice.alpha:g} (standardise=True)"
         taken, best = chosen(problem, outcome, penalised, start, said)
     if problem.spent:
-        outcome.state.message = f"{problem.limit}{UNJUDGED}"
+        outcome.state.converged, outcome.state.message = False, f"{problem.limit}{UNJUDGED}"
         return problem, outcome, Choice(0.0)
     best.report.chosen_under = choice.alpha
     return taken, best, Choice(0.0) if taken is problem else choice
 
 
 def _is_open(data: Given, request: Request, problem: Problem, outcome: Outcome) -> bool:
-    """Whether a penalty may tell more than the search did: it has ended by itself, at noise, on rows enough."""
+    """Whether a penalty may tell more than the search did: it has ended by itself, at noise, on rows enough.
+
+    Weights that run off are doubted however often they were found.
+    """
     model = problem.model
     asked = request.alphas == (0.0,) and request.restarts is None and not request.finds_units
     asked = asked and request.solver == "auto" and isinstance(request.init, str) and request.init in SEARCHED
     plain = model.loss.least_squares and model.n_outputs == model.n_patches == 1 and not model.is_quadratic_form
     noisy = outcome.state.loss > problem.policy.noisy * problem.response_variance and not outcome.exact
-    unsure = not (outcome.state.converged or problem.spent or data.out_of_reach(request.model))
-    return bool(asked and plain and noisy and unsure and not problem.is_scarce(data.n_rows))
+    able = not (problem.spent or data.out_of_reach(request.model) or problem.is_scarce(data.n_rows))
+    if not (asked and plain and noisy and able):
+        return False
+    return not outcome.state.converged or Judge(problem).runs_off(outcome.candidate)
 
 
 def problem_of(engine: Engine, request: Request, alpha: float, monitor: Monitor, policy: Policy = _POLICY) -> Problem:

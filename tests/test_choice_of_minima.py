@@ -1,6 +1,6 @@
 """Noisy rows whose least squares have many minima, or none: the one is taken that is lowest under a chosen penalty.
 
-Teachers of two to four units with as much noise as signal and 15 or 20 rows a weight; SciPy and plain NumPy say what
+Teachers of two or three units with as much noise as signal and 10 or 15 rows a weight; SciPy and plain NumPy say what
 least squares does from where these fits end.
 """
 
@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 import pytest
 from scipy.optimize import least_squares
+from scipy.special import erf
 
 import fastrecover as fr
 from fastrecover import penalised
@@ -24,11 +25,12 @@ from fastrecover.request import ALPHAS, Request
 from fastrecover.solvers import Monitor, State
 from fastrecover.sources import ArraySource
 
-RUNS_OFF = ("tanh", 3, 180, 11)
-RUN_OFF = [RUNS_OFF, ("erf", 3, 240, 11), ("squared_relu", 2, 120, 6)]
-VOUCHED = ("erf", 3, 240, 2)
+# Those of which one minimum is lowest by far under the penalty, so that rounding does not decide what is found.
+RUNS_OFF = ("erf", 3, 120, 20)
+RUN_OFF = [RUNS_OFF, ("squared_relu", 2, 120, 6)]
+VOUCHED = ("relu", 3, 180, 38)
 SEVERAL = ("relu", 3, 180, 4)
-STAYS = ("tanh", 3, 180, 0)
+STAYS = ("tanh", 3, 180, 25)
 
 
 @cache
@@ -92,7 +94,7 @@ def test_what_holds_them_is_the_penalised_fit_of_that_alpha():
     options = dict(alpha=rec.info["alpha"], standardise=True)
     assert same_bits(rec, fit(RUNS_OFF, **options)) or rec.loss < fit(RUNS_OFF, **options).loss
     squares = np.square(rec.weights * X.std(axis=0)).sum() * np.var(y) + np.square(rec.output_weights).sum()
-    half = 0.5 * np.mean((np.tanh(X @ rec.weights.T) @ rec.output_weights - y) ** 2)
+    half = 0.5 * np.mean((erf(X @ rec.weights.T) @ rec.output_weights - y) ** 2)
     assert rec.loss == pytest.approx(half + 0.5 * options["alpha"] / len(X) * squares, rel=1e-12)
     assert rec.loss == pytest.approx(fit(RUNS_OFF, init=rec.parameters, **options).loss, rel=1e-9)
     assert rec.history["stage"][-1] == "chosen" and rec.history["loss"][-1] == pytest.approx(rec.loss, rel=1e-12)

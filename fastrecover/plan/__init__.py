@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .choice import chosen
 from .determined import Determined, determined
-from .judge import UNJUDGED
+from .judge import UNJUDGED, Judge
 from .policy import Policy
 from .problem import ALL, Candidate, Left, Problem
 from .report import Report
@@ -23,6 +23,7 @@ __all__ = [
     "Chosen",
     "Determined",
     "Init",
+    "Judge",
     "Left",
     "Outcome",
     "Policy",

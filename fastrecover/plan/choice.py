@@ -28,7 +28,8 @@ _RUN_OFF = (
 def chosen(plain: Problem, earlier: Outcome, penalised: Problem, init: Init, said: str) -> tuple[Problem, Outcome]:
     """The minimum whose basin is lowest under a penalty.
 
-    The earlier minimum stays as it is where its own basin is the lowest, and it is a proper one.  Else the fit descends
+    The earlier minimum stays as it is where its own basin is the lowest, and it is a proper one, or where weights that
+    run off do so under the penalty too.  Else the fit descends
     without the penalty from what is lowest under it, and where that is no proper minimum the penalised one stands.
 
     Parameters
@@ -53,6 +54,8 @@ def chosen(plain: Problem, earlier: Outcome, penalised: Problem, init: Init, sai
     """
     judge, agree = Judge(plain), 1.0 + plain.policy.agree
     own, _ = descended(penalised, _network(plain, earlier.candidate), "the earlier minimum")
+    if judge.runs_off(earlier.candidate) and Judge(penalised).runs_off(own):  # rows held out want such weights too
+        return plain, earlier
     lowest, report, vouched = _lowest(penalised, own, init)
     proper = earlier.reached and not judge.runs_off(earlier.candidate)
     if proper and own.state.loss <= agree * lowest.state.loss:
