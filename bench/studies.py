@@ -276,9 +276,9 @@ STUDIES: dict[str, Study] = {
     ),
     "planner.calibration": Study(
         tasks.planned,
-        grid(number=tuple(range(200)), seed=1, seeds=1),
+        grid(number=tuple(range(200)), seed=2, seeds=1),
         totals=calibration,
-        quick=grid(number=(7, 15), seed=1, seeds=1),
+        quick=grid(number=(7, 15), seed=2, seeds=1),
     ),
     "verdicts": Study(
         wild.verdict,
