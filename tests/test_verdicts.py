@@ -191,11 +191,12 @@ def test_one_huge_entry_is_named(at):
 def test_a_search_of_noisy_rows_costs_what_its_first_minimum_allows():
     """A model that is wrong leaves structure wherever a search ends; it ends all the same.
 
-    After 2000 passes, the round that is under way, and the refinement of two minima.  What is noise and what is not is
-    then asked of rows held out, by ten short searches.
+    Two minima may be refined as the 2000 passes end, and one more round then begins, whose minima are refined as well
+    (with sums of another order it happens so).  What is noise and what is not is then asked of rows held out, by ten
+    short searches.
     """
     y = np.sign(X[:, 0]) * X[:, 1] ** 2 + np.random.default_rng(5).standard_normal(600)
     rec = quietly(X, y, "softplus", 3, output_weights="free", fit_intercept=True)
     searched = rec.history["pass"][[", alpha=" in stage for stage in rec.history["stage"]].index(True) - 1]
-    assert searched < 2000 + 500 + 2 * 450
+    assert searched < 2000 + 2 * 450 + 500 + 2 * 450
     assert rec.n_passes < searched + 10 * (500 + 2 * 450)
