@@ -125,7 +125,7 @@ def test_the_minimum_stays_whose_basin_is_the_lowest():
 
 
 def test_units_that_are_steps_stay_where_rows_held_out_want_them():
-    """Rows of length 30 planted with little noise: they run off by any measure, and are found and vouched for as ever."""
+    """Rows of length 30 planted with little noise: they run off by any measure, and are vouched for as ever."""
     rng = np.random.default_rng(0)
     steps = rng.standard_normal((2, 5))
     steps *= 30.0 / np.linalg.norm(steps, axis=1)[:, None]
