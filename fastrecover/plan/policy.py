@@ -230,13 +230,17 @@ class Policy:
     """... but for smooth activations, of which it keeps units that are steps, or near none of the teacher's, ..."""
     thin_units_of_hard: int = 32
     """... and for so many units, which it brings late."""
+    thin_units_of_most: int = 64
+    """Units of which growing and pruning brings hardly any, ..."""
+    thin_rows_of_most: float = 10.0
+    """... and the rows for each of their parameters."""
     thin_units_of_few: int = 8
     """Units from which they do where rows are scarce or activations bounded ..."""
     fewest_thin_units: int = 5
     """... and where both holds, or rows are scarce and features many for each unit, ..."""
     thin_features: int = 4
     """... as many as these."""
-    thin_work: float = 2e13
+    thin_work: float = 4e13
     """Multiply-adds of a thousand gradients of a student up to which it is tried."""
     thin_share: float = 0.5
     """What all students may cost, over what growing and pruning costs at least where that fails too ..."""

@@ -277,6 +277,7 @@ class Problem:
         dear = 2000.0 * n * d * policy.thin_width * k > policy.thin_work
         hard = model.activation.degree is None or k >= policy.thin_units_of_hard
         most = policy.thin_rows_of_hard if hard else policy.thin_rows
+        most = policy.thin_rows_of_most if k >= policy.thin_units_of_most else most
         return plain and k >= least and n <= most * self.p and not dear
 
     @property

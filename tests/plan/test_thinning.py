@@ -263,6 +263,9 @@ def test_who_is_thinned():
     )
     assert names(Regression("relu", 32), 2 * more) == ["Thin", "Expand", "Moments"]
     assert names(Regression("relu", 31), 2 * more) == names(Regression("relu", 32), 10_000) == ["Expand", "Moments"]
+    most = 10 * 64 * 16
+    assert names(Regression("relu", 64), most) == ["Thin", "Expand", "Moments"]
+    assert "Thin" not in names(Regression("relu", 64), most + 1)
     # Of eight units or more where rows are scarce, or units bounded.
     assert names(Regression("relu", 8), 319) == names(Regression("tanh", 8), 500) == ["Moments", "Thin", "Expand"]
     assert names(Regression("relu", 8), 320) == names(Regression("tanh", 7), 280) == ["Moments", "Expand"]
