@@ -25,7 +25,6 @@ _ONE_PART = 20_000  # rows from which one held-out part tells enough
 _PATIENCE = 3  # penalties in a row whose losses rise before a path ends
 _RISE = 1.01
 _SILENT = 0.05  # size of a unit that counts for nothing, where rows and responses are about 1
-_POLICY = Policy()
 _NEAR = 0.1  # tolerance of a fit that is only compared with others, in its statistical errors
 
 
@@ -68,7 +67,7 @@ def penalty_of(
     monitor: Monitor,
     meter: Meter,
     most: int | None = None,
-    policy: Policy = _POLICY,
+    policy: Policy | None = None,
 ) -> Choice:
     """The penalty of a request, chosen by rows held out where it names several.
 
@@ -158,7 +157,9 @@ def _is_open(data: Given, request: Request, problem: Problem, outcome: Outcome) 
     return not outcome.state.converged or Judge(problem).runs_off(outcome.candidate)
 
 
-def problem_of(engine: Engine, request: Request, alpha: float, monitor: Monitor, policy: Policy = _POLICY) -> Problem:
+def problem_of(
+    engine: Engine, request: Request, alpha: float, monitor: Monitor, policy: Policy | None = None
+) -> Problem:
     """The problem of a request under one penalty.
 
     Parameters
@@ -167,7 +168,7 @@ def problem_of(engine: Engine, request: Request, alpha: float, monitor: Monitor,
     request : Request
     alpha : float
     monitor : Monitor
-    policy : Policy
+    policy : Policy, optional
 
     Returns
     -------
@@ -175,7 +176,7 @@ def problem_of(engine: Engine, request: Request, alpha: float, monitor: Monitor,
     """
     model = request.model.changed(penalty=penalty_on(engine, request.model, alpha, request.standardise))
     found = Problem.of(engine, model, request.seeds, monitor, request.tol, request.inputs, request.restarts)
-    found.penalty, found.policy = model.penalty, policy
+    found.penalty, found.policy = model.penalty, found.policy if policy is None else policy
     return found
 
 
@@ -186,7 +187,7 @@ def held_out_losses(
     monitor: Monitor,
     meter: Meter,
     most: int | None = None,
-    policy: Policy = _POLICY,
+    policy: Policy | None = None,
 ) -> dict[float, np.ndarray]:
     """Losses of every penalty on each part of the rows, which its fits have not seen.
 
@@ -203,7 +204,7 @@ def held_out_losses(
         Of the data, which counts the rows of all fits.
     most : int, optional
         Rows of all parts together, one drawn from each of so many stretches, by default all rows.
-    policy : Policy
+    policy : Policy, optional
         Of all fits.
 
     Returns
