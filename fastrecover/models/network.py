@@ -306,6 +306,11 @@ class Network:
             biases=biases if self.hidden_bias else None,
         )
 
+    def views(self, thetas: np.ndarray, n_features: int) -> tuple[np.ndarray, ...]:
+        """Weights, biases, output weights, linear terms and intercepts in several flat vectors, (s, ...) each."""
+        ends = itertools.accumulate(self.sizes(n_features), initial=0)
+        return tuple(thetas[:, a:b] for a, b in itertools.pairwise(ends))
+
     def unpack_many(self, thetas: np.ndarray, n_features: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Several flat vectors at once, as sweeps take them.
 
@@ -322,8 +327,7 @@ class Network:
         intercepts : ndarray (s, n_outputs)
         """
         s, k, d, m = len(thetas), self.n_hidden, n_features, self.n_outputs
-        ends = list(itertools.accumulate(self.sizes(d), initial=0))
-        weights, biases, v, linear, c = (thetas[:, a:b] for a, b in itertools.pairwise(ends))
+        weights, biases, v, linear, c = self.views(thetas, d)
         rows, known = weights.reshape(s, k, d), self.known_v
         if self.hidden_bias:
             rows = np.concatenate([rows, biases[:, :, None]], axis=2)

@@ -8,11 +8,8 @@ Bounded units are kept from saturating by the same term.  A student several time
 nearly the same place from everywhere: each unit of the teacher appears as a cluster of its units.  Merging the nearest
 of them (Ward 1963) and training between, while the decay still holds, keeps what selecting one unit of each would lose.
 
-Two things more are known of a teacher.  Its rows span no more than k directions, often far fewer than there are
-features: decay is measured in a metric that the student's own rows make, taken anew as they turn, under which rows
-outside their common span are dear (reweighted least squares for few directions: Mohan and Fazel 2012).  And where
-``phi(z) - phi(-z) = s z`` a unit may be reversed beside a linear term: a student that has one is spared the choice of
-orientations, which the linear term of the network it leads to then tells, all at once.
+Where ``phi(z) - phi(-z) = s z`` a unit may be reversed beside a linear term: a student that has one is spared the
+choice of orientations, which the linear term of the network it leads to then tells, all at once.
 """
 
 from __future__ import annotations
@@ -24,16 +21,14 @@ import numpy as np
 
 from ..activations import Activation
 from ..engines import Engine
-from ..inputs import Coordinates
 from ..models import Network, Parameters
 from ..models.parameters import lengths
 from ..starts import anchors
-from .measured import Measure, trained
 from .pruning import pruned
 from .students import new_weights, random_network
+from .training import trained
 
 _LIGHT, _HEAVY = 0.6, 2.4  # homogeneous units begin with rows so light that the first steps turn no sign
-_EVERYWHERE = 0.3  # weight that all directions share in a metric, over that of the k largest of the student's own
 _NOTHING = 1e-3  # size of a unit, relative to the largest, below which the decay has taken it away
 
 
@@ -62,8 +57,43 @@ def wide_student(engine: Engine, model: Network, width: int, rng: np.random.Gene
     return random_network(model, v, size, engine.shape[1], rng, anchors(engine, model, rng))
 
 
-def under(engine: Engine, model: Network, metrics: Sequence[Coordinates], decays: Sequence[float]) -> Measure:
-    """Students under a decay each, in metrics of their own.
+def multiplied(
+    found: Parameters, engine: Engine, model: Network, copies: int, away: float, rng: np.random.Generator
+) -> Parameters:
+    """A student that begins at a network: each unit in so many copies that share what it does, each turned a little.
+
+    Parameters
+    ----------
+    found : Parameters
+        With one output.
+    engine : Engine
+    model : Network
+        Whose number of units it has.
+    copies : int
+    away : float
+        Expected length of what is added to a row, relative to it.
+    rng : Generator
+
+    Returns
+    -------
+    Parameters
+        Homogeneous units have rows as long as they were, and a decay weighs their layers alike.
+    """
+    rows, v = np.repeat(found.rows, copies, axis=0), np.repeat(found.output_weights, copies)
+    degree, size = model.activation.degree, np.maximum(lengths(rows), 1e-300)
+    rows = rows / size[:, None]
+    rows = rows + rng.standard_normal(rows.shape) * (away / np.sqrt(rows.shape[1]))
+    if degree is None:
+        return replace(found.with_rows(rows * size[:, None]), output_weights=v / copies)
+    effect = np.abs(v) * size**degree / copies
+    share = np.sqrt(engine.response_variance() / model.n_hidden)
+    size = np.sqrt(effect / share) if degree == 1 else effect ** (1.0 / degree)
+    v = np.sign(v) * (share * size if degree == 1 else 1.0)
+    return replace(found.with_rows(rows * (size / np.maximum(lengths(rows), 1e-300))[:, None]), output_weights=v)
+
+
+def decays_of(engine: Engine, model: Network, rates: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Coefficients of the decay of students, (len(rates), 2).
 
     Output weights are free, but for an activation of degree two, whose units of fixed signs cost ``lambda r |w|^2``:
     as much as what they do to the responses, which is what those of degree one cost.
@@ -73,58 +103,24 @@ def under(engine: Engine, model: Network, metrics: Sequence[Coordinates], decays
     engine : Engine
     model : Network
         That the students are to lead to.
-    metrics : sequence of Coordinates
-    decays : sequence of float
+    rates : sequence of float
         lambda of each.
 
     Returns
     -------
-    Measure
+    ndarray (len(rates), 2)
+        As for :func:`~fastrecover.plan.training.trained`.
     """
     share = engine.response_variance() / model.n_hidden
     each = [2.0 * np.sqrt(share), 0.0] if model.activation.degree == 2 else [share, 1.0]
-    return Measure(tuple(metrics), np.multiply.outer(np.asarray(decays, np.float64), each))
-
-
-def own_metric(student: Parameters, n_hidden: int, degree: int = 1) -> Coordinates:
-    """Coordinates whose squared lengths of rows are ``w' (M + e I)^-q w``, M made of a student's own rows.
-
-    ``M = sum_j v_j^2 w_j w_j'`` over the mean of its k largest eigenvalues is what gradients of the student along a
-    direction are in the square, apart from what units have in common; e keeps all others within reach.  A power of 1
-    counts directions, of 1/2 adds up their sizes (Mohan and Fazel 2012); q goes from the latter,
-    where k units may span all d features, towards the former, ``q = 1 - k / (2 d)``.
-
-    Parameters
-    ----------
-    student : Parameters
-        Of one output.
-    n_hidden : int
-        k, of the model.
-    degree : int
-        Of the activation; v_j is ``v_j |w_j|`` for 2.
-
-    Returns
-    -------
-    Coordinates
-        Rows whose squared lengths are k, or the number of features where it is less, on average.
-    """
-    each = student.weights * (student.output_weights * lengths(student.weights) ** (degree - 1))[:, None]
-    values, vectors = np.linalg.eigh(each.T @ each)
-    d = len(values)
-    k = min(n_hidden, d)
-    typical = float(values[-k:].mean())
-    if not typical > 0.0:
-        return Coordinates()
-    values = (np.maximum(values, 0.0) / typical + _EVERYWHERE * k / d) ** (0.5 - 0.25 * k / d)
-    values *= np.sqrt(k / (values**2).sum())
-    return Coordinates((vectors * values) @ vectors.T, (vectors / values) @ vectors.T)
+    return np.multiply.outer(np.asarray(rates, np.float64), each)
 
 
 def narrowed(
     engine: Engine,
     model: Network,
     students: Sequence[Parameters],
-    measure: Measure,
+    decays: np.ndarray,
     *,
     widths: tuple[float, ...],
     between: int,
@@ -140,8 +136,8 @@ def narrowed(
     model : Network
     students : sequence of Parameters
         Of one width.
-    measure : Measure
-        From :func:`under`: how they were trained, and are between mergers.
+    decays : ndarray (len(students), 2)
+        From :func:`decays_of`: under which they were trained, and are between mergers.
     widths : tuple of float
         Widths in turn, over the model's number of units.
     between, iterations : int
@@ -161,12 +157,10 @@ def narrowed(
     for width in widths:
         count = int(np.ceil(width * model.n_hidden))
         if count < len(students[0].rows) and not stop():
-            within = [metric.into(one, model) for metric, one in zip(measure.metrics, students, strict=True)]
-            within = [merged(one, model.activation, count) for one in within]
-            students = [metric.back(one, model) for metric, one in zip(measure.metrics, within, strict=True)]
-            students = trained(engine, model, students, between, stop=stop, measure=measure)[0]
+            students = [merged(one, model.activation, count) for one in students]
+            students = trained(engine, model, students, between, stop=stop, decays=decays)[0]
     networks = [pruned(engine, model, one) for one in students]
-    return trained(engine, model, networks, iterations, exact_loss, stop, replace(measure, decays=None))
+    return trained(engine, model, networks, iterations, exact_loss, stop)
 
 
 def oriented(found: Parameters, activation: Activation) -> Parameters:

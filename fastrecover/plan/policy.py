@@ -7,22 +7,21 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Decay:
-    """How wide students are kept small while they grow.
+    """How wide students are kept small.
 
     Attributes
     ----------
-    first, lower : float
-        Decay of the first level, and the factor from level to level.
-    levels : int
-        Most of them.
-    metric : bool
-        Whether rows are measured by those that the student has, see :func:`~fastrecover.plan.decay.own_metric`.
+    first : float
+        Decay of students that begin at random ...
+    steps : int
+        ... and how many they take.
+    again : tuple of float
+        Range of the decays of students that begin at a network, even in the logarithm.
     """
 
     first: float
-    lower: float
-    levels: int
-    metric: bool
+    steps: int
+    again: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -234,55 +233,65 @@ class Policy:
     """Units of which growing and pruning brings hardly any, ..."""
     thin_rows_of_most: float = 10.0
     """... and the rows for each of their parameters."""
-    thin_units_of_few: int = 8
-    """Units from which they do where rows are scarce or activations bounded ..."""
-    fewest_thin_units: int = 5
-    """... and where both holds, or rows are scarce and features many for each unit, ..."""
-    thin_features: int = 4
-    """... as many as these."""
+    thin_units_of_bounded: int = 8
+    """Units from which they do where activations are bounded ..."""
+    thin_units_of_few: int = 4
+    """... and where rows are scarce."""
     thin_work: float = 4e13
     """Multiply-adds of a thousand gradients of a student up to which it is tried."""
     thin_share: float = 0.5
     """What all students may cost, over what growing and pruning costs at least where that fails too ..."""
-    thin_gradients: float = 1.25e5
-    """... and gradients of the model that they may in any case: those of some five students."""
-    thin_width: float = 4.0
-    """Width of students under decay, over the model's: with fewer units not each of the teacher's has a cluster."""
-    thin_decay: Decay = Decay(first=1.5e-2, lower=0.4, levels=6, metric=True)
-    """Their decay: under its first level they leave about a hundredth of the variance of the responses."""
-    thin_decay_of_bounded: Decay = Decay(first=3e-2, lower=0.4, levels=2, metric=False)
-    """The same for bounded units, which the first levels bring or none, and whose long rows no metric shortens."""
-    thin_shifts: tuple[float, ...] = (0.0, -0.5, 1.0)
-    """Levels lower at which students begin in turn: long rows bear more decay, and few rows less."""
-    thin_turns: int = 4
-    """Times at each level that the metric is taken anew from the student ..."""
-    thin_leg: int = 100
-    """... and steps from one to the next."""
+    thin_gradients: float = 3e5
+    """... and gradients of the model that they may in any case: those of some seventy steps of eight walks."""
+    thin_copies: int = 3
+    """Width of students under decay, over the model's: copies of each unit of a network that one begins at."""
+    thin_decay: Decay = Decay(first=1e-2, steps=150, again=(2e-3, 2e-2))
+    """Their decay: under its first they leave about a hundredth of the variance of the responses."""
+    thin_decay_of_squares: Decay = Decay(first=2.5e-3, steps=150, again=(5e-4, 5e-3))
+    """The same for units of degree two, whose decay is dearer."""
+    thin_decay_of_bounded: Decay = Decay(first=3e-2, steps=400, again=(2e-3, 2e-2))
+    """The same for bounded units, which a strong decay keeps from saturating while they turn."""
+    thin_spread: tuple[float, ...] = (1.0, 1.6, 0.4)
+    """Factors of the first decay in turn: long rows bear more, and few rows less."""
+    thin_steps: int = 80
+    """Steps of a student that begins at a network."""
+    thin_away: float = 1.0
+    """How far its units begin from those of the network, relative to their lengths."""
     thin_linear: float = 1.9
-    """Rows for each parameter, those of a linear term counted, from which students have one first; with fewer rows the
-    second one does."""
+    """Rows for each parameter, those of a linear term counted, from which walks have one first; with fewer rows those
+    after them do."""
     thin_least_linear: float = 1.1
     """Rows for each such parameter below which none does."""
-    thin_gain: float = 0.9
-    """Ratio of losses from level to level above which a student ends, where rows are not scarce."""
     thin_widths: tuple[float, ...] = (2.0, 1.5, 1.25, 1.1, 1.0)
-    """Widths that a student is merged to in turn, over the model's."""
+    """Widths that a student that began at random is merged to in turn, over the model's, ..."""
+    thin_widths_again: tuple[float, ...] = (1.5, 1.0)
+    """... and one that began at a network."""
     thin_between: int = 60
     """Steps between two mergers."""
-    thin_iterations: int = 400
+    thin_iterations: int = 150
     """Most steps without decay at the end."""
-    thin_chains: int = 2
-    """Networks for each student that are kept for growing and pruning."""
-    thin_at_once: int = 8
-    """Students side by side where rows are scarce, at most: what each pass costs beside its sums, they share ..."""
-    thin_small: float = 1e6
+    thin_close: float = 1e-5
+    """Share of the variance below which the lowest of all networks so far takes further ones, ..."""
+    thin_further: int = 400
+    """... as many as these: badly conditioned ones are slow to become exact."""
+    thin_heat: float = 0.2
+    """How much higher, relative to the lowest of all, a walk goes on average where it leads no lower."""
+    thin_gain: float = 0.9
+    """Ratio of losses above which a step leads no lower, ..."""
+    thin_gain_of_few: float = 0.99
+    """... and the same where rows are scarce and noise is not told from misfit."""
+    thin_patience: int = 2
+    """Steps in a row that lead no lower after which walks are judged and left ..."""
+    thin_patience_of_few: int = 24
+    """... and the same where rows are scarce, of the first walks."""
+    thin_groups: int = 3
+    """Times that walks are begun where rows are not scarce: the first ones mostly do, or two agree."""
+    thin_at_once: int = 2
+    """Walks side by side: as many as may agree ..."""
+    thin_at_once_of_few: int = 8
+    """... or where rows are scarce, as share what each pass costs beside its sums ..."""
+    thin_small: float = 3e7
     """... unless the multiply-adds of one student in a pass are more than its share of these."""
-    thin_rounds: int = 2
-    """Rounds of growing and pruning after each level."""
-    thin_students: int = 3
-    """Students under decay where rows are not scarce: the first one mostly does, or two agree."""
-    thin_students_of_few: int = 64
-    """The same where they are."""
     thin_near: float = 1e-7
     """Share of the variance at which a network is refined: gradients alone are slow on badly conditioned ones."""
     thin_refinements: int = 3

@@ -21,10 +21,9 @@ import numpy as np
 from ..engines import Engine
 from ..models import Network, Parameters
 from ..starts import StartError, anchors, network, with_kinks
-from .measured import trained
 from .pruning import pruned
+from .training import trained
 
-_MEMORY = 10  # curvature pairs; more cost as much as the sweep and save no iterations that matter here
 _FILL = 0.8  # parameters of the widest student over rows: one that can interpolate carries no information
 _TINY = 0.05  # size of a new unit, relative to a typical one
 _PATIENCE = 2  # rounds without a gain after which a chain makes room
@@ -56,6 +55,11 @@ class Chains:
     def __len__(self) -> int:
         return len(self.parameters)
 
+    @classmethod
+    def of(cls, parameters: Sequence[Parameters], losses: np.ndarray) -> Chains:
+        """Networks in any order."""
+        return _sorted(parameters, losses, np.zeros(len(losses), int))
+
     def joined(self, parameters: Parameters, loss: float) -> Chains:
         """With one more network."""
         return _sorted((*self.parameters, parameters), np.append(self.losses, loss), np.append(self.failures, 0))
@@ -63,10 +67,6 @@ class Chains:
     def without_first(self) -> Chains:
         """All but the best of them."""
         return Chains(self.parameters[1:], self.losses[1:], self.failures[1:])
-
-    def first(self, count: int) -> Chains:
-        """The best of them."""
-        return Chains(self.parameters[:count], self.losses[:count], self.failures[:count])
 
 
 def expanded_starts(
@@ -131,7 +131,7 @@ def expanded_starts(
     size, at = scale * _typical_size(engine, model), anchors(engine, model, rng)
     students = [random_network(model, _student_weights(model, width, rng), size, d, rng, at) for _ in range(count)]
     found, losses = _pruned_and_trained(engine, model, students, iterations, exact_loss, stop)
-    return _sorted(found, losses, np.zeros(len(found), int))
+    return Chains.of(found, losses)
 
 
 def regrown(

@@ -1,10 +1,13 @@
-"""The search through wide students under weight decay: students of their own are drawn until one leads to an exact fit.
+"""The search through wide students under weight decay: walks over the networks that they lead to, until one is exact.
 
-A student is trained under a decay that is lowered step by step, in a metric that its own rows make.  At each step a
-network of the model's width is made of it, trained without, and grown and pruned for a round or two: too strong a decay
-merges units of the teacher, too weak a one lets the student fit what it has to spare, and a network may lack a unit or
-two.  Where rows are scarce an exact fit alone ends the search, since they say nothing of any other; with more of them
-two students that agree do as well.  What all students cost is bounded by what growing and pruning would have cost.
+A student is trained under a decay, its units are merged to the model's, and these are trained without.  The next one
+begins at the network that this has led to, each unit in a few copies turned at random, under a decay of another
+strength: where a network is near the truth in some units, its students find others, and few rows, which leave many
+minima around the truth, are left behind one by one (basin hopping: Wales and Doye 1997).  A walk goes on from what is
+lower, and now and then from what is a little higher, so that it leaves minima that none around is below.
+
+Where rows are scarce an exact fit alone ends the search, since they say nothing of any other; with more of them two
+walks that agree do as well.  What all students cost is bounded by what growing and pruning would have cost.
 """
 
 from __future__ import annotations
@@ -15,19 +18,18 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..inputs import Coordinates
-from ..models import Parameters
+from ..models import Network, Parameters
 from ..random import Stream
 from ..solvers import LBFGS
 from ..sweeps import Objective
-from .decay import narrowed, oriented, own_metric, under, wide_student
+from .decay import decays_of, multiplied, narrowed, oriented, wide_student
 from .judge import Judge
-from .measured import trained
 from .policy import Decay
 from .problem import Candidate, Problem
 from .refine import refined
 from .strategies import Progress, students_at_once
-from .students import Chains, regrown
+from .students import Chains
+from .training import trained
 
 _ROUND = 200  # least gradients of a network in a round of growing and pruning
 
@@ -40,42 +42,36 @@ class ThinProgress(Progress):
     ----------
     allowed, taken : float
         Gradients of one unit that all students may take, and those that they have taken.
-    at_work : tuple of Parameters
-        The wide students at work, side by side.
     linear : bool
-        Whether they have a linear term that the model has not.
-    metrics : tuple of Coordinates
-        In which the rows of each are measured.
-    level : int
-        Times that their decays have been lowered.
-    students : int
-        Wide ones that are done with.
-    chains : Chains
-        The lowest networks that those at work have led to.
+        Whether the walks have a linear term that the model has not.
+    walks : Chains
+        The networks that walks side by side have come to; none before the first students.
+    groups : int
+        Walks side by side that have been left.
+    flat : int
+        Steps in a row that have led no lower.
     best : tuple of float and Parameters, or None
-        Lowest loss of all students, and its network, with no linear term that the model has not.
+        Lowest loss of all, and its network, with no linear term that the model has not.
     """
 
     allowed: float = 0.0
     taken: float = 0.0
-    at_work: tuple[Parameters, ...] = ()
     linear: bool = False
-    metrics: tuple[Coordinates, ...] = ()
-    level: int = 0
-    students: int = 0
-    chains: Chains = field(default_factory=Chains.none)
+    walks: Chains = field(default_factory=Chains.none)
+    groups: int = 0
+    flat: int = 0
     best: tuple[float, Parameters] | None = None
 
     def leave(self) -> None:
-        """Be done with the students at work."""
-        self.at_work, self.students = (), self.students + len(self.at_work)
+        """Be done with the walks at work."""
+        self.walks, self.groups, self.flat = Chains.none(), self.groups + 1, 0
 
 
 class Thin:
-    """Wide students under a decay that is lowered, merged down to the model, until one is exact or the budget spent."""
+    """Walks over networks that wide students under decay lead to, until one is exact or the budget spent."""
 
     def begin(self, problem: Problem, judge: Judge, known: Sequence[Candidate]) -> ThinProgress:
-        """Before the first student: what all of them may cost."""
+        """Before the first students: what all of them may cost."""
         policy, k = problem.policy, problem.model.n_hidden
         rounds = policy.patient_rounds if self._scarce(problem) else policy.expand_rounds
         passes = min(_ROUND * rounds, problem.allowance - problem.passes_of_search)
@@ -84,20 +80,16 @@ class Thin:
         return ThinProgress(rng=problem.generator(Stream.DECAY), allowed=allowed)
 
     def advance(self, problem: Problem, judge: Judge, known: Sequence[Candidate], progress: Progress) -> None:
-        """One level of the students at work, and what is made of the networks they lead to."""
+        """A step of every walk, and what is made of the networks that they come to."""
         assert isinstance(progress, ThinProgress)
         policy = problem.policy
         progress.round += 1
         stage = f"thin {progress.round}"
-        ended = self._level(problem, progress)
-        if ended:
-            progress.leave()
-        most = policy.thin_students_of_few if self._scarce(problem) else policy.thin_students
-        progress.done = problem.spent or progress.students >= most or progress.taken >= progress.allowed
-        lowest, found = float(progress.chains.losses[0]), progress.chains.parameters[0]
+        self._step(problem, progress)
+        progress.done = problem.spent or progress.taken >= progress.allowed
+        lowest = float(progress.walks.losses[0])
         near = lowest <= self._near(problem)
-        found = oriented(found, problem.model.activation) if progress.linear else found
-        shown, theta = problem.with_signs(found)
+        found, shown, theta = self._shown(problem, progress, 0)
         objective = Objective(problem.on(problem.base), shown)
         if progress.linear:  # whose parameters the network has not
             with self._taking(problem, progress, problem.model.n_hidden):
@@ -112,13 +104,18 @@ class Thin:
                 if progress.trusted or problem.spent:
                     break
             progress.candidates.append(replace(candidate, leads=False))
-            if len(progress.at_work) == 1:  # a wrong minimum so low leads nowhere else
+            progress.walks = progress.walks.without_first()  # a wrong minimum so low leads nowhere else
+            if not len(progress.walks):
                 progress.leave()
-            progress.chains = progress.chains.without_first()
-        elif ended and not self._scarce(problem):
-            candidate = refined(problem, problem.base, shown, theta, stage)
-            progress.candidates.append(replace(candidate, leads=False))
-            progress.trusted = len(progress.candidates) > 1 and judge.agree(progress.candidates)
+        elif progress.flat >= self._patience(problem, progress):
+            if not self._scarce(problem):
+                for i in range(min(2, len(progress.walks))):
+                    _, shown, theta = self._shown(problem, progress, i)
+                    candidate = refined(problem, problem.base, shown, theta, stage)
+                    progress.candidates.append(replace(candidate, leads=False))
+                progress.trusted = len(progress.candidates) > 1 and judge.agree(progress.candidates)
+                progress.done = progress.done or progress.groups + 1 == policy.thin_groups
+            progress.leave()
         progress.done = progress.done or progress.trusted
         if progress.done and not progress.candidates:  # to steps with matrices it is not worth their cost
             shown, theta = problem.with_signs(progress.best[1])
@@ -128,25 +125,48 @@ class Thin:
             progress.candidates = [Candidate(state, shown, problem.base, stage, leads=False)]
 
     @staticmethod
+    def _shown(problem: Problem, progress: ThinProgress, i: int) -> tuple[Parameters, Network, np.ndarray]:
+        """What a walk has come to, as a network of the model, the model with its signs, and its parameters."""
+        found = progress.walks.parameters[i]
+        found = oriented(found, problem.model.activation) if progress.linear else found
+        return found, *problem.with_signs(found)
+
+    @staticmethod
     def _near(problem: Problem) -> float:
         return problem.policy.thin_near * problem.response_variance
 
     @staticmethod
     def _decay(problem: Problem) -> Decay:
-        return problem.policy.thin_decay_of_bounded if problem.is_bounded else problem.policy.thin_decay
+        policy, degree = problem.policy, problem.model.activation.degree
+        if problem.is_bounded:
+            return policy.thin_decay_of_bounded
+        return policy.thin_decay_of_squares if degree == 2 else policy.thin_decay
 
-    @classmethod
-    def _has_linear(cls, problem: Problem, progress: ThinProgress) -> bool:
-        """Whether the next students have a linear term: every other time, where units may be reversed beside it."""
+    @staticmethod
+    def _has_linear(problem: Problem, progress: ThinProgress) -> bool:
+        """Whether the next walks have a linear term: every other time, where units may be reversed beside it."""
         policy, model, (n, d) = problem.policy, problem.model, problem.on(problem.base).shape
         if model.linear_term or model.activation.odd_slope is None or n < policy.thin_least_linear * (problem.p + d):
             return False
         first = n >= policy.thin_linear * (problem.p + d)
-        return first == (progress.students // cls._at_once(problem) % 2 == 0)
+        return first == (progress.groups % 2 == 0)
 
     @staticmethod
     def _scarce(problem: Problem) -> bool:
         return problem.is_scarce(problem.n_rows(problem.base))
+
+    @classmethod
+    def _patience(cls, problem: Problem, progress: ThinProgress) -> int:
+        """Steps in a row that lead no lower after which walks are left: ever more, since a walk may be long."""
+        policy = problem.policy
+        return policy.thin_patience_of_few << progress.groups // 2 if cls._scarce(problem) else policy.thin_patience
+
+    @classmethod
+    def _at_once(cls, problem: Problem) -> int:
+        """Walks side by side: as many as share what a pass costs beside its sums, where the first is not enough."""
+        policy, model, (n, d) = problem.policy, problem.model, problem.on(problem.base).shape
+        most = policy.thin_at_once_of_few if cls._scarce(problem) else policy.thin_at_once
+        return int(np.clip(policy.thin_small / (n * d * policy.thin_copies * model.n_hidden), 1, most))
 
     @staticmethod
     @contextmanager
@@ -158,70 +178,61 @@ class Thin:
         problem.uncounted += meter.passes - began
         progress.taken += units * (meter.passes - began)
 
-    def _level(self, problem: Problem, progress: ThinProgress) -> bool:
-        """One level of the students at work, whose networks join the others; whether it was the last."""
+    def _step(self, problem: Problem, progress: ThinProgress) -> None:
+        """One step of every walk, or where there is none, the first students of new ones."""
         assert progress.rng is not None
-        engine, policy, model, near = problem.on(problem.base), problem.policy, problem.model, self._near(problem)
-        width = round(policy.thin_width * model.n_hidden)
-        if not progress.at_work:
+        engine, policy, model, rng = problem.on(problem.base), problem.policy, problem.model, progress.rng
+        decay, before, copies = self._decay(problem), progress.walks, policy.thin_copies
+        begins = not len(before)
+        if begins:
             progress.linear = self._has_linear(problem, progress)
-            progress.chains, progress.level = Chains.none(), 0
         if progress.linear:
             model = model.changed(linear_term=True)
-        if not progress.at_work:
-            count = self._at_once(problem)
-            progress.metrics = (Coordinates(),) * count
-            progress.at_work = tuple(wide_student(engine, model, width, progress.rng) for _ in range(count))
-        decay, shifts, count = self._decay(problem), policy.thin_shifts, len(progress.at_work)
-        lower = [progress.level + shifts[(progress.students + i) % len(shifts)] for i in range(count)]
-        rates = [decay.first * decay.lower**level for level in lower]
-        metrics = list(progress.metrics)
-        with self._taking(problem, progress, count * width) as stop:
-            for _ in range(policy.thin_turns):
-                measure = under(engine, model, metrics, rates)
-                found = trained(engine, model, progress.at_work, policy.thin_leg, stop=stop, measure=measure)[0]
-                progress.at_work = tuple(found)
-                for i in range(0 if count == 1 else 1, count, 2):  # of few units, measured or not, some lead there
-                    if decay.metric:
-                        metrics[i] = own_metric(found[i], model.n_hidden, model.activation.degree or 1)
-        with self._taking(problem, progress, count * policy.thin_widths[0] * model.n_hidden) as stop:
+        k = model.n_hidden
+        if begins:
+            count, steps, widths = self._at_once(problem), decay.steps, policy.thin_widths
+            spread = np.resize(np.roll(policy.thin_spread, -progress.groups), count)
+            rates, students = decay.first * spread, [wide_student(engine, model, copies * k, rng) for _ in range(count)]
+        else:
+            count, steps, widths = len(before), policy.thin_steps, policy.thin_widths_again
+            low, high = np.log(decay.again)
+            rates = np.exp(rng.uniform(low, high, count))
+            students = [multiplied(one, engine, model, copies, policy.thin_away, rng) for one in before.parameters]
+        decays, near = decays_of(engine, model, rates), self._near(problem)
+        with self._taking(problem, progress, count * copies * k) as stop:
+            students = trained(engine, model, students, steps, stop=stop, decays=decays)[0]
+        with self._taking(problem, progress, count * widths[0] * k) as stop:
             found, losses = narrowed(
                 engine,
                 model,
-                progress.at_work,
-                under(engine, model, metrics, rates),
-                widths=policy.thin_widths,
+                students,
+                decays,
+                widths=widths,
                 between=policy.thin_between,
                 iterations=policy.thin_iterations,
                 exact_loss=near,
                 stop=stop,
             )
-        progress.metrics, before = tuple(metrics), progress.chains.losses.min(initial=np.inf)
-        for one, loss in zip(found, losses, strict=True):
-            progress.chains = progress.chains.joined(one, float(loss))
-        progress.chains = progress.chains.first(policy.thin_chains * count)
-        for _ in range(policy.thin_rounds):
-            if progress.chains.losses[0] <= near:
-                break
-            with self._taking(problem, progress, len(progress.chains) * (model.n_hidden + policy.more_units)) as stop:
-                progress.chains = regrown(
-                    engine,
-                    model,
-                    progress.chains,
-                    progress.rng,
-                    extra=policy.more_units,
-                    exact_loss=near,
-                    stop=stop,
+        lowest, best = before.losses.min(initial=np.inf), int(np.argmin(losses))
+        if near < losses[best] < min(policy.thin_close * problem.response_variance, lowest):
+            with self._taking(problem, progress, k) as stop:  # which may be slow to become exact
+                (found[best],), losses[[best]] = trained(
+                    engine, model, [found[best]], policy.thin_further, exact_loss=near, stop=stop
                 )
-        progress.level += 1
-        # Noise is all that is left, if rows are enough to tell.
-        flat = not self._scarce(problem) and progress.chains.losses[0] >= policy.thin_gain * before
-        return flat or progress.level == decay.levels
+        gain = policy.thin_gain_of_few if self._scarce(problem) else policy.thin_gain
+        progress.flat = 0 if losses[best] <= gain * lowest else progress.flat + 1
+        progress.walks = self._taken(before, found, losses, policy.thin_heat * rng.exponential(size=count))
 
-    @classmethod
-    def _at_once(cls, problem: Problem) -> int:
-        """Students side by side: several where the sums of a pass cost less than all that is beside them."""
-        policy, model, (n, d) = problem.policy, problem.model, problem.on(problem.base).shape
-        if not cls._scarce(problem):
-            return 1  # the first one mostly does
-        return int(np.clip(policy.thin_small / (n * d * policy.thin_width * model.n_hidden), 1, policy.thin_at_once))
+    @staticmethod
+    def _taken(before: Chains, found: Sequence[Parameters], losses: np.ndarray, heat: np.ndarray) -> Chains:
+        """Where walks go on from: what is lower, or higher by less than the heat of each, relative to the lowest.
+
+        The lowest of all goes lower only.
+        """
+        if not len(before):
+            return Chains.of(found, losses)
+        most = before.losses + before.losses[0] * heat
+        most[0] = before.losses[0]
+        goes = losses < most
+        kept = [new if on else old for new, old, on in zip(found, before.parameters, goes, strict=True)]
+        return Chains.of(kept, np.where(goes, losses, before.losses))

@@ -183,34 +183,44 @@ def minimise_many(
     """
     batch = _Batch(objective, np.array(thetas, np.float64), memory, own)
     for _ in range(iterations):
-        if not batch.run.size or (batch.losses <= exact_loss).any() or stop():
+        if not batch.run.size or batch.lowest <= exact_loss or stop():
             break
         batch.advance()
-        tell(batch.ends, batch.losses)
-    return batch.ends, batch.losses
+        tell(*batch.ends())
+    return batch.ends()
 
 
 class _Batch:
     """L-BFGS runs that go on, as rows of stacked arrays.
 
-    Every pass writes one slot of the history for all runs: one that has taken no step gets a pair with rho = 0, which
-    drops out.  So no pair is ever moved, and no run is looked up.
+    The inverse of the curvature is held as a product of small matrices with the pairs (Byrd, Nocedal and Schnabel 1994,
+    eq. 3.1), so that a direction is a few products for all runs whatever the number of pairs.  Every pass writes one
+    slot of the history for all runs: one that has taken no step gets a pair whose row and column of `inverse` are
+    zero, which drops out.  So no pair is ever moved, and no run is looked up.
     """
 
     def __init__(self, objective: Many, thetas: np.ndarray, memory: int, own: np.ndarray | None) -> None:
-        self.objective, self.ends = objective, thetas
-        m, p = thetas.shape
+        self.objective, self.left = objective, thetas
         self.losses, grad = objective.values_and_grads(thetas, own)
         going = np.isfinite(self.losses)
         self.run, self.own = np.flatnonzero(going), None if own is None else own[going]
-        m = len(self.run)
+        m, p = len(self.run), thetas.shape[1]
         self.theta, self.loss, self.grad = thetas[going], self.losses[going], grad[going]
-        self.s, self.y, self.rho = np.zeros((memory, m, p)), np.zeros((memory, m, p)), np.zeros((memory, m))
-        self.newest, self.used = 0, 0  # slots
+        self.lowest = float(self.losses.min(initial=np.inf, where=going))
+        self.memory, self.newest = memory, 0
+        self.pairs = np.zeros((m, 2 * memory, p))  # steps s, and changes y of the gradient
+        self.inverse = np.zeros((m, memory, memory))  # of s_i . y_j, i no newer than j, and 0 elsewhere
+        self.curvature = np.zeros((m, memory))  # s_i . y_i
+        self.grams = np.zeros((m, memory, memory))  # y_i . y_j
         self.gamma = np.zeros(m)  # 1 / curvature of the newest pair; 0 without one
         self.slow, self.fails = np.zeros(m, int), np.zeros(m, int)
         self.direction, self.slope, self.t = np.zeros((m, p)), np.zeros(m), np.zeros(m)
         self.fresh = np.ones(m, bool)  # runs that need a new direction
+
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where all runs are, (m, p), and their losses (m,)."""
+        self.left[self.run], self.losses[self.run] = self.theta, self.loss
+        return self.left, self.losses
 
     def advance(self) -> None:
         """One pass: a trial point of every run that goes on."""
@@ -221,25 +231,25 @@ class _Batch:
                 return
             trial = self.theta + self.t[:, None] * self.direction
             loss, grad = self.objective.values_and_grads(trial, self.own)
-            good = np.isfinite(loss) & np.isfinite(grad).all(axis=1)
-            good &= loss <= self.loss + _ARMIJO * self.t * self.slope
-            self._leave(self._accept(good, trial, loss, grad) | self._pull_back(~good, loss))
+            good = (loss <= self.loss + _ARMIJO * self.t * self.slope) & np.isfinite(_dots(grad, grad))
+            done = self._accept(good, trial, loss, grad) if good.any() else good
+            self.lowest = float(self.loss.min())
+            self._leave(done if good.all() else done | self._pull_back(~good, loss))
 
     def _aim(self) -> np.ndarray:
         """New directions where there is none; runs whose gradient is zero."""
-        grad, new = self.grad, self.fresh
-        q, alphas = grad.copy(), []
-        slots = [(self.newest - i) % len(self.rho) for i in range(self.used)]
-        for i in slots:
-            alphas.append(self.rho[i] * _dots(self.s[i], q))
-            q -= alphas[-1][:, None] * self.y[i]
+        grad, new, memory = self.grad, self.fresh, self.memory
         has = self.gamma > 0
-        q *= np.where(has, self.gamma, 1.0)[:, None]
-        for i, alpha in zip(reversed(slots), reversed(alphas), strict=True):
-            q += (alpha - self.rho[i] * _dots(self.y[i], q))[:, None] * self.s[i]
+        gamma = np.where(has, self.gamma, 1.0)[:, None]
+        along = _times(self.pairs, grad)
+        u = _times(self.inverse, along[:, :memory])
+        inner = self.curvature * u + gamma * (_times(self.grams, u) - along[:, memory:])
+        each = np.concatenate([_times(self.inverse.transpose(0, 2, 1), inner), -gamma * u], axis=1)
+        q = gamma * grad + _times(self.pairs.transpose(0, 2, 1), each)
         slope, steepest = -_dots(q, grad), _dots(grad, grad)
         bad = ~(slope < 0)
-        q[bad], slope[bad] = grad[bad], -steepest[bad]
+        if bad.any():
+            q[bad], slope[bad] = grad[bad], -steepest[bad]
         norm = np.sqrt(steepest)
         first = np.minimum(1.0, np.sqrt(2 * np.abs(self.loss)) / np.maximum(norm, 1e-300))
         # A run on its way back keeps the direction it began with, whose pairs may be forgotten.
@@ -251,17 +261,21 @@ class _Batch:
 
     def _accept(self, good: np.ndarray, trial: np.ndarray, loss: np.ndarray, grad: np.ndarray) -> np.ndarray:
         """Go to the points that are lower; runs that gain nothing any more."""
-        if not good.any():
-            return good
-        self.newest, self.used = (self.newest + 1) % len(self.rho), min(self.used + 1, len(self.rho))
-        s, y = self.s[self.newest], self.y[self.newest]
-        np.subtract(trial, self.theta, out=s)
-        np.subtract(grad, self.grad, out=y)
+        slot, memory = (self.newest + 1) % self.memory, self.memory
+        self.newest = slot
+        s, y = trial - self.theta, grad - self.grad
         sy, yy = _dots(s, y), _dots(y, y)
-        curved = good & (sy > 1e-10 * np.sqrt(_dots(s, s) * yy))
-        s[~curved], y[~curved] = 0.0, 0.0
-        self.rho[self.newest] = np.divide(1.0, sy, out=np.zeros_like(sy), where=curved)
-        self.gamma = np.where(curved & np.isfinite(sy / yy), sy / yy, self.gamma)
+        curved = good & (sy > 1e-10 * np.sqrt(_dots(s, s) * yy)) & np.isfinite(sy / yy)
+        s[~curved], y[~curved], sy[~curved] = 0.0, 0.0, 1.0
+        self.pairs[:, slot], self.pairs[:, memory + slot] = s, y
+        along = _times(self.pairs, y)
+        # The oldest pair is the first row and column of a triangle, without which its inverse is that of the rest.
+        self.inverse[:, slot] = self.inverse[:, :, slot] = 0.0
+        self.inverse[:, :, slot] = -_times(self.inverse, along[:, :memory]) / sy[:, None]
+        self.inverse[:, slot, slot] = np.where(curved, 1.0 / sy, 0.0)
+        self.grams[:, slot] = self.grams[:, :, slot] = along[:, memory:]
+        self.curvature[:, slot] = np.where(curved, sy, 0.0)
+        self.gamma = np.where(curved, sy / yy, self.gamma)
         little = self.loss - loss < 1e-9 * np.abs(self.loss)
         self.slow = np.where(good, np.where(little, self.slow + 1, 0), self.slow)
         self.theta, self.grad = np.where(good[:, None], trial, self.theta), np.where(good[:, None], grad, self.grad)
@@ -272,8 +286,6 @@ class _Batch:
 
     def _pull_back(self, bad: np.ndarray, loss: np.ndarray) -> np.ndarray:
         """Shorten the steps that led no lower; runs that fail even along their gradient: at a minimum, or a kink."""
-        if not bad.any():
-            return bad
         t = self.t
         curved = 2 * (loss - self.loss - t * self.slope)
         usable = np.isfinite(curved) & (curved > 0)
@@ -281,22 +293,28 @@ class _Batch:
         self.t = np.where(bad, np.clip(guess, 0.1 * t, 0.5 * t), t)
         self.fails[bad] += 1
         lost = bad & (self.fails > 10)
-        ended = lost & ~self.rho.any(axis=0)
-        self.rho[:, lost], self.gamma[lost], self.fails[lost] = 0.0, 0.0, 0
+        ended = lost & ~self.curvature.any(axis=1)
+        self.inverse[lost], self.curvature[lost], self.gamma[lost], self.fails[lost] = 0.0, 0.0, 0.0, 0
         self.fresh |= lost
         return ended
 
     def _leave(self, done: np.ndarray) -> None:
-        """Write down where runs are, and go on without those that are done."""
-        self.ends[self.run], self.losses[self.run] = self.theta, self.loss
+        """Write down where runs are that are done, and go on without them."""
         if not done.any():
             return
+        self.ends()
         on = ~done
         for name in ("run", "theta", "loss", "grad", "gamma", "slow", "fails", "direction", "slope", "t", "fresh"):
             setattr(self, name, getattr(self, name)[on])
-        self.s, self.y, self.rho = self.s[:, on], self.y[:, on], self.rho[:, on]
+        for name in ("pairs", "inverse", "curvature", "grams"):
+            setattr(self, name, getattr(self, name)[on])
         self.own = None if self.own is None else self.own[on]
 
 
 def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.asarray(np.einsum("mp,mp->m", a, b))
+
+
+def _times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """A matrix times a vector of each run."""
+    return np.asarray((matrices @ vectors[:, :, None])[:, :, 0])

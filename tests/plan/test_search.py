@@ -49,7 +49,7 @@ CASES = {
             12,
             58,
             seed=1,
-            policy=Policy(thin_leg=30, thin_iterations=50, thin_between=10, thin_rounds=1, thin_students_of_few=2),
+            policy=Policy(thin_steps=30, thin_iterations=50, thin_between=10, thin_gradients=2e4),
         ),
         lambda p: [Thin()],
     ),

@@ -12,16 +12,15 @@ import fastrecover as fr
 from fastrecover._blas import one_blas_thread
 from fastrecover.activations import get_activation
 from fastrecover.engines import engine_on
-from fastrecover.inputs import Coordinates
 from fastrecover.models import Parameters, Quadratic, Regression
 from fastrecover.plan import Policy, Problem, Search
-from fastrecover.plan.decay import merged, oriented, own_metric, under, wide_student
-from fastrecover.plan.measured import Measured, trained
-from fastrecover.plan.policy import Decay
+from fastrecover.plan.decay import decays_of, merged, multiplied, oriented, wide_student
 from fastrecover.plan.refine import refined
 from fastrecover.plan.search import strategies_for
 from fastrecover.plan.strategies import Expand, Moments
+from fastrecover.plan.students import Chains
 from fastrecover.plan.thinning import Thin, ThinProgress
+from fastrecover.plan.training import Decayed, trained
 from fastrecover.solvers import Monitor
 from fastrecover.sources import ArraySource
 from fastrecover.starts import random_start
@@ -108,7 +107,7 @@ def test_decay_weighs_both_layers_alike():
     teacher, x, y = planted("relu", 6, 90, k=3)
     engine, model = engine_on(ArraySource(x, y), 1), teacher.model
     wide = wide_student(engine, model, 12, np.random.default_rng(0))
-    found = trained(engine, model, [wide], 600, measure=under(engine, model, [Coordinates()], [1e-2]))[0][0]
+    found = trained(engine, model, [wide], 600, decays=decays_of(engine, model, [1e-2]))[0][0]
     r = np.sqrt(engine.response_variance() / 3)
     left, right = r * np.linalg.norm(found.weights, axis=1), np.abs(found.output_weights)
     kept = right > 0.05 * right.max()
@@ -117,94 +116,107 @@ def test_decay_weighs_both_layers_alike():
     assert 0.5 * np.mean((output(model.activation, found, x) - y) ** 2) < 0.1 * engine.response_variance()
 
 
-def students(model, count, engine, rng):
-    """Wide ones, each with a metric of its own but the first."""
-    found = [wide_student(engine, model, 7, rng) for _ in range(count)]
-    degree = model.activation.degree or 1
-    return found, [Coordinates(), *(own_metric(one, 3, degree) for one in found[1:])]
-
-
 @pytest.mark.parametrize(
     ("name", "options"),
     [("relu", {}), ("softplus", {"linear_term": True}), ("squared_relu", {}), ("tanh", {"fit_intercept": True})],
 )
 def test_losses_of_students_are_those_of_the_rows_and_of_decays_of_their_own(name, options):
-    """By the formula in coordinates of each, ``lambda (r^2 |w|^2 + v^2) / 2``, or ``lambda r |w|^2`` of degree two."""
+    """By the formula of each, ``lambda (r^2 |w|^2 + v^2) / 2``, or ``lambda r |w|^2`` of degree two."""
     _, x, y = planted("relu", 6, 40, k=3)
     rng, engine, model = np.random.default_rng(0), engine_on(ArraySource(x, y), 1), Regression(name, 3, **options)
-    given, metrics = students(model, 3, engine, rng)
-    decays, two = [0.3, 0.02, 0.5], name == "squared_relu"
+    given, rates, two = (
+        [wide_student(engine, model, 7, rng) for _ in range(3)],
+        [0.3, 0.02, 0.5],
+        name == "squared_relu",
+    )
     wide = model.changed(n_hidden=7, output_weights=given[0].output_weights if two else "free")
     v = np.array([one.output_weights for one in given]) if two else None
-    many = Measured(Objective(engine, wide), under(engine, model, metrics, decays), v)
-    within = [metric.into(one, wide) for metric, one in zip(metrics, given, strict=True)]
-    thetas = np.array([wide.pack(one) for one in within])
-    which = np.array([2, 0, 1])
+    many = Decayed(Objective(engine, wide), decays_of(engine, model, rates), v)
+    thetas, which = np.array([wide.pack(one) for one in given]), np.array([2, 0, 1])
     losses, grads = many.values_and_grads(thetas[which], which)
     r2 = engine.response_variance() / 3
     for i, at in enumerate(which):
-        one, inner = given[at], within[at]
+        one = given[at]
         miss = output(model.activation, one, x) - y
         if one.linear is not None:
             miss = miss + x @ one.slope
-        square = (inner.weights**2).sum()
+        square = (one.weights**2).sum()
         cost = np.sqrt(r2) * square if two else (r2 * square + (one.output_weights**2).sum()) / 2
-        assert losses[i] == pytest.approx(0.5 * np.mean(miss**2) + decays[at] * cost, rel=1e-12)
+        assert losses[i] == pytest.approx(0.5 * np.mean(miss**2) + rates[at] * cost, rel=1e-12)
         step = 1e-6 * rng.standard_normal(len(thetas[at]))
         ends = np.array([thetas[at] + step, thetas[at] - step])
         up, down = many.values_and_grads(ends, np.array([at, at]))[0]
         assert grads[i] @ step == pytest.approx((up - down) / 2, rel=1e-4)
 
 
-def test_students_side_by_side_are_trained_in_metrics_and_come_back_from_them():
-    """Losses fall, and are those that the formula gives of what comes back."""
-    _, x, y = planted("relu", 6, 40, k=3)
-    engine, model, decay = engine_on(ArraySource(x, y), 1), Regression("relu", 3), 0.05
-    given, metrics = students(model, 3, engine, np.random.default_rng(1))
-    r2 = engine.response_variance() / 3
-
-    def loss(one, metric):
-        inner = metric.into(one, model)
-        cost = (r2 * (inner.weights**2).sum() + (one.output_weights**2).sum()) / 2
-        return 0.5 * np.mean((output(model.activation, one, x) - y) ** 2) + decay * cost
-
-    measure = under(engine, model, metrics, [decay] * 3)
-    found, losses = trained(engine, model, given, 50, measure=measure)
-    for one, before, metric, fell in zip(found, given, metrics, losses, strict=True):
-        assert fell == pytest.approx(loss(one, metric), rel=1e-10) and fell < 0.5 * loss(before, metric)
-
-
-def test_as_many_students_side_by_side_as_share_what_a_pass_costs():
-    assert Thin._at_once(problem(Regression("relu", 5), 20, 125)) == 8
-    assert 1 < Thin._at_once(problem(Regression("relu", 5), 50, 300)) < 8
-    assert Thin._at_once(problem(Regression("relu", 10), 100, 1500)) == 1
-    assert Thin._at_once(problem(Regression("tanh", 5), 10, 200)) == 1  # rows are not scarce
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "squared_relu", "tanh", "softplus"])
+def test_copies_that_are_not_turned_are_the_network_they_are_copies_of(name):
+    """And merging brings it back; of degree one a decay weighs both layers alike, of degree two signs stay signs."""
+    rng, (_, x, y) = np.random.default_rng(0), planted("relu", 6, 40, k=3)
+    engine, model, one = (
+        engine_on(ArraySource(x, y), 1),
+        Regression(name, 4),
+        scattered(get_activation(name), 4, 6, rng),
+    )
+    wide = multiplied(one, engine, model, 3, 0.0, rng)
+    assert len(wide.weights) == 12
+    same = output(model.activation, one, x)
+    np.testing.assert_allclose(output(model.activation, wide, x), same, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(output(model.activation, merged(wide, model.activation, 4), x), same, rtol=0, atol=1e-12)
+    if model.activation.degree == 1:
+        r = np.sqrt(engine.response_variance() / 4)
+        np.testing.assert_allclose(np.abs(wide.output_weights), r * np.linalg.norm(wide.weights, axis=1), rtol=1e-12)
+    if model.activation.degree == 2:
+        np.testing.assert_array_equal(np.abs(wide.output_weights), 1.0)
 
 
-@pytest.mark.parametrize(("k", "d"), [(2, 6), (5, 5), (7, 4)])
-def test_rows_are_measured_by_those_of_the_student(k, d):
-    """Squared lengths are ``w' (M + e I)^-q w`` up to one factor, and functions are the same in both coordinates."""
-    rng = np.random.default_rng(k)
-    student = scattered(get_activation("relu"), 9, d, rng)
-    metric = own_metric(student, k)
-    m = sum(v * v * np.outer(w, w) for v, w in zip(student.output_weights, student.weights, strict=True))
-    few = min(k, d)
-    m /= np.sort(np.linalg.eigvalsh(m))[-few:].mean()
-    values, vectors = np.linalg.eigh(m + 0.3 * few / d * np.eye(d))
-    power = (vectors * values ** (0.5 * few / d - 1.0)) @ vectors.T
-    model = Regression("relu", 9, "free")
-    there = metric.into(student, model)
-    ratio = (there.weights**2).sum(axis=1) / np.einsum("ij,jk,ik->i", student.weights, power, student.weights)
-    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-10)
-    assert np.trace(metric.matrix @ metric.matrix.T) == pytest.approx(few)
-    x = rng.standard_normal((5, d))
-    same = output(model.activation, there, x @ metric.matrix.T)
-    np.testing.assert_allclose(same, output(model.activation, student, x), rtol=1e-10)
-    np.testing.assert_allclose(metric.back(there, model).weights, student.weights, rtol=1e-10)
+@pytest.mark.parametrize("name", ["relu", "squared_relu", "tanh"])
+def test_copies_are_turned_by_as_much_as_is_asked_for(name):
+    """A row of length l is moved by l times `away` on average, at random; homogeneous units keep what they do."""
+    rng, (_, x, y) = np.random.default_rng(1), planted("relu", 40, 40, k=3)
+    engine, model = engine_on(ArraySource(x, y), 1), Regression(name, 4)
+    one = scattered(get_activation(name), 4, 40, rng)
+    wide = multiplied(one, engine, model, 200, 0.5, rng)
+    old, new = np.repeat(one.weights, 200, axis=0), wide.weights
+    length = np.linalg.norm(old, axis=1)
+    if model.activation.degree is None:
+        moved = np.linalg.norm(new - old, axis=1) / length
+        assert np.sqrt((moved**2).mean()) == pytest.approx(0.5, rel=0.05)
+    else:
+        cosine = (new * old).sum(axis=1) / np.linalg.norm(new, axis=1) / length
+        assert cosine.mean() == pytest.approx(1 / np.sqrt(1.25), rel=0.02)
+        degree = model.activation.degree
+        effect = (wide.output_weights * np.linalg.norm(new, axis=1) ** degree).reshape(4, 200).sum(axis=1)
+        before = one.output_weights * np.linalg.norm(one.weights, axis=1) ** degree
+        np.testing.assert_allclose(effect, before, rtol=1e-12)
 
 
-def test_a_student_without_output_is_measured_as_it_is():
-    assert own_metric(Parameters(np.ones((3, 2)), np.zeros(3)), 2).matrix is None
+def test_as_many_walks_side_by_side_as_share_what_a_pass_costs():
+    assert Thin._at_once(problem(Regression("relu", 5), 50, 300)) == 8
+    assert 1 < Thin._at_once(problem(Regression("relu", 20), 60, 2400)) < 8
+    assert Thin._at_once(problem(Regression("relu", 30), 90, 5400)) == 1
+    assert Thin._at_once(problem(Regression("tanh", 5), 10, 200)) == 2  # rows are not scarce: two that agree do
+
+
+def networks(*numbers):
+    return [Parameters(np.full((1, 2), float(i)), np.ones(1)) for i in numbers]
+
+
+def test_walks_go_on_from_what_is_lower_and_now_and_then_higher():
+    """The lowest goes lower only; the others as much higher as their heat allows, in units of the lowest."""
+    before, lower = Chains.of(networks(0, 1, 2, 3), np.array([1.0, 2.0, 3.0, 4.0])), networks(10, 11, 12, 13)
+    after = Thin._taken(before, lower, np.array([1.1, 2.3, 3.3, 0.5]), np.array([9.0, 0.4, 0.2, 0.0]))
+    assert [one.weights[0, 0] for one in after.parameters] == [13, 0, 11, 2]
+    np.testing.assert_array_equal(after.losses, [0.5, 1.0, 2.3, 3.0])
+    first = Thin._taken(Chains.none(), lower, np.array([4.0, np.nan, 1.0, 2.0]), np.zeros(4))
+    assert [one.weights[0, 0] for one in first.parameters] == [12, 13, 10, 11]
+
+
+def test_walks_are_given_ever_more_time_where_rows_are_scarce():
+    few, many = problem(Regression("relu", 16), 16, 500), problem(Regression("relu", 16), 16, 700)
+    found = [Thin._patience(few, ThinProgress(groups=i)) for i in range(5)]
+    assert found == [24, 24, 48, 48, 96]
+    assert [Thin._patience(many, ThinProgress(groups=i)) for i in range(3)] == [2, 2, 2]
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "softplus"])
@@ -266,35 +278,32 @@ def test_who_is_thinned():
     most = 10 * 64 * 16
     assert names(Regression("relu", 64), most) == ["Thin", "Expand", "Moments"]
     assert "Thin" not in names(Regression("relu", 64), most + 1)
-    # Of eight units or more where rows are scarce, or units bounded.
-    assert names(Regression("relu", 8), 319) == names(Regression("tanh", 8), 500) == ["Moments", "Thin", "Expand"]
+    # Of eight units or more where these are bounded, and of four where rows are scarce.
+    assert names(Regression("tanh", 8), 500) == ["Moments", "Thin", "Expand"]
     assert names(Regression("relu", 8), 320) == names(Regression("tanh", 7), 280) == ["Moments", "Expand"]
-    # Of five where rows are scarce and, moreover, units bounded or features many.
-    assert names(Regression("tanh", 5), 199) == names(Regression("relu", 5), 249, 20) == ["Moments", "Thin", "Expand"]
-    assert names(Regression("relu", 5), 199) == names(Regression("relu", 4), 199, 20) == ["Moments", "Expand"]
+    assert names(Regression("relu", 4), 159) == names(Regression("tanh", 4), 159) == ["Moments", "Thin", "Expand"]
+    assert names(Regression("relu", 4), 160) == names(Regression("relu", 3), 100) == ["Moments", "Expand"]
     assert "Thin" not in names(Regression("relu", 16, "free", hidden_bias=True), few)
     # Of degree two only where rows are scarce.
-    assert names(Regression("squared_relu", 5), 199) == ["Moments", "Thin", "Expand"]
+    assert names(Regression("squared_relu", 4), 159) == ["Moments", "Thin", "Expand"]
     assert "Thin" not in names(Regression("squared_relu", 16), few)
     assert "Thin" not in names(Quadratic(5), 100)
     assert "Thin" not in names(Quadratic(2), few)
-    assert "Thin" not in names(Regression("relu", 16), few, policy=Policy(thin_work=2000.0 * few * 16 * 64 - 1))
+    assert "Thin" not in names(Regression("relu", 16), few, policy=Policy(thin_work=2000.0 * few * 16 * 48 - 1))
 
 
 def test_students_have_a_linear_term_in_turn():
     """Beside it units may be reversed: first where rows are enough for its parameters, never where they are not."""
 
-    def linear(model, d, n, count=3):
+    def linear(model, d, n):
         given, progress = problem(model, d, n), ThinProgress()
         found = []
-        for progress.students in range(count):
+        for progress.groups in range(3):
             found.append(Thin._has_linear(given, progress))
         return found
 
     assert linear(Regression("relu", 16), 16, 650) == [True, False, True]
     assert linear(Regression("softplus", 16), 32, 1000) == [False, True, False]
-    # Side by side all have one, or none has.
-    assert linear(Regression("softplus", 8), 16, 256, 15) == [False] * 7 + [True] * 7 + [False]
     assert linear(Regression("relu", 8), 16, 150) == linear(Regression("tanh", 16), 16, 600) == [False] * 3
     assert linear(Regression("relu", 16, linear_term=True), 16, 600) == [False] * 3
 
@@ -381,9 +390,9 @@ def test_a_spent_budget_still_leaves_a_network():
 
 
 def test_a_wrong_minimum_is_not_trusted_where_rows_are_scarce():
-    """Four units where six made noiseless responses: however well levels and students agree, that says nothing."""
+    """Four units where six made noiseless responses: however well walks agree, that says nothing."""
     teacher, x, y = planted("softplus", 6, 55, k=6)
-    policy = Policy(thin_decay=Decay(1.5e-2, 0.4, levels=2, metric=True), thin_rounds=1, thin_students_of_few=4)
+    policy = Policy(thin_share=0.0, thin_gradients=2e4)
     model = teacher.model.changed(n_hidden=4)
     given = Problem(engine_on(ArraySource(x, y), 1), model, np.random.SeedSequence(0), Monitor(), 1e-3, policy=policy)
     search = Search(given, [Thin()])
