@@ -233,23 +233,27 @@ class Policy:
     """Units of which growing and pruning brings hardly any, ..."""
     thin_rows_of_most: float = 10.0
     """... and the rows for each of their parameters."""
-    thin_units_of_bounded: int = 8
-    """Units from which they do where activations are bounded ..."""
-    thin_units_of_few: int = 4
-    """... and where rows are scarce."""
+    thin_units_of_few: int = 8
+    """Units from which they do where rows are scarce or activations bounded ..."""
+    fewest_thin_units: int = 4
+    """... and where both holds, or rows are scarce and units of degree two, or features many for each unit, ..."""
+    thin_features: int = 4
+    """... as many as these: of fewer, growing and pruning brings more in the end."""
     thin_work: float = 4e13
     """Multiply-adds of a thousand gradients of a student up to which it is tried."""
     thin_share: float = 0.5
     """What all students may cost, over what growing and pruning costs at least where that fails too ..."""
-    thin_gradients: float = 3e5
-    """... and gradients of the model that they may in any case: those of some seventy steps of eight walks."""
+    thin_gradients: float = 1.25e5
+    """... and gradients of the model that they may in any case: those of some thirty steps of eight walks."""
     thin_copies: int = 3
     """Width of students under decay, over the model's: copies of each unit of a network that one begins at."""
-    thin_decay: Decay = Decay(first=1e-2, steps=150, again=(2e-3, 2e-2))
+    thin_decay: Decay = Decay(first=1.5e-2, steps=300, again=(2e-3, 2e-2))
     """Their decay: under its first they leave about a hundredth of the variance of the responses."""
+    thin_decay_of_few: Decay = Decay(first=1e-2, steps=150, again=(2e-3, 2e-2))
+    """The same where rows are scarce, and first students hardly ever enough."""
     thin_decay_of_squares: Decay = Decay(first=2.5e-3, steps=150, again=(5e-4, 5e-3))
     """The same for units of degree two, whose decay is dearer."""
-    thin_decay_of_bounded: Decay = Decay(first=3e-2, steps=400, again=(2e-3, 2e-2))
+    thin_decay_of_bounded: Decay = Decay(first=4e-2, steps=400, again=(3e-3, 4e-2))
     """The same for bounded units, which a strong decay keeps from saturating while they turn."""
     thin_spread: tuple[float, ...] = (1.0, 1.6, 0.4)
     """Factors of the first decay in turn: long rows bear more, and few rows less."""

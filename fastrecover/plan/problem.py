@@ -271,8 +271,9 @@ class Problem:
         scarce, k, degree = self.is_scarce(n), model.n_hidden, model.activation.degree
         plain = model.n_outputs == 1 and not (model.hidden_bias or model.is_quadratic_form or model.penalty)
         plain = plain and model.loss.least_squares and (degree in (None, 1) or (degree == 2 and scarce))
-        least = policy.thin_units_of_bounded if self.is_bounded else policy.thin_units
-        least = policy.thin_units_of_few if scarce else least
+        least = policy.thin_units_of_few if scarce or self.is_bounded else policy.thin_units
+        if scarce and (self.is_bounded or degree == 2 or d >= policy.thin_features * k):
+            least = policy.fewest_thin_units
         dear = 2000.0 * n * d * policy.thin_copies * k > policy.thin_work
         hard = model.activation.degree is None or k >= policy.thin_units_of_hard
         most = policy.thin_rows_of_hard if hard else policy.thin_rows

@@ -135,12 +135,14 @@ class Thin:
     def _near(problem: Problem) -> float:
         return problem.policy.thin_near * problem.response_variance
 
-    @staticmethod
-    def _decay(problem: Problem) -> Decay:
-        policy, degree = problem.policy, problem.model.activation.degree
+    @classmethod
+    def _decay(cls, problem: Problem) -> Decay:
+        policy = problem.policy
         if problem.is_bounded:
             return policy.thin_decay_of_bounded
-        return policy.thin_decay_of_squares if degree == 2 else policy.thin_decay
+        if problem.model.activation.degree == 2:
+            return policy.thin_decay_of_squares
+        return policy.thin_decay_of_few if cls._scarce(problem) else policy.thin_decay
 
     @staticmethod
     def _has_linear(problem: Problem, progress: ThinProgress) -> bool:

@@ -278,11 +278,12 @@ def test_who_is_thinned():
     most = 10 * 64 * 16
     assert names(Regression("relu", 64), most) == ["Thin", "Expand", "Moments"]
     assert "Thin" not in names(Regression("relu", 64), most + 1)
-    # Of eight units or more where these are bounded, and of four where rows are scarce.
-    assert names(Regression("tanh", 8), 500) == ["Moments", "Thin", "Expand"]
+    # Of eight units or more where rows are scarce, or units bounded.
+    assert names(Regression("relu", 8), 319) == names(Regression("tanh", 8), 500) == ["Moments", "Thin", "Expand"]
     assert names(Regression("relu", 8), 320) == names(Regression("tanh", 7), 280) == ["Moments", "Expand"]
-    assert names(Regression("relu", 4), 159) == names(Regression("tanh", 4), 159) == ["Moments", "Thin", "Expand"]
-    assert names(Regression("relu", 4), 160) == names(Regression("relu", 3), 100) == ["Moments", "Expand"]
+    # Of four where rows are scarce and, moreover, units bounded or features many.
+    assert names(Regression("tanh", 4), 159) == names(Regression("relu", 4), 159) == ["Moments", "Thin", "Expand"]
+    assert names(Regression("relu", 4), 129, 13) == names(Regression("relu", 3), 119) == ["Moments", "Expand"]
     assert "Thin" not in names(Regression("relu", 16, "free", hidden_bias=True), few)
     # Of degree two only where rows are scarce.
     assert names(Regression("squared_relu", 4), 159) == ["Moments", "Thin", "Expand"]
