@@ -253,7 +253,7 @@ class Policy:
     """The same where rows are scarce, and first students hardly ever enough."""
     thin_decay_of_squares: Decay = Decay(first=2.5e-3, steps=150, again=(5e-4, 5e-3))
     """The same for units of degree two, whose decay is dearer."""
-    thin_decay_of_bounded: Decay = Decay(first=4e-2, steps=400, again=(3e-3, 4e-2))
+    thin_decay_of_bounded: Decay = Decay(first=4e-2, steps=600, again=(3e-3, 4e-2))
     """The same for bounded units, which a strong decay keeps from saturating while they turn."""
     thin_spread: tuple[float, ...] = (1.0, 1.6, 0.4)
     """Factors of the first decay in turn: long rows bear more, and few rows less."""

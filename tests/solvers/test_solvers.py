@@ -28,6 +28,7 @@ from fastrecover.solvers import (
     run,
 )
 from fastrecover.solvers.gradient import largest_curvature
+from fastrecover.solvers.lbfgs import _Batch
 from fastrecover.solvers.newton import decrement
 
 PHI = {
@@ -227,6 +228,47 @@ def test_minimise_many_ends_with_the_first_exact_run():
     ends, losses = minimise_many(objective, np.array([far, start]), iterations=500, exact_loss=1e-20)
     assert losses.min() <= 1e-20
     assert objective.passes < 100
+
+
+class Bowls:
+    """Convex, of curvatures that change along the way and differ between runs, so that each is pulled back."""
+
+    curvatures = np.logspace(0, 3, 9)
+
+    def values_and_grads(self, thetas, own):
+        size = self.curvatures ** own[:, None]
+        return (size * np.cosh(3 * thetas)).sum(axis=1), 3 * size * np.sinh(3 * thetas)
+
+
+def test_directions_side_by_side_are_those_of_the_two_loop_recursion():
+    """Of Nocedal's two loops over the same pairs: more steps than pairs, and passes in which some runs go nowhere."""
+    rng, memory, objective = np.random.default_rng(0), 4, Bowls()
+    batch = _Batch(objective, rng.standard_normal((3, 9)), memory, np.array([0.5, 1.0, 1.5]))
+    moves, compared, still = [], 0, 0
+    for _ in range(25):
+        before, grad = batch.theta.copy(), batch.grad.copy()
+        batch.advance()
+        moved = (batch.theta != before).any(axis=1)
+        if moved.any():  # a slot for all runs
+            moves.append((moved, batch.theta - before, batch.grad - grad))
+        still += moved.any() and not moved.all()
+        expected = batch.grad.copy()
+        for i, q in enumerate(expected):
+            pairs = [(s[i], y[i]) for on, s, y in moves[-memory:] if on[i]]
+            shares = []
+            for s, y in reversed(pairs):
+                shares.append((s @ q) / (s @ y))
+                q -= shares[-1] * y
+            if pairs:
+                q *= (pairs[-1][0] @ pairs[-1][1]) / (pairs[-1][1] @ pairs[-1][1])
+            for (s, y), share in zip(pairs, reversed(shares), strict=True):
+                q += (share - (y @ q) / (s @ y)) * s
+        fresh = batch.fresh.copy()
+        batch._aim()
+        full = fresh & np.array([any(on[i] for on, *_ in moves[-memory:]) for i in range(3)])
+        np.testing.assert_allclose(batch.direction[full], -expected[full], rtol=1e-6, atol=1e-9)
+        compared += full.sum()
+    assert compared > 40 and still > 3 and len(moves) > 2 * memory
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
