@@ -300,6 +300,8 @@ class Policy:
     """Share of the variance at which a network is refined: gradients alone are slow on badly conditioned ones."""
     thin_refinements: int = 3
     """Refinements in a row until such a network is exact: valleys of badly conditioned ones are long."""
+    thin_candidates: int = 8
+    """Networks so refined, none of which is exact, after which others like them need not be looked at."""
     nearly_exact: float = 1e-10
     """Share of the variance at which chains end: Gauss-Newton is faster from there."""
 

@@ -104,6 +104,7 @@ class Thin:
                 if progress.trusted or problem.spent:
                     break
             progress.candidates.append(replace(candidate, leads=False))
+            progress.done = progress.done or len(progress.candidates) >= policy.thin_candidates
             progress.walks = progress.walks.without_first()  # a wrong minimum so low leads nowhere else
             if not len(progress.walks):
                 progress.leave()
