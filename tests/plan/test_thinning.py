@@ -380,6 +380,27 @@ def test_minima_that_agree_are_not_believed_above_one_that_students_led_to():
         assert search.position.trusted is trusted
 
 
+def test_a_network_that_is_nearly_exact_and_wrong_is_left_and_the_others_go_on():
+    """What a step claims to be exact is refined, kept as a candidate that leads nothing, and not believed."""
+
+    class Claims(Thin):
+        def _step(self, problem, progress):
+            rng = np.random.default_rng(progress.round)
+            starts = [random_start(problem.model, 6, rng) for _ in range(2)]
+            progress.walks = progress.walks if len(progress.walks) else Chains.of(starts, np.array([1e-12, 1.0]))
+
+    given, thin = problem(Regression("relu", 3), 6, 40, noise=0.5, policy=Policy(thin_candidates=2)), Claims()
+    search = Search(given, [thin])
+    left = []
+    while not search.position.ended:
+        search.advance()
+        left.append(search.position.progress and len(search.position.progress.walks))
+        if left[-1] == 1:
+            search.position.progress.leave()
+    assert left == [1, None] and not search.position.trusted
+    assert [c.leads for c in search.position.candidates] == [False, False]
+
+
 def test_a_spent_budget_still_leaves_a_network():
     given = problem(Regression("relu", 16), 16, 500)
     given.monitor.max_passes = 0.5
