@@ -106,9 +106,9 @@ def fit(
         - A Recovery: where that fit has ended, with what its solver has learned of the curvature if it is still there
           and the rows have the same units, as the same rows have.
         - "auto": tensor and expand, whichever costs less first; the result is checked, the other stands behind it.
-          Where rows are few and units many (sixteen of 3.2 rows a weight, five of fewer): before expand, students under
-          weight decay are merged down to the model, which ends the search where the fit is exact (no hidden biases,
-          one output).
+          Where rows are few and units many (sixteen of 3.2 rows a weight, four or eight of fewer): before expand,
+          students under weight decay are merged down to the model, which ends the search where the fit is exact (no
+          hidden biases, one output).
     solver : {"auto", "gauss-newton", "lbfgs", "gd", "sgd", "resampled-gd", "pncg"} or solver object
         "auto" works on a sub-sample first; the others run on all rows from the start.
     restarts : int or "auto"

@@ -29,8 +29,8 @@ def chosen(plain: Problem, earlier: Outcome, penalised: Problem, init: Init, sai
     """The minimum whose basin is lowest under a penalty.
 
     The earlier minimum stays as it is where its own basin is the lowest, and it is a proper one, or where weights that
-    run off do so under the penalty too.  Else the fit descends
-    without the penalty from what is lowest under it, and where that is no proper minimum the penalised one stands.
+    run off do so under the penalty too.  Else the fit descends without the penalty from what is lowest under it, and
+    where that is no proper minimum the penalised one stands.
 
     Parameters
     ----------

@@ -224,10 +224,10 @@ class Thin:
                 )
         gain = policy.thin_gain_of_few if self._scarce(problem) else policy.thin_gain
         progress.flat = 0 if losses[best] <= gain * lowest else progress.flat + 1
-        progress.walks = self._taken(before, found, losses, policy.thin_heat * rng.exponential(size=count))
+        progress.walks = self._followed(before, found, losses, policy.thin_heat * rng.exponential(size=count))
 
     @staticmethod
-    def _taken(before: Chains, found: Sequence[Parameters], losses: np.ndarray, heat: np.ndarray) -> Chains:
+    def _followed(before: Chains, found: Sequence[Parameters], losses: np.ndarray, heat: np.ndarray) -> Chains:
         """Where walks go on from: what is lower, or higher by less than the heat of each, relative to the lowest.
 
         The lowest of all goes lower only.

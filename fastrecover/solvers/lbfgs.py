@@ -152,7 +152,7 @@ def minimise_many(
     exact_loss: float = 0.0,
     own: np.ndarray | None = None,
     stop: Callable[[], bool] = lambda: False,
-    tell: Callable[[np.ndarray, np.ndarray], None] = lambda thetas, losses: None,
+    tell: Callable[[np.ndarray, np.ndarray], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """L-BFGS from several starts side by side: one pass evaluates one trial point of every run.
 
@@ -173,7 +173,7 @@ def minimise_many(
         What each run has of its own: fixed output weights (m, n_hidden) in place of the model's.
     stop : callable
         Asked before every pass; true ends all runs where they are.
-    tell : callable
+    tell : callable, optional
         Told after every pass where the runs are, (m, n_parameters), and their losses (m,).
 
     Returns
@@ -186,7 +186,8 @@ def minimise_many(
         if not batch.run.size or batch.lowest <= exact_loss or stop():
             break
         batch.advance()
-        tell(*batch.ends())
+        if tell is not None:
+            tell(*batch.ends())
     return batch.ends()
 
 

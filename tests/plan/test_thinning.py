@@ -205,10 +205,10 @@ def networks(*numbers):
 def test_walks_go_on_from_what_is_lower_and_now_and_then_higher():
     """The lowest goes lower only; the others as much higher as their heat allows, in units of the lowest."""
     before, lower = Chains.of(networks(0, 1, 2, 3), np.array([1.0, 2.0, 3.0, 4.0])), networks(10, 11, 12, 13)
-    after = Thin._taken(before, lower, np.array([1.1, 2.3, 3.3, 0.5]), np.array([9.0, 0.4, 0.2, 0.0]))
+    after = Thin._followed(before, lower, np.array([1.1, 2.3, 3.3, 0.5]), np.array([9.0, 0.4, 0.2, 0.0]))
     assert [one.weights[0, 0] for one in after.parameters] == [13, 0, 11, 2]
     np.testing.assert_array_equal(after.losses, [0.5, 1.0, 2.3, 3.0])
-    first = Thin._taken(Chains.none(), lower, np.array([4.0, np.nan, 1.0, 2.0]), np.zeros(4))
+    first = Thin._followed(Chains.none(), lower, np.array([4.0, np.nan, 1.0, 2.0]), np.zeros(4))
     assert [one.weights[0, 0] for one in first.parameters] == [12, 13, 10, 11]
 
 
