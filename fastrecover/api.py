@@ -116,7 +116,8 @@ def fit(
         is a minimum, not that there is no lower one.  "auto": a search until a minimum can be vouched for.  What it
         costs grows as n_rows * n_features * n_hidden: at most 20 times the passes of the first minimum, but no less
         than 400 and no more than 2000; choosing by a penalty (see Notes) comes on top.  With fewer than 2.5 rows for
-        each parameter only an exact fit can be told from wrong ones, and the search ends after 80 rounds.
+        each parameter only an exact fit can be told from wrong ones, and the search ends after 80 rounds; under a
+        penalty, where no fit is exact, after 12, or as soon as minima agree.
     sample_weight : array_like (n,) or path, optional
         Non-negative weights; a weight of 2 counts as the row given twice, one of 0 as the row left out, whatever it
         holds.

@@ -244,6 +244,29 @@ def test_a_penalty_determines_the_lengths_of_relu_units():
     assert rec.loss == pytest.approx(value, rel=1e-10)
 
 
+def test_few_rows_are_enough_for_a_verdict_under_a_penalty():
+    """Nothing is exact there, so minima that agree end the search: fewer rows than parameters; SciPy from 30 starts.
+
+    Nine of them lead to the lowest minimum, the others to higher ones.
+    """
+    rng, d, k, n, alpha = np.random.default_rng(0), 8, 3, 24, 0.1
+    x = rng.standard_normal((n, d))
+    y = np.tanh(x[:, 0]) - np.tanh(x @ rng.standard_normal(d)) + 0.3 * rng.standard_normal(n)
+
+    def value(theta):
+        w, v = theta[: k * d].reshape(k, d), theta[k * d :]
+        hidden = np.tanh(x @ w.T)
+        left = hidden @ v - y
+        slope = (left[:, None] * v * (1.0 - hidden**2)).T @ x
+        gradient = np.concatenate([slope.ravel(), hidden.T @ left]) + alpha * theta
+        return (left @ left + alpha * theta @ theta) / (2 * n), gradient / n
+
+    starts = np.random.default_rng(1).standard_normal((30, k * (d + 1)))
+    found = [optimize.minimize(value, start, jac=True, method="BFGS", options={"gtol": 1e-9}).fun for start in starts]
+    rec = fr.fit(x, y, "tanh", k, output_weights="free", alpha=alpha, random_state=0)
+    assert rec.converged and rec.loss == pytest.approx(min(found), rel=1e-6)
+
+
 def test_a_budget_that_ends_before_all_penalties_are_compared_is_said_so():
     x = np.random.default_rng(0).standard_normal((200, 3))
     with pytest.warns(fr.ConvergenceWarning, match="the budget ended before all penalties were compared: alpha=100;"):

@@ -195,6 +195,8 @@ class Policy:
     """Rounds of random starts until two agree."""
     many_features: int = 1500
     """Entries of the start's tensor above which wide students cost less than its moments."""
+    dear_moments: bool = True
+    """Whether these are taken even so, where students have failed."""
     rows_to_expand: int = 6
     """Rows for each parameter that wide students see: on few of many rows the noise is fitted."""
     scarce: float = 2.5
@@ -206,7 +208,7 @@ class Policy:
     expand_rounds: int = 12
     """Rounds of growing and pruning."""
     scarce_rounds: int = 80
-    """The same where rows are scarce."""
+    """The same where rows are scarce, unless walks have failed before."""
     flat_rounds: int = 3
     """Rounds without a gain after which the minima are refined and judged."""
     patient_rounds: int = 25
@@ -243,8 +245,8 @@ class Policy:
     """Multiply-adds of a thousand gradients of a student up to which it is tried."""
     thin_share: float = 0.5
     """What all students may cost, over what growing and pruning costs at least where that fails too ..."""
-    thin_gradients: float = 1.25e5
-    """... and gradients of the model that they may in any case: those of some thirty steps of eight walks."""
+    thin_gradients: float = 6.25e4
+    """... and gradients of the model that each walk may take in any case, of two at least: a hundred steps or so."""
     thin_copies: int = 3
     """Width of students under decay, over the model's: copies of each unit of a network that one begins at."""
     thin_decay: Decay = Decay(first=1.5e-2, steps=300, again=(2e-3, 2e-2))
@@ -288,8 +290,8 @@ class Policy:
     """Steps in a row that lead no lower after which walks are judged and left ..."""
     thin_patience_of_few: int = 24
     """... and the same where rows are scarce, of the first walks."""
-    thin_groups: int = 3
-    """Times that walks are begun where rows are not scarce: the first ones mostly do, or two agree."""
+    thin_walks: int = 6
+    """Walks in all, side by side or in turn, where rows are not scarce: one of the first mostly does, or two agree."""
     thin_at_once: int = 2
     """Walks side by side: as many as may agree ..."""
     thin_at_once_of_few: int = 8
@@ -312,7 +314,8 @@ class Policy:
     @property
     def in_short(self) -> Policy:
         """The same for a search that is one of several, or leads to what is only compared: a round of each strategy."""
-        return replace(self, search_passes=0, least_passes=0, expand_rounds=1, restart_rounds=1)
+        rounds = replace(self, expand_rounds=1, restart_rounds=1, thin_walks=1)
+        return replace(rounds, search_passes=0, least_passes=0, dear_moments=False)
 
     def most_iterations(self, solver: str) -> int:
         """Most steps of a named solver that runs by itself."""

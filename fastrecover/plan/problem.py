@@ -225,10 +225,14 @@ class Problem:
             return self.base
         return self.drawn(ALL, self.policy.rows_per_parameter * self.p, Stream.SAMPLE)
 
-    def is_scarce(self, n_rows: int) -> bool:
-        """Whether so few rows tell exact fits alone from wrong ones."""
+    def has_few(self, n_rows: int) -> bool:
+        """Whether so few rows say little of any fit that is not exact."""
         policy = self.policy
         return n_rows < (policy.scarce_with_biases if self.model.hidden_bias else policy.scarce) * self.p
+
+    def is_scarce(self, n_rows: int) -> bool:
+        """Whether so few rows tell exact fits alone from wrong ones: not under a penalty, as no fit is exact there."""
+        return self.model.penalty is None and self.has_few(n_rows)
 
     @property
     def spent(self) -> bool:
@@ -265,11 +269,11 @@ class Problem:
     def thinnable(self) -> bool:
         """Whether wide students under weight decay are merged to the model: units many, rows few, and these not dear.
 
-        Of one output, without biases and penalty, and of degree two only where rows are scarce.
+        Of one output, without biases, and of degree two only where rows are scarce.
         """
         model, policy, (n, d) = self.model, self.policy, self.engine.shape
         scarce, k, degree = self.is_scarce(n), model.n_hidden, model.activation.degree
-        plain = model.n_outputs == 1 and not (model.hidden_bias or model.is_quadratic_form or model.penalty)
+        plain = model.n_outputs == 1 and not (model.hidden_bias or model.is_quadratic_form)
         plain = plain and model.loss.least_squares and (degree in (None, 1) or (degree == 2 and scarce))
         least = policy.thin_units_of_few if scarce or self.is_bounded else policy.thin_units
         if scarce and (self.is_bounded or degree == 2 or d >= policy.thin_features * k):

@@ -124,7 +124,7 @@ class Search:
     def _allow(self, before: list[Candidate], found: list[Candidate]) -> None:
         """Let the first minimum say what a search may cost, unless only an exact fit can be told from wrong ones."""
         problem, policy = self.problem, self.problem.policy
-        if found and not before and not problem.is_scarce(problem.n_rows(problem.base)):
+        if found and not before and not problem.has_few(problem.n_rows(problem.base)):
             passes = policy.search_passes * problem.passes_of_search
             problem.allowance = min(max(passes, policy.least_passes), policy.most_passes)
 
@@ -252,9 +252,11 @@ def strategies_for(problem: Problem, init: str) -> list[Strategy]:
     # Many units: the moments of order four cost more than students that need few rows.  With biases three orders of
     # them are taken, of which few rows say nothing.
     many = math.comb(k + order, order) > problem.policy.many_features
-    many = many or (model.hidden_bias and problem.is_scarce(problem.n_rows(problem.base)))
-    wide: list[Strategy] = [Thin(), Expand()] if problem.thinnable else [Expand()]
-    return [*wide, Moments()] if many else [Moments(), *wide]
+    many = many or (model.hidden_bias and problem.has_few(problem.n_rows(problem.base)))
+    wide: list[Strategy] = [Thin(), Expand(after_walks=True)] if problem.thinnable else [Expand()]
+    if not many:
+        return [Moments(), *wide]
+    return [*wide, Moments()] if problem.policy.dear_moments else wide
 
 
 def _solved(problem: Problem, init: Init, solver: str | Solver[Objective]) -> Candidate:

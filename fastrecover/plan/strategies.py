@@ -246,7 +246,16 @@ class ExpandProgress(Progress):
 
 
 class Expand:
-    """Wide students, pruned, then rounds that grow and prune the minima found, until one is exact or convincing."""
+    """Wide students, pruned, then rounds that grow and prune the minima found, until one is exact or convincing.
+
+    Parameters
+    ----------
+    after_walks : bool
+        Whether walks over minima have failed before, after which scarce rows get no more rounds than others.
+    """
+
+    def __init__(self, *, after_walks: bool = False) -> None:
+        self.after_walks = after_walks
 
     def begin(self, problem: Problem, judge: Judge, known: Sequence[Candidate]) -> ExpandProgress:
         """Before the first students."""
@@ -283,7 +292,7 @@ class Expand:
         stage, lowest = f"expand {progress.round}", float(chains.losses[0])
         assert progress.shown is not None
         problem.monitor.record(Objective(engine, progress.shown), stage, lowest)
-        rounds = policy.scarce_rounds if scarce else policy.expand_rounds
+        rounds = policy.scarce_rounds if scarce and not self.after_walks else policy.expand_rounds
         last = progress.round == rounds or progress.flat == policy.patient_rounds or problem.spent
         last = last or problem.searched_enough
         alike = chains.losses[-1] <= (1.0 + policy.gain) * lowest  # from wherever a chain begins it ends here

@@ -76,7 +76,7 @@ class Thin:
         rounds = policy.patient_rounds if self._scarce(problem) else policy.expand_rounds
         passes = min(_ROUND * rounds, problem.allowance - problem.passes_of_search)
         least = students_at_once(problem, problem.base)[0] * k * passes
-        allowed = max(policy.thin_share * least, policy.thin_gradients * k)
+        allowed = max(policy.thin_share * least, policy.thin_gradients * max(self._at_once(problem), 2) * k)
         return ThinProgress(rng=problem.generator(Stream.DECAY), allowed=allowed)
 
     def advance(self, problem: Problem, judge: Judge, known: Sequence[Candidate], progress: Progress) -> None:
@@ -115,7 +115,8 @@ class Thin:
                     candidate = refined(problem, problem.base, shown, theta, stage)
                     progress.candidates.append(replace(candidate, leads=False))
                 progress.trusted = len(progress.candidates) > 1 and judge.agree(progress.candidates)
-                progress.done = progress.done or progress.groups + 1 == policy.thin_groups
+                walks = (progress.groups + 1) * self._at_once(problem)
+                progress.done = progress.done or walks >= policy.thin_walks
             progress.leave()
         progress.done = progress.done or progress.trusted
         if progress.done and not progress.candidates:  # to steps with matrices it is not worth their cost
@@ -149,7 +150,9 @@ class Thin:
     def _has_linear(problem: Problem, progress: ThinProgress) -> bool:
         """Whether the next walks have a linear term: every other time, where units may be reversed beside it."""
         policy, model, (n, d) = problem.policy, problem.model, problem.on(problem.base).shape
-        if model.linear_term or model.activation.odd_slope is None or n < policy.thin_least_linear * (problem.p + d):
+        if model.linear_term or model.penalty is not None or model.activation.odd_slope is None:
+            return False
+        if n < policy.thin_least_linear * (problem.p + d):
             return False
         first = n >= policy.thin_linear * (problem.p + d)
         return first == (progress.groups % 2 == 0)

@@ -13,6 +13,7 @@ from fastrecover._blas import one_blas_thread
 from fastrecover.activations import get_activation
 from fastrecover.engines import engine_on
 from fastrecover.models import Parameters, Quadratic, Regression
+from fastrecover.models.penalty import Penalty
 from fastrecover.plan import Policy, Problem, Search
 from fastrecover.plan.decay import decays_of, merged, multiplied, oriented, wide_student
 from fastrecover.plan.refine import refined
@@ -259,6 +260,10 @@ def problem(model, d, n, noise=0.0, **options):
     return Problem(engine_on(ArraySource(x, y), 1), model, np.random.SeedSequence(0), Monitor(), 1e-3, **options)
 
 
+def penalised(model):
+    return model.changed(penalty=Penalty(0.1, 0.1, 0.1))
+
+
 def test_who_is_thinned():
     """Many units and few rows a weight, of one output and without biases; all others are searched for as ever."""
 
@@ -291,6 +296,14 @@ def test_who_is_thinned():
     assert "Thin" not in names(Quadratic(5), 100)
     assert "Thin" not in names(Quadratic(2), few)
     assert "Thin" not in names(Regression("relu", 16), few, policy=Policy(thin_work=2000.0 * few * 16 * 48 - 1))
+    # Under a penalty rows are never scarce.
+    assert names(penalised(Regression("relu", 16)), few) == ["Thin", "Expand", "Moments"]
+    assert names(penalised(Regression("tanh", 8)), 500) == ["Moments", "Thin", "Expand"]
+    assert "Thin" not in names(penalised(Regression("relu", 8)), 319)
+    # What is only compared is not worth moments that are dear.
+    short = Policy().in_short
+    assert names(Regression("relu", 16), few, policy=short) == ["Thin", "Expand"]
+    assert names(Regression("tanh", 8), 500, policy=short) == ["Moments", "Thin", "Expand"]
 
 
 def test_students_have_a_linear_term_in_turn():
@@ -307,6 +320,8 @@ def test_students_have_a_linear_term_in_turn():
     assert linear(Regression("softplus", 16), 32, 1000) == [False, True, False]
     assert linear(Regression("relu", 8), 16, 150) == linear(Regression("tanh", 16), 16, 600) == [False] * 3
     assert linear(Regression("relu", 16, linear_term=True), 16, 600) == [False] * 3
+    # A penalty weighs a unit and its linear term, so that reversing one is not free.
+    assert linear(penalised(Regression("relu", 16)), 16, 650) == [False] * 3
 
 
 def gradients_of(monkeypatch):
@@ -352,6 +367,11 @@ def test_two_students_that_agree_are_believed_where_rows_are_not_scarce():
     near = fr.fit(x, y, teacher.model, init=teacher.parameters)
     assert rec.converged and rec.info["start"].startswith("thin")
     assert rec.loss == pytest.approx(near.loss, rel=1e-6)
+    # And under a penalty, the minimum near the truth.
+    rec = fr.fit(x, y, "tanh", 8, alpha=1.0, random_state=0)
+    held = fr.fit(x, y, teacher.model, init=near, alpha=1.0)
+    assert rec.converged and rec.info["start"].startswith("thin")
+    assert near.loss < rec.loss == pytest.approx(held.loss, rel=1e-6)
 
 
 def test_minima_that_agree_are_not_believed_above_one_that_students_led_to():
