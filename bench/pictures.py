@@ -95,6 +95,7 @@ PICTURES: dict[str, tuple[Lines, ...]] = {
     "planner": (),
     "planner.calibration": (Bars(("all of", "chance from", "to"), ("planned", "recovered"), log=""),),
     "verdicts": (Bars(("all of",), ("problems", "converged", "found", "wrong*"), log=""),),
+    "verdicts.penalties": (Bars(("all of",), ("problems", "converged", "found", "wrong*"), log=""),),
     "power.zoo": (Bars(("all of",), ("ours", "L-BFGS", "missed*", "wrong*"), log=""),),
     "power.frontier": (Bars(("all of", "n/(dk)", "model"), ("problems", "recovered", "wrong*"), log=""),),
     "power.goals": (Bars(("model", "k", "d", "n/(dk)"), by=("who",), line=0.95, log="", **_SHARE),),

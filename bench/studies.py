@@ -287,6 +287,13 @@ STUDIES: dict[str, Study] = {
         totals=wild.totals,
         quick=grid(number=(0, 1, 8), seeds=1),
     ),
+    "verdicts.penalties": Study(
+        wild.penalised,
+        grid(number=tuple(range(150)), seeds=1),
+        summary=lambda ones: ones[0],
+        totals=wild.totals,
+        quick=grid(number=(1, 25), seeds=1),
+    ),
     "power.goals": Study(
         tasks.attempt,
         _goal(_BOTH, 5, (10, 20, 50), 1.5, ("ours", "L-BFGS", "published"))

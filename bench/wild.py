@@ -1,25 +1,30 @@
 """Five hundred problems as users have them, half of them with something wrong: what may be called converged?
 
 All activations, rows of every law and unit, noise from none to as much as signal, and fits with too few or too many
-units, another activation, or responses that a few rows spoil.
+units, another activation, or responses that a few rows spoil.  Besides, fits of fewer rows under penalties.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .harness import Row
+from .planted import planted
 from .tasks import timed
 
 _MODELS = ("relu", "leaky_relu", "squared_relu", "sigmoid", "tanh", "erf", "softplus", "quadratic", "fcn")
 _LAWS = ("normal", "correlated", "units", "far", "heavy", "binary", "mixed")
 _WRONG = ("", "", "", "", "fewer units", "more units", "activation", "outliers")
 _OTHER = {"relu": "tanh", "leaky_relu": "squared_relu", "squared_relu": "tanh", "tanh": "squared_relu"}
+_PENALISED = ("relu", "tanh", "softplus", "squared_relu", "leaky_relu", "erf")
+_NOISES = (0.0, 0.1, 0.3, 1.0)
 _ROUNDING, _ABOVE = 1e-24, 1e-2
 _SECONDS = 120.0
 
@@ -112,6 +117,37 @@ def verdict(cell: Row, seed: int) -> Row:
     else:
         one["wrong without a note"] = not noted
     return one | {"message": rec.message[:60]}
+
+
+def penalised(cell: Row, seed: int) -> Row:
+    """Whether a fit of few noisy rows under a penalty, if it says that it converged, has the least loss that is known.
+
+    Known are its own, those of three fits with other random numbers, and that of the best of two hundred starts.
+    """
+    import fastrecover as fr
+
+    rng, number = np.random.default_rng([5, cell["number"]]), cell["number"]
+    name, k = _PENALISED[number % len(_PENALISED)], int(rng.integers(1, 6))
+    d, each = int(rng.integers(max(k, 3), 14)), float(rng.uniform(1.1, 2.5))
+    noise, alpha = float(rng.choice(_NOISES)), float(10.0 ** rng.uniform(-3.0, 1.5))
+    teacher, x, y = planted(name, d, k, math.ceil(each * d * k), number)
+    y = y + noise * np.std(y) * rng.standard_normal(len(y))
+    fit = partial(fr.fit, x, y, teacher.model, alpha=alpha, n_jobs=1)
+    rec, seconds = timed(fit, random_state=number)
+    others = [fit(random_state=1000 + i).loss for i in range(3)]
+    least = min(rec.loss, *others, fit(random_state=number, restarts=200).loss)
+    one: Row = {
+        "model": name,
+        "k": k,
+        "d": d,
+        "n": len(x),
+        "noise": noise,
+        "alpha": round(alpha, 4),
+        "seconds": seconds,
+    }
+    one |= {"passes": rec.n_passes, "converged": rec.converged, "above the least": rec.loss / least - 1.0}
+    one["found"] = one["above the least"] < _ABOVE
+    return one | {"wrong and converged": rec.converged and not one["found"]}
 
 
 def totals(found: list[Row]) -> Iterator[Row]:

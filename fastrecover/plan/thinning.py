@@ -104,6 +104,7 @@ class Thin:
                 if progress.trusted or problem.spent:
                     break
             progress.candidates.append(replace(candidate, leads=False))
+            progress.trusted = progress.trusted or self._agree(problem, judge, progress)
             progress.done = progress.done or len(progress.candidates) >= policy.thin_candidates
             progress.walks = progress.walks.without_first()  # a wrong minimum so low leads nowhere else
             if not len(progress.walks):
@@ -114,7 +115,7 @@ class Thin:
                     _, shown, theta = self._shown(problem, progress, i)
                     candidate = refined(problem, problem.base, shown, theta, stage)
                     progress.candidates.append(replace(candidate, leads=False))
-                progress.trusted = len(progress.candidates) > 1 and judge.agree(progress.candidates)
+                progress.trusted = self._agree(problem, judge, progress)
                 walks = (progress.groups + 1) * self._at_once(problem)
                 progress.done = progress.done or walks >= policy.thin_walks
             progress.leave()
@@ -125,6 +126,11 @@ class Thin:
                 objective = objective.with_model(shown)
                 state = problem.run(LBFGS(), objective, theta, stage, policy.iterations)
             progress.candidates = [Candidate(state, shown, problem.base, stage, leads=False)]
+
+    @classmethod
+    def _agree(cls, problem: Problem, judge: Judge, progress: ThinProgress) -> bool:
+        """Whether two walks have led to the lowest minimum, which tells something where rows are not scarce."""
+        return not cls._scarce(problem) and len(progress.candidates) > 1 and judge.agree(progress.candidates)
 
     @staticmethod
     def _shown(problem: Problem, progress: ThinProgress, i: int) -> tuple[Parameters, Network, np.ndarray]:
