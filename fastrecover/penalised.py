@@ -71,10 +71,21 @@ def penalty_of(
 ) -> Choice:
     """The penalty of a request, chosen by rows held out where it names several.
 
+    Steps of the fits compared are told to the callback, but leave the history, which is that of other fits.
+
     Parameters
     ----------
-    data, request, n_jobs, monitor, meter, most, policy
-        As for :func:`held_out_losses`.
+    data : Given
+    request : Request
+    n_jobs : int or None
+    monitor : Monitor
+        Whose budget holds for all fits together.
+    meter : Meter
+        Of the data, which counts the rows of all fits.
+    most : int, optional
+        Rows of all parts together, one drawn from each of so many stretches, by default all rows.
+    policy : Policy, optional
+        Of all fits.
 
     Returns
     -------
@@ -82,7 +93,7 @@ def penalty_of(
     """
     if len(request.alphas) == 1:
         return Choice(request.alphas[0], standardise=request.standardise)
-    losses = held_out_losses(data, request, n_jobs, monitor, meter, most, policy)
+    losses = _held_out_losses(data, request, n_jobs, monitor, meter, most, policy)
     return Choice(largest_good(losses), losses, monitor.spent(meter), request.standardise)
 
 
@@ -97,7 +108,7 @@ def chosen_by_penalty(
     Parameters
     ----------
     data, request, n_jobs
-        As for :func:`held_out_losses`.
+        As for :func:`penalty_of`.
     problem : Problem
         Without a penalty.
     outcome : Outcome
@@ -180,38 +191,18 @@ def problem_of(
     return found
 
 
-def held_out_losses(
+def _held_out_losses(
     data: Given,
     request: Request,
     n_jobs: int | None,
     monitor: Monitor,
     meter: Meter,
-    most: int | None = None,
-    policy: Policy | None = None,
+    most: int | None,
+    policy: Policy | None,
 ) -> dict[float, np.ndarray]:
     """Losses of every penalty on each part of the rows, which its fits have not seen.
 
-    Steps are told to the callback, but leave the history, which is that of other fits.
-
-    Parameters
-    ----------
-    data : Given
-    request : Request
-    n_jobs : int or None
-    monitor : Monitor
-        Whose budget holds for all fits together.
-    meter : Meter
-        Of the data, which counts the rows of all fits.
-    most : int, optional
-        Rows of all parts together, one drawn from each of so many stretches, by default all rows.
-    policy : Policy, optional
-        Of all fits.
-
-    Returns
-    -------
-    dict of float to ndarray
-        Losses by alpha, one for each part.  Penalties beyond the best of a path, where the losses have risen for a
-        while, are left out.
+    Penalties beyond the best of a path, where the losses have risen for a while, are left out.
     """
     rng, before = generator(request.seeds, Stream.HELD_OUT), len(monitor.history["stage"])
     if most is not None and most < data.n_rows:
@@ -257,7 +248,7 @@ def largest_good(losses: dict[float, np.ndarray]) -> float:
     Parameters
     ----------
     losses : dict of float to ndarray
-        From :func:`held_out_losses`.
+        One for each part, by alpha.
     """
     best = min(losses, key=lambda alpha: losses[alpha].mean())
     parts = len(losses[best])

@@ -25,6 +25,25 @@ class Decay:
 
 
 @dataclass(frozen=True)
+class Walks:
+    """How networks are left for those that their students lead to.
+
+    Attributes
+    ----------
+    at_once : int
+        Walks side by side at most.
+    patience : int
+        Steps in a row that lead no lower after which they are left.
+    gain : float
+        Ratio of losses above which a step leads no lower.
+    """
+
+    at_once: int
+    patience: int
+    gain: float
+
+
+@dataclass(frozen=True)
 class Policy:
     """Numbers that steer a fit; the defaults are those of :func:`fastrecover.fit`.
 
@@ -282,20 +301,12 @@ class Policy:
     """... as many as these: badly conditioned ones are slow to become exact."""
     thin_heat: float = 0.2
     """How much higher, relative to the lowest of all, a walk goes on average where it leads no lower."""
-    thin_gain: float = 0.9
-    """Ratio of losses above which a step leads no lower, ..."""
-    thin_gain_of_few: float = 0.99
-    """... and the same where rows are scarce and noise is not told from misfit."""
-    thin_patience: int = 2
-    """Steps in a row that lead no lower after which walks are judged and left ..."""
-    thin_patience_of_few: int = 24
-    """... and the same where rows are scarce, of the first walks."""
     thin_walks: int = 6
     """Walks in all, side by side or in turn, where rows are not scarce: one of the first mostly does, or two agree."""
-    thin_at_once: int = 2
-    """Walks side by side: as many as may agree ..."""
-    thin_at_once_of_few: int = 8
-    """... or where rows are scarce, as share what each pass costs beside its sums ..."""
+    thin_as: Walks = Walks(at_once=2, patience=2, gain=0.9)
+    """As many walks side by side as may agree ..."""
+    thin_as_of_few: Walks = Walks(at_once=8, patience=24, gain=0.99)
+    """... or where rows are scarce, which tell no noise from misfit, as share what a pass costs beside its sums ..."""
     thin_small: float = 3e7
     """... unless the multiply-adds of one student in a pass are more than its share of these."""
     thin_near: float = 1e-7

@@ -6,8 +6,8 @@ strength: where a network is near the truth in some units, its students find oth
 minima around the truth, are left behind one by one (basin hopping: Wales and Doye 1997).  A walk goes on from what is
 lower, and now and then from what is a little higher, so that it leaves minima that none around is below.
 
-Where rows are scarce an exact fit alone ends the search, since they say nothing of any other; with more of them two
-walks that agree do as well.  What all students cost is bounded by what growing and pruning would have cost.
+Where rows are scarce an exact fit alone ends the search, since they say nothing of any other; with more of them, or
+under a penalty, two walks that agree do as well.  What all students may cost is bounded; growing and pruning follows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..solvers import LBFGS
 from ..sweeps import Objective
 from .decay import decays_of, multiplied, narrowed, oriented, wide_student
 from .judge import Judge
-from .policy import Decay
+from .policy import Decay, Walks
 from .problem import Candidate, Problem
 from .refine import refined
 from .strategies import Progress, students_at_once
@@ -168,17 +168,20 @@ class Thin:
         return problem.is_scarce(problem.n_rows(problem.base))
 
     @classmethod
+    def _walks(cls, problem: Problem) -> Walks:
+        return problem.policy.thin_as_of_few if cls._scarce(problem) else problem.policy.thin_as
+
+    @classmethod
     def _patience(cls, problem: Problem, progress: ThinProgress) -> int:
         """Steps in a row that lead no lower after which walks are left: ever more, since a walk may be long."""
-        policy = problem.policy
-        return policy.thin_patience_of_few << progress.groups // 2 if cls._scarce(problem) else policy.thin_patience
+        return cls._walks(problem).patience << (progress.groups // 2 if cls._scarce(problem) else 0)
 
     @classmethod
     def _at_once(cls, problem: Problem) -> int:
         """Walks side by side: as many as share what a pass costs beside its sums, where the first is not enough."""
         policy, model, (n, d) = problem.policy, problem.model, problem.on(problem.base).shape
-        most = policy.thin_at_once_of_few if cls._scarce(problem) else policy.thin_at_once
-        return int(np.clip(policy.thin_small / (n * d * policy.thin_copies * model.n_hidden), 1, most))
+        share = policy.thin_small / (n * d * policy.thin_copies * model.n_hidden)
+        return int(np.clip(share, 1, cls._walks(problem).at_once))
 
     @staticmethod
     @contextmanager
@@ -231,8 +234,7 @@ class Thin:
                 (found[best],), losses[[best]] = trained(
                     engine, model, [found[best]], policy.thin_further, exact_loss=near, stop=stop
                 )
-        gain = policy.thin_gain_of_few if self._scarce(problem) else policy.thin_gain
-        progress.flat = 0 if losses[best] <= gain * lowest else progress.flat + 1
+        progress.flat = 0 if losses[best] <= self._walks(problem).gain * lowest else progress.flat + 1
         progress.walks = self._followed(before, found, losses, policy.thin_heat * rng.exponential(size=count))
 
     @staticmethod
