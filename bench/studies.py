@@ -276,7 +276,7 @@ STUDIES: dict[str, Study] = {
     ),
     "planner.calibration": Study(
         tasks.planned,
-        grid(number=tuple(range(200)), seed=2, seeds=1),
+        grid(number=tuple(range(200)), seed=4, seeds=1),
         totals=calibration,
         quick=grid(number=(7, 15), seed=2, seeds=1),
     ),

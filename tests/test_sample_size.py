@@ -189,7 +189,8 @@ def test_a_fit_finds_the_curves_that_made_its_trials():
         noise = float(rng.random()) if rng.random() < 0.5 else 0.0
         setting = Setting(name, d, k, float(rng.uniform(1, 10)), noise)
         middle = true.rows(setting, 0.5)
-        n = max(setting.n_parameters, int(middle * np.exp(rng.normal(0.1, 0.5))))
+        # Beyond the region costs are those of its edge, as a fit of them does not know.
+        n = int(np.clip(middle * np.exp(rng.normal(0.1, 0.5)), setting.n_parameters, true.most_rows(setting)))
         costs = (true.cost(curve, setting, n) * rng.lognormal(0.0, 0.5) for curve in CURVES[1:])
         trials.append(Trial(setting, n, bool(rng.random() < true.probability(setting, n)), *costs))
     found = Curves.fit(trials, REGION)

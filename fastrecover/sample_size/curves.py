@@ -22,7 +22,7 @@ from ..activations import Array
 _Loss: TypeAlias = Callable[[Array, Array], tuple[Array, Array]]
 
 SHIPPED = Path(__file__).with_name("curves.json")
-#: What coefficients belong to; the last two, rows below those that vouch for a fit, matter to costs alone.
+#: What coefficients belong to; the last three, rows below a border, matter to success (the first) or to costs alone.
 FEATURES = (
     "one",
     "rows",
@@ -34,6 +34,7 @@ FEATURES = (
     "noise",
     "noise of many units",
     "noise of many features",
+    "hardly any rows",
     "few exact rows",
     "few noisy rows",
 )
@@ -43,20 +44,21 @@ AXES = ("n_features", "n_hidden", "condition_number", "noise", "rows_per_paramet
 _MOST_ROWS = 1e15  # that are planned at all
 
 _LITTLE = 0.1  # noise from which on it counts, in deviations of the responses
+_HARDLY = 1.2  # rows a parameter below which other networks fit them nearly as well
 _FEW_EXACT, _FEW_NOISY = 2.5, 10.0  # rows a parameter below which an exact fit, or a noisy one, is searched for further
 _FIRST = {  # coefficients where nothing was seen: success is even at 1.5 rows a parameter
-    "success": (-3.2, 8.0, 0.0, 0.0, 0.0, 0.0, 0.0, -4.0, 0.0, 0.0, 0.0, 0.0),
-    "passes": (4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 1.0),
-    "sweeps": (5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 1.0),
+    "success": (-3.2, 8.0, 0.0, 0.0, 0.0, 0.0, 0.0, -4.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    "passes": (4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 1.0),
+    "sweeps": (5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 1.0),
 }
 _SPREAD = {  # how far activations are expected to differ, by what predicts trials left out; zero holds a coefficient
-    "success": (1.0, 2.0, 1.0, 1.0, 1.0, 2.5, 0.5, 1.0, 0.5, 0.5, 0.0, 0.0),
-    "passes": (0.5,) * 12,
-    "sweeps": (0.5,) * 12,
+    "success": (1.0, 2.0, 1.0, 1.0, 1.0, 2.5, 0.5, 1.0, 0.5, 0.5, 3.0, 0.0, 0.0),
+    "passes": (*(0.5,) * 10, 0.0, 0.5, 0.5),
+    "sweeps": (*(0.5,) * 10, 0.0, 0.5, 0.5),
 }
 _WIDER = 5.0  # common coefficients may be so many times as far from the first ones
 _FALLS, _RISES = (
-    ("condition", "noise", "noise of many units"),
+    ("condition", "noise", "noise of many units", "hardly any rows"),
     ("rows",),
 )  # in which chances of success cannot rise, or fall
 _LEAST_RISE = 1.0
@@ -90,13 +92,13 @@ class Setting:
         return d * k
 
     def features(self, n_rows: float) -> Array:
-        """What curves are linear in, (12,); see FEATURES."""
+        """What curves are linear in, (13,); see FEATURES."""
         d, k = self.n_features, self.n_hidden
         rows = math.log(n_rows / self.n_parameters)
         condition = math.log(self.condition_number) if k > 1 else 0.0  # one unit has one singular value
         noise = math.log(math.hypot(1.0, self.noise / _LITTLE))
-        exact, noisy = (max(math.log(few) - rows, 0.0) for few in (_FEW_EXACT, _FEW_NOISY))
-        few = (0.0, noisy) if self.noise else (exact, 0.0)
+        hardly, exact, noisy = (max(math.log(few) - rows, 0.0) for few in (_HARDLY, _FEW_EXACT, _FEW_NOISY))
+        few = (hardly, 0.0, noisy) if self.noise else (hardly, exact, 0.0)
         size = 1.0 / math.sqrt(self.n_parameters)  # chance evens out where there are many of them
         units = (math.log(k), 1.0 / k, math.log(d / k), size)
         noises = noise, noise * math.log(k), noise * max(math.log(d / k), 0.0)
@@ -131,7 +133,7 @@ class Curves:
 
     Attributes
     ----------
-    coefficients : dict of str to dict of str to ndarray (12,)
+    coefficients : dict of str to dict of str to ndarray (13,)
         By the name of a curve, then of an activation.
     trials : dict of str to int
         Of every activation.
@@ -180,9 +182,12 @@ class Curves:
         ValueError
             There are more of them than any machine holds.
         """
-        p, slope = setting.n_parameters, self.coefficients["success"][setting.activation][FEATURES.index("rows")]
+        own = dict(zip(FEATURES, self.coefficients["success"][setting.activation].tolist(), strict=True))
         wanted = math.log(probability / (1.0 - probability))
-        size = math.log(p) + max(wanted - self._value("success", setting, p), 0.0) / slope
+        least, slope = _HARDLY * setting.n_parameters, own["rows"]
+        if self._value("success", setting, least) >= wanted:  # below, chances rise faster
+            least, slope = float(setting.n_parameters), slope - own["hardly any rows"]
+        size = math.log(least) + max(wanted - self._value("success", setting, least), 0.0) / slope
         if size > math.log(_MOST_ROWS):
             raise ValueError(f"a chance of {probability:g} asks for more than {_MOST_ROWS:g} rows: ask for less")
         n = math.ceil(math.exp(size) * (1.0 - 1e-12))
