@@ -1,8 +1,8 @@
 """The curves that the package plans numbers of rows by, from what the study ``planner`` has measured.
 
-``python -m bench.planner results.json`` makes a table of the rows of that study and of ``planner.calibration``, where a
-file has them, ``bench/planner.csv``, and ``python -m bench.planner`` fits the table and writes
-``fastrecover/sample_size/curves.json``; the former does both.
+``python -m bench.planner results.json`` makes a table, ``bench/planner.csv``, of the rows of that study and of those of
+``planner.calibration``, where a file has them, that the curves are not held against; ``python -m bench.planner`` fits
+the table and writes ``fastrecover/sample_size/curves.json``; the former does both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from fastrecover.sample_size.curves import SHIPPED, Curves, Setting, Trial
 
-from .planted import REGION
+from .planted import CHECKED, REGION
 
 TABLE = Path(__file__).with_name("planner.csv")
 _COLUMNS = {"model": str, "k": int, "d": int, "condition": float, "noise": float, "n": int, "recovered": int}
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     if argv:
         cases = json.loads(Path(argv[0]).read_text())["cases"]
         later = cases.get("planner.calibration", {"rows": []})["rows"]
-        write(TABLE, [*cases["planner"]["rows"], *(row for row in later if "chance" in row)])
+        write(TABLE, [*cases["planner"]["rows"], *(row for row in later if "chance" in row and row["seed"] != CHECKED)])
     curves = Curves.fit(map(trial, read(TABLE)), REGION)
     curves.save(SHIPPED)
     print(f"{sum(curves.trials.values())} networks, {SHIPPED.stat().st_size} bytes: {SHIPPED.name}")

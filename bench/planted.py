@@ -16,6 +16,8 @@ _FRONTIER = ("relu", "leaky_relu", "tanh", "erf", "softplus")
 _HERDS = {"mixed": (*_ACTIVATIONS, "fcn", "cnn"), "easy": _ACTIVATIONS, "hard": _HARD, "frontier": _FRONTIER}
 #: Number from which on problems that sizes of samples are planned by are easy.
 EASY = 630
+#: Seed of those that plans are held against; of earlier seeds they are fitted to.
+CHECKED = 4
 #: Of the problems that sizes of samples are planned by; the numbers of rows are those for each parameter.
 REGION = {
     "n_features": (3.0, 50.0),

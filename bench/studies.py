@@ -22,7 +22,7 @@ import numpy as np
 
 from . import tasks, wild
 from .harness import Context, Row
-from .planted import EASY
+from .planted import CHECKED, EASY
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,11 @@ def frontier(rows: list[Row]) -> Iterator[Row]:
 
 
 def calibration(rows: list[Row]) -> Iterator[Row]:
-    """Chances that were planned beside the share that came back, in all and by chance; factors of errors and times."""
+    """Chances that were planned beside the share that came back, in all and by chance; factors of errors and times.
+
+    Of networks that no curve was fitted to.
+    """
+    rows = [row for row in rows if row["seed"] == CHECKED]
     edges = ((0.0, 1.0), (0.0, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.0))
     for low, high in edges:
         part = [row for row in rows if low < row["chance"] <= high]
@@ -276,9 +280,9 @@ STUDIES: dict[str, Study] = {
     ),
     "planner.calibration": Study(
         tasks.planned,
-        grid(number=tuple(range(200)), seed=4, seeds=1),
+        grid(seed=(1, 3, CHECKED), number=tuple(range(200)), seeds=1),
         totals=calibration,
-        quick=grid(number=(7, 15), seed=2, seeds=1),
+        quick=grid(number=(7, 15), seed=CHECKED, seeds=1),
     ),
     "verdicts": Study(
         wild.verdict,

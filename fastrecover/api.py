@@ -106,9 +106,9 @@ def fit(
         - A Recovery: where that fit has ended, with what its solver has learned of the curvature if it is still there
           and the rows have the same units, as the same rows have.
         - "auto": tensor and expand, whichever costs less first; the result is checked, the other stands behind it.
-          Where rows are few and units many (sixteen of 3.2 rows a weight, four or eight of fewer): before expand,
-          students under weight decay are merged down to the model, which ends the search where the fit is exact (no
-          hidden biases, one output).
+          Where rows are few and units many (sixteen of 3.2 rows a weight, four or eight of fewer without a penalty):
+          before expand, students under weight decay are merged down to the model, which ends the search where the fit
+          is exact or, with more rows or a penalty, two agree (no hidden biases, one output).
     solver : {"auto", "gauss-newton", "lbfgs", "gd", "sgd", "resampled-gd", "pncg"} or solver object
         "auto" works on a sub-sample first; the others run on all rows from the start.
     restarts : int or "auto"
@@ -116,8 +116,9 @@ def fit(
         is a minimum, not that there is no lower one.  "auto": a search until a minimum can be vouched for.  What it
         costs grows as n_rows * n_features * n_hidden: at most 20 times the passes of the first minimum, but no less
         than 400 and no more than 2000; choosing by a penalty (see Notes) comes on top.  With fewer than 2.5 rows for
-        each parameter only an exact fit can be told from wrong ones, and the search ends after 80 rounds; under a
-        penalty, where no fit is exact, after 12, or as soon as minima agree.
+        each parameter (with hidden biases 4) only an exact fit can be told from wrong ones, and the search ends after
+        80 rounds, or after 12 where students under decay came before; under a penalty, where no fit is exact, after 12,
+        or as soon as minima agree.
     sample_weight : array_like (n,) or path, optional
         Non-negative weights; a weight of 2 counts as the row given twice, one of 0 as the row left out, whatever it
         holds.

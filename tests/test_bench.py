@@ -44,7 +44,7 @@ from bench import (
 )
 from bench.__main__ import CASES, MODULES, main
 from bench.harness import Context, Results, alternate, ratio
-from bench.planted import REGION, animal, biased, planted, sized
+from bench.planted import CHECKED, REGION, animal, biased, planted, sized
 from bench.probes import Probes
 from fastrecover.activations import NAMES
 from fastrecover.models import Parameters
@@ -403,9 +403,11 @@ def test_frontier_problems_are_what_they_say():
 
 def test_what_was_planned_is_compared_with_what_came_of_it():
     one = {"chance": 0.9, "recovered": True, "error from the truth": 0.2, "planned error": 0.1}
-    one |= {"seconds": 1.0, "planned seconds": 1.0}
-    exact = {"chance": 0.6, "recovered": True, "planned error": 0.0, "seconds": 4.0, "planned seconds": 1.0}
-    every, low, middle, high, highest, error, seconds = studies.calibration([one, exact, one | {"recovered": False}])
+    one |= {"seconds": 1.0, "planned seconds": 1.0, "seed": CHECKED}
+    exact = one | {"chance": 0.6, "planned error": 0.0, "seconds": 4.0}
+    fitted = one | {"seed": CHECKED - 1, "chance": 0.3}
+    found = [one, exact, one | {"recovered": False}, fitted]
+    every, low, middle, high, highest, error, seconds = studies.calibration(found)
     assert (every["problems"], low["problems"], middle["problems"], high["problems"], highest["problems"]) == (
         3,
         0,

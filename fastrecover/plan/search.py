@@ -122,7 +122,7 @@ class Search:
         return not self.judge.is_exact(best) and any(c.state.loss < lower for c in apart)
 
     def _allow(self, before: list[Candidate], found: list[Candidate]) -> None:
-        """Let the first minimum say what a search may cost, unless only an exact fit can be told from wrong ones."""
+        """Let the first minimum say what a search may cost, unless rows are few, where rounds alone bound it."""
         problem, policy = self.problem, self.problem.policy
         if found and not before and not problem.has_few(problem.n_rows(problem.base)):
             passes = policy.search_passes * problem.passes_of_search

@@ -73,8 +73,7 @@ class Thin:
     def begin(self, problem: Problem, judge: Judge, known: Sequence[Candidate]) -> ThinProgress:
         """Before the first students: what all of them may cost."""
         policy, k = problem.policy, problem.model.n_hidden
-        rounds = policy.patient_rounds if self._scarce(problem) else policy.expand_rounds
-        passes = min(_ROUND * rounds, problem.allowance - problem.passes_of_search)
+        passes = min(_ROUND * policy.expand_rounds, problem.allowance - problem.passes_of_search)
         least = students_at_once(problem, problem.base)[0] * k * passes
         allowed = max(policy.thin_share * least, policy.thin_gradients * max(self._at_once(problem), 2) * k)
         return ThinProgress(rng=problem.generator(Stream.DECAY), allowed=allowed)
@@ -101,24 +100,25 @@ class Thin:
             for _ in range(policy.thin_refinements):
                 candidate = refined(problem, problem.base, shown, theta, stage)
                 progress.trusted, theta = judge.is_exact(candidate), candidate.state.theta
-                if progress.trusted or problem.spent:
+                if progress.trusted or problem.spent or problem.model.penalty is not None:  # under which none is exact
                     break
             progress.candidates.append(replace(candidate, leads=False))
             progress.trusted = progress.trusted or self._agree(problem, judge, progress)
             progress.done = progress.done or len(progress.candidates) >= policy.thin_candidates
             progress.walks = progress.walks.without_first()  # a wrong minimum so low leads nowhere else
-            if not len(progress.walks):
-                progress.leave()
-        elif progress.flat >= self._patience(problem, progress):
+            left = not len(progress.walks)
+        elif left := progress.flat >= self._patience(problem, progress):
             if not self._scarce(problem):
                 for i in range(min(2, len(progress.walks))):
                     _, shown, theta = self._shown(problem, progress, i)
                     candidate = refined(problem, problem.base, shown, theta, stage)
                     progress.candidates.append(replace(candidate, leads=False))
                 progress.trusted = self._agree(problem, judge, progress)
-                walks = (progress.groups + 1) * self._at_once(problem)
-                progress.done = progress.done or walks >= policy.thin_walks
+        if left:
             progress.leave()
+            if not self._scarce(problem):
+                walks = progress.groups * self._at_once(problem)
+                progress.done = progress.done or walks >= policy.thin_walks
         progress.done = progress.done or progress.trusted
         if progress.done and not progress.candidates:  # to steps with matrices it is not worth their cost
             shown, theta = problem.with_signs(progress.best[1])

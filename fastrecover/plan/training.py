@@ -53,8 +53,8 @@ def trained(
     """
     width, d = networks[0].weights.shape
     weighed = decays is not None and bool(decays[:, 1].any())
-    # Output weights of homogeneous units say nothing that rows do not, unless a decay weighs the two.
-    free = weighed or (model.free_v and (model.activation.degree is None or model.n_outputs > 1))
+    # Output weights of homogeneous units say nothing that rows do not, unless a decay or a penalty weighs the two.
+    free = weighed or (model.free_v and not model.absorbs)
     v = None if free else np.array([one.output_weights for one in networks])
     wide = model.changed(n_hidden=width, output_weights="free" if v is None else v[0])
     thetas, losses = minimise_many(
