@@ -14,8 +14,9 @@ from fastrecover.activations import get_activation
 from fastrecover.engines import engine_on
 from fastrecover.models import Parameters, Quadratic, Regression
 from fastrecover.models.penalty import Penalty
-from fastrecover.plan import Policy, Problem, Search
+from fastrecover.plan import Judge, Policy, Problem, Search
 from fastrecover.plan.decay import decays_of, merged, multiplied, oriented, wide_student
+from fastrecover.plan.policy import Decay
 from fastrecover.plan.refine import refined
 from fastrecover.plan.search import strategies_for
 from fastrecover.plan.strategies import Expand, Moments
@@ -358,6 +359,39 @@ def test_where_thinning_fails_its_cost_is_bounded_and_it_changes_nothing(monkeyp
     for one, before in zip(after, expanded, strict=True):
         np.testing.assert_array_equal(one.state.theta, before.state.theta)
     assert 0.1 * without < both - without < 0.6 * without
+
+
+def test_growing_and_pruning_of_scarce_rows_is_brief_after_walks():
+    quick = Policy(expand_rounds=2, scarce_rounds=4, fewest_chains=2, round_work=4e8)
+    for after_walks, rounds in ((True, 2), (False, 4)):
+        given = problem(Regression("relu", 4), 8, 60, noise=0.3, policy=quick)
+        Search(given, [Expand(after_walks=after_walks)]).run()
+        assert given.monitor.history["stage"][-1] == f"expand {rounds}"
+
+
+@pytest.mark.parametrize(("small", "groups"), [(3e7, 3), (1.0, 6)])
+def test_six_walks_are_begun_two_at_once_or_one_after_the_other(small, groups):
+    class Never(Judge):
+        def agree(self, candidates):
+            return False
+
+    decay = Decay(first=4e-2, steps=5, again=(3e-3, 4e-2))
+    quick = Policy(thin_small=small, thin_steps=5, thin_between=2, thin_iterations=5, thin_decay_of_bounded=decay)
+    given = problem(Regression("tanh", 8), 8, 300, noise=0.3, policy=quick)
+    thin, judge = Thin(), Never(given)
+    progress = thin.begin(given, judge, [])
+    while not progress.done:
+        thin.advance(given, judge, [], progress)
+    assert progress.groups == groups and not progress.trusted and len(progress.candidates) == 6
+
+
+def test_passes_of_few_rows_are_not_counted_under_a_penalty_either():
+    quick = Policy(expand_rounds=1, fewest_chains=2, round_work=4e8)
+    for n, bounded in ((60, False), (400, True)):
+        given = problem(penalised(Regression("relu", 4)), 8, n, noise=0.3, policy=quick)
+        assert given.has_few(n) != bounded and not given.is_scarce(n)
+        Search(given, strategies_for(given, "auto")).run()
+        assert np.isfinite(given.allowance) == bounded
 
 
 def test_two_students_that_agree_are_believed_where_rows_are_not_scarce():
