@@ -297,6 +297,7 @@ def test_the_largest_penalty_is_taken_that_is_not_worse_by_more_than_chance():
     assert largest_good({1.0: best, 2.0: best}) == 2.0
 
 
+@pytest.mark.filterwarnings("ignore:not all weights are determined")  # a unit may end linear on every row
 def test_penalised_kinks_are_fitted_by_gradients():
     """Steps of matrices stall at kinks: by these the same fits end at 0.207 on average."""
     from sklearn.datasets import load_diabetes
