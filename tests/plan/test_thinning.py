@@ -193,6 +193,16 @@ def test_copies_are_turned_by_as_much_as_is_asked_for(name):
         np.testing.assert_allclose(effect, before, rtol=1e-12)
 
 
+def test_students_under_a_penalty_balance_their_layers():
+    """Of the same coefficients a unit is cheapest where both layers are equally long; rows alone leave that open."""
+    _, x, y = planted("relu", 6, 200, k=3, noise=0.3)
+    model = Regression("relu", 3, "free").changed(penalty=Penalty(0.05, 0.05, 0.05))
+    start = random_start(model, 6, np.random.default_rng(0))
+    (found,), _ = trained(engine_on(ArraySource(x, y), 1), model, [start], 500)
+    np.testing.assert_allclose(np.linalg.norm(found.weights, axis=1), np.abs(found.output_weights), rtol=1e-2)
+    assert np.abs(found.output_weights).max() > 0.5
+
+
 def test_as_many_walks_side_by_side_as_share_what_a_pass_costs():
     assert Thin._at_once(problem(Regression("relu", 5), 50, 300)) == 8
     assert 1 < Thin._at_once(problem(Regression("relu", 20), 60, 2400)) < 8
