@@ -120,13 +120,14 @@ def verdict(cell: Row, seed: int) -> Row:
 
 
 def penalised(cell: Row, seed: int) -> Row:
-    """Whether a fit of few noisy rows under a penalty, if it says that it converged, has the least loss that is known.
+    """Whether a fit of few rows under a penalty, if it says that it converged, has the least loss that is known.
 
     Known are its own, those of three fits with other random numbers, and that of the best of two hundred starts.
     """
     import fastrecover as fr
 
-    rng, number = np.random.default_rng([5, cell["number"]]), cell["number"]
+    number = cell["number"]
+    rng = np.random.default_rng([5, number])
     name, k = _PENALISED[number % len(_PENALISED)], int(rng.integers(1, 6))
     d, each = int(rng.integers(max(k, 3), 14)), float(rng.uniform(1.1, 2.5))
     noise, alpha = float(rng.choice(_NOISES)), float(10.0 ** rng.uniform(-3.0, 1.5))

@@ -182,10 +182,10 @@ def required_rows(
     Chances are a logistic regression of recovery on the logarithms of rows a parameter, k, d / k, the condition number
     and ``s = 1 + (noise / 0.1)^2``, on 1 / k, one over the root of the number of parameters, ``log s log k``,
     ``log s log(d / k)`` and what the logarithm of rows a parameter lacks of log 1.2, with coefficients for every
-    activation.  The error of a least-squares fit
-    has the covariance ``noise^2 I^-1 / n`` with I the information of one row, which is known for normal inputs, times a
-    factor for few rows that is n / (n - p) where all rows tell equally much.  ``python -m bench planner`` and then
-    ``python -m bench.planner`` measure and fit.
+    activation.  The error of a least-squares fit has the covariance ``noise^2 I^-1 / n`` with I the information of one
+    row, which is known for normal inputs, times a factor for few rows that is n / (n - p) where all rows tell equally
+    much.  ``python -m bench planner planner.calibration`` and then ``python -m bench.planner`` with the file of results
+    measure and fit.
 
     Examples
     --------

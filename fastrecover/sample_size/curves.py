@@ -44,7 +44,7 @@ AXES = ("n_features", "n_hidden", "condition_number", "noise", "rows_per_paramet
 _MOST_ROWS = 1e15  # that are planned at all
 
 _LITTLE = 0.1  # noise from which on it counts, in deviations of the responses
-_HARDLY = 1.2  # rows a parameter below which other networks fit them nearly as well
+_HARDLY = 1.2  # rows a parameter below which success falls faster
 _FEW_EXACT, _FEW_NOISY = 2.5, 10.0  # rows a parameter below which an exact fit, or a noisy one, is searched for further
 _FIRST = {  # coefficients where nothing was seen: success is even at 1.5 rows a parameter
     "success": (-3.2, 8.0, 0.0, 0.0, 0.0, 0.0, 0.0, -4.0, 0.0, 0.0, 0.0, 0.0, 0.0),
